@@ -1,0 +1,76 @@
+"""What an annotation family says of a data set, before any video is opened.
+
+A family is one function `read_<name>(root, ...) -> Annotations` in a file of its own.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VideoList:
+    """N videos by name. Raises InputError for bad labels, and paths empty, absolute or there twice."""
+
+    root: Path
+    paths: tuple[str, ...]  # relative to root, with forward slashes
+    labels: np.ndarray  # (N,) int32, -1 where the class is unknown
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != (len(self.paths),) or self.labels.dtype != np.int32:
+            got = f"{self.labels.dtype} {self.labels.shape}"
+            raise InputError(f"labels: got {got}, accepted: int32, one for each of {len(self.paths)} paths")
+        if len(self.labels) and self.labels.min() < -1:
+            raise InputError(f"labels: got {self.labels.min()}, accepted: -1 (unknown) or a class index")
+        if len(set(self.paths)) < len(self.paths):
+            path, times = Counter(self.paths).most_common(1)[0]
+            raise InputError(f"{self.root}: {path!r} is listed {times} times, accepted: each video once")
+        for path in self.paths:
+            if not path or path.startswith("/"):
+                raise InputError(f"{self.root}: got the path {path!r}, accepted: paths relative to this folder")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Annotations:
+    """A data set: K classes, a training list, a validation list, maybe more videos without labels.
+
+    `horizontal_flip`: whether a mirrored video is still of its class. Raises InputError where the parts
+    contradict each other: labels outside the classes, empty lists, classes named twice or without a
+    training video, a video in both training and validation.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: VideoList
+    val: VideoList
+    unlabeled: VideoList | None
+    horizontal_flip: bool
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise InputError(f"{self.name}: no classes, accepted: at least one")
+        twice = [name for name, times in Counter(self.classes).items() if times > 1]
+        if twice:
+            raise InputError(f"{self.name}: class {twice[0]!r} is named twice, accepted: each class once")
+        for part, videos in (("train", self.train), ("val", self.val)):
+            if not len(videos):
+                raise InputError(f"{self.name}: no videos in {part}, accepted: at least one")
+        for part, videos in (("train", self.train), ("val", self.val), ("unlabeled", self.unlabeled)):
+            if videos is not None and len(videos) and videos.labels.max() >= len(self.classes):
+                accepted = f"-1 to {len(self.classes) - 1}"
+                raise InputError(f"{self.name}: {part}: got label {videos.labels.max()}, accepted: {accepted}")
+        counts = np.bincount(self.train.labels[self.train.labels >= 0], minlength=len(self.classes))
+        if not counts.all():
+            empty = self.classes[int(np.argmin(counts))]
+            raise InputError(f"{self.name}: train: empty class {empty!r}, accepted: at least one video a class")
+        if self.train.root == self.val.root:
+            shared = set(self.train.paths) & set(self.val.paths)
+            if shared:
+                raise InputError(f"{self.name}: {min(shared)!r} is in both train and val, accepted: in one")

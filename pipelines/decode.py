@@ -1,0 +1,236 @@
+"""Frames of one video, by their presentation index, on a CPU.
+
+Legend: N packets of the stream in decode order, F frames asked for, H x W pixels.
+A packet's order in the file is the order of decoding; a frame's index is its rank by time stamp (pts).
+"""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from pipelines.errors import InputError, VideoError
+
+MAX_PIXELS = 1 << 26
+"""Pictures above 8192 x 8192 come from broken headers; refusing them saves gigabytes."""
+
+MAX_REORDER_FRAMES = 32
+"""A frame's rank and its place in the file differ by less than this (H.264 and HEVC allow 16)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacketTable:
+    """What a container says of a stream's first N packets, without decoding them."""
+
+    pts: np.ndarray  # (N,) int64, in the stream's time base
+    keyframe: np.ndarray  # (N,) bool: decoding may begin here
+    discard: np.ndarray  # (N,) bool: decoded but not shown (outside an edit list)
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Positions of the shown packets by time: `shown[i]` is the packet of frame i."""
+        by_time = np.argsort(self.pts, kind="stable")
+        return by_time[~self.discard[by_time]]
+
+
+def packet_table(rows: Iterable[tuple[int | None, bool, bool]]) -> PacketTable | None:
+    """The table of (pts, is keyframe, is discarded) rows; None where stamps are missing or not unique."""
+    pts, keyframe, discard = zip(*rows, strict=True) if (rows := list(rows)) else ((), (), ())
+    if not pts or None in pts or len(set(pts)) < len(pts):
+        return None
+    return PacketTable(
+        pts=np.array(pts, dtype=np.int64),
+        keyframe=np.array(keyframe, dtype=bool),
+        discard=np.array(discard, dtype=bool),
+    )
+
+
+def select_packets(table: PacketTable, frames: np.ndarray) -> tuple[range, ...]:
+    """The fewest packets that decode these frames: disjoint ranges, each from a keyframe on, ascending.
+
+    A picture shown before the keyframe that precedes it in the file (a leading picture of an open GOP) may
+    refer to the GOP before, so its range begins one keyframe earlier.
+    Raises InputError for an index outside the table and for a first packet that is no keyframe.
+    """
+    shown = table.shown
+    frames = np.unique(frames)
+    if not len(frames) or frames[0] < 0 or frames[-1] >= len(shown):
+        raise InputError(f"frames: got {frames.tolist()}, accepted: indices from 0 to {len(shown) - 1}")
+    if not table.keyframe[0]:
+        raise InputError("packets: the first one is no keyframe")
+    keyframes = np.flatnonzero(table.keyframe)
+    positions = np.sort(shown[frames])
+    gops = np.searchsorted(keyframes, positions, side="right") - 1
+    leading = table.pts[positions] < table.pts[keyframes[gops]]
+    starts = keyframes[np.maximum(gops - leading, 0)]
+    ranges: list[range] = []
+    for start, position in zip(starts.tolist(), positions.tolist(), strict=True):
+        if ranges and start <= ranges[-1].stop:
+            ranges[-1] = range(min(ranges[-1].start, start), position + 1)
+        else:
+            ranges.append(range(start, position + 1))
+    return tuple(ranges)
+
+
+@contextmanager
+def video_errors() -> Iterator[None]:
+    """Turns whatever the container and codec libraries raise into VideoError with a short reason."""
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise VideoError("pictures too large for the memory") from error
+    except (av.FFmpegError, OSError, EOFError) as error:
+        raise VideoError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
+    except (ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
+        raise VideoError(str(error) or type(error).__name__) from error
+
+
+@contextmanager
+def open_video(source: Path | str | bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container and its first video stream, to be decoded by one thread (workers are the parallelism).
+
+    Raises VideoError where there is no video stream.
+    """
+    file = io.BytesIO(source) if isinstance(source, bytes) else f"file:{source}"
+    with av.open(file, metadata_errors="ignore") as container:
+        if not container.streams.video:
+            raise VideoError("no video stream")
+        stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise VideoError("no decoder for its codec")
+        if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
+            raise VideoError(f"absurd size {stream.codec_context.width}x{stream.codec_context.height}")
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        yield container, stream
+
+
+def demux(
+    container: av.container.InputContainer, stream: av.VideoStream, *, last_frame: int | None = None
+) -> Iterator[av.Packet]:
+    """The stream's packets in file order; with `last_frame`, only what can matter for frames up to it."""
+    to_read = -1 if last_frame is None else last_frame + 1 + MAX_REORDER_FRAMES
+    for packet in container.demux(stream):
+        if packet.dts is None and packet.size == 0:
+            return  # PyAV's own mark of the end
+        yield packet
+        to_read -= not packet.is_discard
+        if to_read == 0:
+            return
+
+
+def _read_near(
+    container: av.container.InputContainer, stream: av.VideoStream, wanted: np.ndarray
+) -> tuple[PacketTable | None, dict[int, av.Packet]]:
+    """The table up to the last wanted frame, and by position the packets that may have to be decoded.
+
+    Of a long video only the neighbourhood of the wanted frames is held in memory: a keyframe well before the
+    first of them makes all before the previous keyframe superfluous.
+    """
+    rows: list[tuple[int | None, bool, bool]] = []
+    packets: dict[int, av.Packet] = {}
+    for packet in demux(container, stream, last_frame=int(wanted[-1])):
+        position = len(rows)
+        if packet.is_keyframe and position <= wanted[0] - MAX_REORDER_FRAMES:
+            previous = next((old for old in reversed(packets) if packets[old].is_keyframe), 0)
+            packets = {old: kept for old, kept in packets.items() if old >= previous}
+        packets[position] = packet
+        rows.append((packet.pts, packet.is_keyframe, packet.is_discard))
+    return packet_table(rows), packets
+
+
+class _Images:
+    """(F, H, W, 3) being filled; one reformatter, since making one costs more than a conversion."""
+
+    def __init__(self, num_frames: int) -> None:
+        self.num_missing = num_frames
+        self._num_frames = num_frames
+        self._reformatter = VideoReformatter()
+        self.rgb: np.ndarray | None = None
+
+    def put(self, slot: int, frame: av.VideoFrame) -> None:
+        height, width = frame.height, frame.width
+        if self.rgb is None:
+            self.rgb = np.empty((self._num_frames, height, width, 3), dtype=np.uint8)
+        elif self.rgb.shape[1:3] != (height, width):
+            before = f"{self.rgb.shape[2]}x{self.rgb.shape[1]}"
+            raise VideoError(f"the picture size changes from {before} to {width}x{height}")
+        self.rgb[slot] = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        self.num_missing -= 1
+
+
+def decode_frames(source: Path | str | bytes, frames: Sequence[int], *, exact_seek: bool) -> np.ndarray:
+    """The frames of these presentation indices: (F, H, W, 3) uint8 RGB, in the order asked for.
+
+    The result equals decoding the whole video and picking, bit for bit, for any order and repetition. With
+    `exact_seek` (see `VideoFacts`) only the GOPs that hold the frames are decoded; without it everything from
+    the first frame to the last one asked for. Raises VideoError where the video has fewer frames, changes its
+    picture size between them or cannot be decoded; InputError for no or negative indices.
+    """
+    asked = np.asarray(frames, dtype=np.int64)
+    if asked.ndim != 1 or not len(asked) or asked.min() < 0:
+        raise InputError(f"frames: got {asked.tolist()}, accepted: one or more indices from 0 on")
+    wanted, slots = np.unique(asked, return_inverse=True)
+    rgb = decode_gops(source, wanted) if exact_seek else None
+    if rgb is None:
+        rgb = _decode_from_start(source, wanted)
+    return rgb if np.array_equal(wanted, asked) else rgb[slots]
+
+
+def decode_gops(source: Path | str | bytes, wanted: np.ndarray) -> np.ndarray | None:
+    """(F, H, W, 3) of these ascending indices from their GOPs alone; None where packets don't lead there."""
+    with video_errors(), open_video(source) as (container, stream):
+        table, packets = _read_near(container, stream, wanted)
+        if table is None or wanted[-1] >= len(table.shown) or not table.keyframe[0]:
+            return None
+        positions = table.shown[wanted]
+        slot_of_pts = {pts: slot for slot, pts in enumerate(table.pts[positions].tolist())}
+        asked_for = frozenset(positions.tolist())
+        images = _Images(len(wanted))
+        for chosen in select_packets(table, wanted):
+            for frame in _decode_range(stream.codec_context, packets, chosen, asked_for):
+                slot = slot_of_pts.pop(frame.pts, None)
+                if slot is not None:
+                    images.put(slot, frame)
+        return None if images.num_missing else images.rgb
+
+
+def _decode_range(
+    context: av.VideoCodecContext, packets: dict[int, av.Packet], chosen: range, asked_for: frozenset[int]
+) -> Iterator[av.VideoFrame]:
+    """Decodes one run of packets. H.264 pictures that nobody asked for and no other refers to are left out:
+    in x264's files these are 40 to 50 % of the pictures, and the others stay bit-exact."""
+    can_skip = context.name == "h264"
+    for position in chosen:
+        if can_skip:
+            context.skip_frame = "DEFAULT" if position in asked_for else "NONREF"
+        yield from context.decode(packets[position])
+    yield from context.decode(None)
+    context.flush_buffers()
+
+
+def _decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> np.ndarray:
+    images = _Images(len(wanted))
+    slot_of_index = {index: slot for slot, index in enumerate(wanted.tolist())}
+    num_decoded = 0
+    try:
+        with video_errors(), open_video(source) as (container, stream):
+            for frame in container.decode(stream):
+                slot = slot_of_index.get(num_decoded)
+                num_decoded += 1
+                if slot is not None:
+                    images.put(slot, frame)
+                    if not images.num_missing:
+                        return images.rgb
+    except VideoError as error:
+        if not num_decoded:
+            raise
+        raise VideoError(f"{num_decoded} frames readable, asked for frame {wanted[-1]}: {error}") from error
+    raise VideoError(f"{num_decoded} frames readable, asked for frame {wanted[-1]}")

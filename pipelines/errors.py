@@ -1,0 +1,22 @@
+"""Errors that a user can mend. Whoever raises one says which file or field, what came, and what would do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Bad input from outside: a file, an option, a configuration field.
+
+    The command line prints the message alone, without a traceback.
+    """
+
+
+class VideoError(InputError):
+    """One video cannot be used; the message is the reason, without the path."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """'; did you mean X?' for a misspelt name, or the accepted names when none is near."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(name, choices, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; accepted: {', '.join(choices)}"

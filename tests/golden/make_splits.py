@@ -1,0 +1,36 @@
+"""Writes splits.json: the labelled subsets of a made-up list. Run `python -m tests.golden.make_splits`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.splits import labeled_subset
+
+FILE = Path(__file__).with_name("splits.json")
+CLASSES = ("archery", "zumba", "playing chess", "überkopf")
+SIZES = (7, 150, 33, 60)
+SUBSETS = ("1pct", "10pct", "2.5pct", "3")
+SEEDS = (0, 1, 2)
+
+
+def video_list() -> tuple[list[str], np.ndarray]:
+    """Paths and labels: four classes of unequal size, then five unlabelled videos."""
+    paths = [f"train/{name}/{i:03d}.mp4" for name, size in zip(CLASSES, SIZES, strict=True) for i in range(size)]
+    labels = [label for label, size in enumerate(SIZES) for _ in range(size)]
+    return paths + [f"unlabeled/{i}.mp4" for i in range(5)], np.array(labels + [-1] * 5)
+
+
+def subsets() -> dict[str, dict[str, list[str]]]:
+    """{"10pct": {"0": sorted paths, ...}, ...} for every subset and seed."""
+    paths, labels = video_list()
+
+    def draw(labeled: str, seed: int) -> list[str]:
+        drawn = labeled_subset(labeled, paths=paths, labels=labels, classes=CLASSES, split_seed=seed)
+        return sorted(paths[index] for index in drawn)
+
+    return {labeled: {str(seed): draw(labeled, seed) for seed in SEEDS} for labeled in SUBSETS}
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(subsets(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
