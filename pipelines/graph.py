@@ -1,0 +1,247 @@
+"""The DALI graphs, top to bottom as the path of a clip: sample -> decode -> weak / strong -> emit.
+
+One function a stage; parameters come from the plan, nothing here is random. The same graph runs on both back ends:
+on `cpu` the source's workers have decoded with PyAV, on `gpu` NVDEC decodes here and every stage runs on the GPU.
+"""
+
+import signal
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from nvidia.dali import fn, pipeline_def, types
+from nvidia.dali.pipeline import Pipeline
+
+from pipelines.geometry import ClipShape, Geometry
+from pipelines.source import AFFINE, BOX, CUTOUT, OP_CODES, OPS, EvaluationSource, TrainSource
+from pipelines.strong import FILL
+
+DECODER_DEVICE = "mixed"
+"""NVDEC, fed from the host. "cpu" is DALI's software decoder (VP8, VP9 and MJPEG alone), for tests."""
+MEDIA_LAYOUTS = {"cpu": ["FHWC"], "gpu": ["", ""]}
+"""Of the arrays that `pipelines.source.fetch` gives: frames, or a file's bytes and frame indices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """How a graph is run; changes no pixel."""
+
+    backend: str = "cpu"
+    device_index: int | None = None  # CUDA device; None on cpu
+    num_workers: int = 0  # processes that read (and on cpu decode); 0: in the trainer's process
+    num_threads: int = 1  # DALI's own
+    prefetch_batches: int = 2
+
+
+def labeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) -> Pipeline:
+    """T_standard of both networks' clips. Outputs: one clip a network, ids, problems."""
+
+    @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
+    def graph():
+        *media, parameters, ids, problems = sample(source, engine)
+        clips = split(decode(media, engine.backend), geometry)
+        views = [crop_resize(clip, parameters[1 + k][BOX], geometry.crop_size) for k, clip in enumerate(clips)]
+        return *emit(views, engine), fn.copy(ids), fn.copy(problems)
+
+    return _built(graph)
+
+
+def unlabeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) -> Pipeline:
+    """T_weak and T_strong of both networks' clips, from one decode.
+
+    Outputs: weak clip a network, strong clip a network, ids, problems.
+    """
+    num_ops = source.planner.strong.num_ops
+
+    @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
+    def graph():
+        *media, parameters, ids, problems = sample(source, engine)
+        clip = decode(media, engine.backend)
+        weak = split(crop_resize(clip, parameters[0][BOX], geometry.crop_size), geometry)
+        strong = [
+            strong_view(part, parameters[1 + k], num_ops=num_ops, shape=geometry.shapes[k], size=geometry.crop_size)
+            for k, part in enumerate(split(clip, geometry))
+        ]
+        return *emit([*weak, *strong], engine), fn.copy(ids), fn.copy(problems)
+
+    return _built(graph)
+
+
+def evaluation_graph(source: EvaluationSource, *, crop_size: int, batch_size: int, engine: Engine) -> Pipeline:
+    """Every crop of every clip. Outputs: for each crop all clips' frames (F, S, S, 3), then ids, problems."""
+
+    @pipeline_def(**_pipeline_arguments(engine, batch_size))
+    def graph():
+        *media, boxes, ids, problems = sample(source, engine)
+        clip = decode(media, engine.backend)
+        crops = [crop_resize(clip, boxes[k], crop_size) for k in range(source.num_crops)]
+        return *emit(crops, engine), fn.copy(ids), fn.copy(problems)
+
+    return _built(graph)
+
+
+def undecodable(source: TrainSource, *, engine: Engine) -> dict[int, str]:
+    """Which videos of the batches in flight the graph's decoder refuses, each tried alone: {pool index: reason}."""
+    found: dict[int, str] = {}
+    for iteration in range(engine.prefetch_batches + 1):
+        for position in source.positions(iteration):
+            *media, _, ids, _ = source.sample(position)
+
+            @pipeline_def(batch_size=1, num_threads=1, device_id=engine.device_index, prefetch_queue_depth=1)
+            def graph(media=media):
+                return decode([types.Constant(array, device="cpu") for array in media], engine.backend)
+
+            try:
+                _built(graph).run()
+            except RuntimeError as error:
+                found[int(ids[1])] = f"the decoder refused it: {str(error).strip().splitlines()[-2][:200]}"
+    return found
+
+
+def sample(source, engine: Engine):
+    """The planned video: (*media, parameters, ids, problems)."""
+    layouts = [*MEDIA_LAYOUTS[engine.backend], "", "", ""]
+    return fn.external_source(
+        source=source,
+        num_outputs=len(layouts),
+        batch=False,
+        parallel=engine.num_workers > 0,
+        prefetch_queue_depth=engine.prefetch_batches if engine.num_workers else None,
+        layout=layouts,
+    )
+
+
+def decode(media, backend: str):
+    """Frames (F, H, W, 3) uint8 of both networks, decoded once."""
+    if backend == "cpu":
+        return media[0]
+    encoded, frames = media
+    return fn.decoders.video(encoded, device=DECODER_DEVICE, frames=frames, pad_mode="edge")
+
+
+def split(clip, geometry: Geometry):
+    """(F, ...) -> the primary's frames and, where there is one, the auxiliary's."""
+    if geometry.auxiliary is None:
+        return (clip,)
+    first = geometry.primary.num_frames
+    return clip[0:first], clip[first : geometry.num_frames]
+
+
+def crop_resize(clip, box, size: int):
+    """The box of every frame, scaled to `size` x `size`; mirrored where left > right."""
+    return fn.resize(
+        clip,
+        roi_start=box[0:2],
+        roi_end=box[2:4],
+        size=[size, size],
+        interp_type=types.INTERP_LINEAR,
+        antialias=True,
+    )
+
+
+def strong_view(clip, parameters, *, num_ops: int, shape: ClipShape, size: int):
+    """T_strong: standard crop, one affine warp, the photometric operations in order, Cutout."""
+    clip = crop_resize(clip, parameters[BOX], size)
+    clip = warp(clip, parameters[AFFINE])
+    for k in range(num_ops):
+        clip = photometric(
+            clip, parameters[OPS + 2 * k], parameters[OPS + 2 * k + 1], num_frames=shape.num_frames, size=size
+        )
+    return cut_out(clip, parameters[CUTOUT])
+
+
+def warp(clip, affine):
+    """RandAugment's geometric operations as one map of pixel positions; skipped where it is the identity."""
+    if affine[0] > 0.5:
+        matrix = fn.reshape(affine[1:7], shape=[2, 3])
+        clip = fn.warp_affine(clip, matrix=matrix, fill_value=FILL, interp_type=types.INTERP_LINEAR)
+    return clip
+
+
+def photometric(clip, op, value, *, num_frames: int, size: int):
+    """One photometric operation, chosen by its code in the plan. Samples are sent down one branch, not all."""
+    code = fn.cast(op, dtype=types.INT32)
+    if code == OP_CODES["brightness"]:
+        clip = fn.brightness_contrast(clip, brightness=value)
+    elif code == OP_CODES["contrast"]:
+        clip = fn.brightness_contrast(clip, contrast=value, contrast_center=fn.reductions.mean(clip))
+    elif code == OP_CODES["color"]:
+        clip = fn.saturation(clip, saturation=value)
+    elif code == OP_CODES["sharpness"]:
+        clip = sharpness(clip, value)
+    elif code == OP_CODES["posterize"]:
+        clip = clip & fn.cast(value, dtype=types.UINT8)
+    elif code == OP_CODES["solarize"]:
+        clip = solarize(clip, value)
+    elif code == OP_CODES["autocontrast"]:
+        clip = autocontrast(clip)
+    elif code == OP_CODES["equalize"]:
+        clip = equalize(clip, num_frames=num_frames, size=size)
+    return clip
+
+
+def sharpness(clip, factor):
+    """Blend of the clip with its 3x3 smoothing [1 1 1; 1 5 1; 1 1 1] / 13: one filter whose kernel is the blend."""
+    smooth = types.Constant(np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13, device="cpu")
+    centre = types.Constant(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32), device="cpu")
+    return fn.filter(clip, smooth * (1.0 - factor) + centre * factor)
+
+
+def solarize(clip, threshold):
+    """Invert the values that are `threshold` or more (255 - v is v ^ 255)."""
+    above = fn.cast(clip >= threshold, dtype=types.UINT8)
+    return clip ^ (above * types.Constant(255, dtype=types.UINT8))
+
+
+def autocontrast(clip):
+    """Stretch every channel to 0..255, by its range over the whole clip; a constant channel stays."""
+    low = fn.reductions.min(clip, axis_names="FHW", keep_dims=True)
+    span = fn.reductions.max(clip, axis_names="FHW", keep_dims=True) - low
+    flat = fn.cast(span == types.Constant(0, dtype=types.UINT8), dtype=types.FLOAT)
+    scale = (255.0 * (1.0 - flat) + flat) / (fn.cast(span, dtype=types.FLOAT) + flat)
+    offset = fn.cast(low, dtype=types.FLOAT) * (1.0 - flat)
+    return fn.cast((clip - offset) * scale, dtype=types.UINT8)
+
+
+def equalize(clip, *, num_frames: int, size: int):
+    """Flatten every channel's histogram over the whole clip: its frames, laid below each other, are one image."""
+    image = fn.reshape(clip, shape=[num_frames * size, size, 3], layout="HWC")
+    return fn.reshape(fn.equalize(image), shape=[num_frames, size, size, 3], layout="FHWC")
+
+
+def cut_out(clip, cutout):
+    """Cutout: one grey rectangle (y, x, height, width), the same in all frames."""
+    return fn.erase(clip, anchor=cutout[0:2], shape=cutout[2:4], axis_names="HW", fill_value=FILL)
+
+
+def emit(views, engine: Engine):
+    """The finished views, on the trainer's device: what the CPU made for a GPU goes over here."""
+    moves = engine.backend == "cpu" and engine.device_index is not None
+    return [view.gpu() if moves else view for view in views]
+
+
+def _pipeline_arguments(engine: Engine, batch_size: int) -> dict:
+    return {
+        "batch_size": batch_size,
+        "num_threads": engine.num_threads,
+        "device_id": engine.device_index,
+        "prefetch_queue_depth": engine.prefetch_batches,
+        "py_num_workers": max(engine.num_workers, 1),
+        "py_start_method": "spawn",
+        "enable_conditionals": True,
+        "exec_dynamic": True,
+    }
+
+
+def _built(graph) -> Pipeline:
+    """Starts the pipeline. Its worker processes must outlive a Ctrl-C, which is the trainer's to handle: they inherit
+    that the signal is ignored while they are started."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
+    try:
+        pipeline = graph()
+        pipeline.build()
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+    return pipeline

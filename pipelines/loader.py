@@ -1,0 +1,183 @@
+"""Pairs the labelled and the unlabelled stream and hands SemiBatches to torch; its position is the micro-step."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from nvidia.dali.pipeline import Pipeline
+from torch import Tensor
+
+from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
+from pipelines.geometry import Geometry
+from pipelines.graph import Engine, evaluation_graph, labeled_graph, undecodable, unlabeled_graph
+from pipelines.plan import Planner
+from pipelines.source import EvaluationSource, TrainSource, decode_problems
+
+
+class StreamLoader:
+    """One stream of one rank: batches of tensors, the graph that makes them, and what was set aside on the way."""
+
+    def __init__(self, source: TrainSource, graph: Callable[..., Pipeline], *, geometry: Geometry, engine: Engine):
+        self.problems: dict[str, str] = {}  # path -> reason
+        self.positions: list[int] = []  # of the last batch
+        self._source, self._graph, self._geometry, self._engine = source, graph, geometry, engine
+        self._micro_step = source.first_micro_step
+        self._pipeline = graph(source, geometry=geometry, engine=engine)
+
+    def __next__(self) -> tuple[list[Tensor], Tensor]:
+        """The clips of one batch, each (B, 3, T, S, S) uint8, and its labels (B,) int64 on the same device."""
+        *views, ids, problems = self._run()
+        self._micro_step += 1
+        for i in range(len(problems)):
+            self.problems.update(decode_problems(np.from_dlpack(problems[i])))
+        ids = torch.from_dlpack(ids.as_tensor())
+        self.positions = ids[:, 0].tolist()
+        clips = [clips_of(view) for view in views]
+        return clips, on_device(ids[:, 2].clone(), clips[0].device)
+
+    def _run(self) -> tuple:
+        try:
+            return self._pipeline.run(cuda_stream(self._engine))
+        except RuntimeError as error:
+            if self._engine.backend == "cpu":  # its decoding errors were met in the source
+                raise
+            return self._recover(error)
+
+    def _recover(self, error: RuntimeError) -> tuple:
+        """A stream that NVDEC refuses takes its pipeline along: find it, set it aside, go on at the same batch."""
+        source = dataclasses.replace(self._source, first_micro_step=self._micro_step)
+        found = undecodable(source, engine=self._engine)
+        if not found:
+            raise error
+        self.problems |= {source.planner.pool.paths[video]: reason for video, reason in found.items()}
+        self._source = dataclasses.replace(source, broken=source.broken | found)
+        self._pipeline = self._graph(self._source, geometry=self._geometry, engine=self._engine)
+        return self._run()
+
+
+class SemiLoader:
+    """An endless iterator of one rank's SemiBatches, from `first_micro_step` on.
+
+    `unlabeled` is None for a supervised method. Batch sizes are this rank's. `wait_seconds` is the time that `next()`
+    has kept its caller waiting since the start.
+    """
+
+    def __init__(
+        self,
+        *,
+        labeled: Planner,
+        unlabeled: Planner | None,
+        num_labeled: int,
+        num_unlabeled: int,
+        geometry: Geometry,
+        engine: Engine,
+        first_micro_step: int = 0,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        def stream(planner: Planner, batch_size: int, graph: Callable[..., Pipeline]) -> StreamLoader:
+            source = TrainSource(
+                planner=planner,
+                backend=engine.backend,
+                batch_size=batch_size,
+                first_micro_step=first_micro_step,
+                rank=rank,
+                num_ranks=num_ranks,
+            )
+            return StreamLoader(source, graph, geometry=geometry, engine=engine)
+
+        self.wait_seconds = 0.0
+        self.num_unlabeled = num_unlabeled if unlabeled else 0
+        self.labeled = stream(labeled, num_labeled, labeled_graph)
+        self.unlabeled = stream(unlabeled, num_unlabeled, unlabeled_graph) if unlabeled else None
+
+    def __iter__(self) -> Iterator[SemiBatch]:
+        return self
+
+    def __next__(self) -> SemiBatch:
+        begin = time.perf_counter()
+        views, labels = next(self.labeled)
+        labeled = LabeledBatch(standard=clip_batch(views), labels=labels)
+        batch = SemiBatch(labeled=labeled, unlabeled=self._next_unlabeled())
+        self.wait_seconds += time.perf_counter() - begin
+        return batch
+
+    def _next_unlabeled(self) -> UnlabeledBatch | None:
+        if self.unlabeled is None:
+            return None
+        views, truth = next(self.unlabeled)
+        half = len(views) // 2
+        return UnlabeledBatch(weak=clip_batch(views[:half]), strong=clip_batch(views[half:]), truth=truth)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Videos set aside so far on this rank: path -> reason."""
+        return self.labeled.problems | (self.unlabeled.problems if self.unlabeled else {})
+
+
+def clip_batch(views: list[Tensor]) -> ClipBatch:
+    """One view of both networks, or of the primary alone."""
+    return ClipBatch(primary=views[0], auxiliary=views[1] if len(views) > 1 else None)
+
+
+def clips_of(view) -> Tensor:
+    """The hand-off: DALI's (B, T, S, S, 3) as a torch tensor (B, 3, T, S, S), channels_last_3d, without a copy."""
+    return torch.from_dlpack(view.as_tensor()).permute(0, 4, 1, 2, 3)
+
+
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """A small host tensor on the clips' device, without waiting for it."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+
+
+def cuda_stream(engine: Engine):
+    """Torch's current stream, on which outputs are taken so that the host never waits; None on the CPU."""
+    return torch.cuda.current_stream(engine.device_index) if engine.device_index is not None else None
+
+
+class EvaluationLoader:
+    """One rank's share of a pool, every clip and crop of every video, once.
+
+    Yields (videos, labels, crops): pool indices and classes of the V videos that decoded, and a list of M crops, each
+    (V, F, S, S, 3) uint8 with all clips' frames of all shapes one after another. `problems` names the others.
+    """
+
+    def __init__(self, source: EvaluationSource, *, crop_size: int, batch_size: int, engine: Engine) -> None:
+        self.problems: dict[str, str] = {}
+        self.num_videos = len(source.pool)
+        self._source = source
+        self._engine = engine
+        own = len(range(source.rank, self.num_videos, source.num_ranks))
+        self._num_batches = -(-own // batch_size)
+        self._pipeline = evaluation_graph(source, crop_size=crop_size, batch_size=batch_size, engine=engine)
+
+    def __iter__(self) -> Iterator[tuple[list[int], list[int], list[Tensor]]]:
+        seen: set[int] = set()
+        for _ in range(self._num_batches):
+            *crops, ids, problems = self._pipeline.run(cuda_stream(self._engine))
+            for i in range(len(problems)):
+                self.problems.update(decode_problems(np.from_dlpack(problems[i])))
+            ids = np.array(ids.as_array())
+            # The last batch is filled up from the front, and a stand-in's second id is -1.
+            rows = [i for i, (video, shown, _) in enumerate(ids.tolist()) if shown >= 0 and video not in seen]
+            seen.update(ids[:, 0].tolist())
+            if rows:
+                yield ids[rows, 0].tolist(), ids[rows, 2].tolist(), [rows_of(crop, rows) for crop in crops]
+
+    def clips_of(self, crops: list[Tensor], network: int) -> Tensor:
+        """All views of one network (V, N * M, 3, T, S, S)."""
+        shapes, num_clips = self._source.shapes, self._source.num_clips
+        first = num_clips * sum(shape.num_frames for shape in shapes[:network])
+        num_frames = shapes[network].num_frames
+        views = [
+            crop[:, first : first + num_clips * num_frames].unflatten(1, (num_clips, num_frames)) for crop in crops
+        ]
+        return torch.cat(views, dim=1).permute(0, 1, 5, 2, 3, 4)
+
+
+def rows_of(crop, rows: list[int]) -> Tensor:
+    """Some videos of a crop's batch (V, F, S, S, 3)."""
+    clips = torch.from_dlpack(crop.as_tensor())
+    return clips if len(rows) == len(clips) else clips[rows]

@@ -1,0 +1,51 @@
+"""Pool: the usable videos that one stream draws from, column by column."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.errors import InputError
+from pipelines.manifest import Manifest
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pool:
+    """N videos. Plain arrays, so that a worker process receives it in one cheap pickle."""
+
+    paths: tuple[str, ...]  # absolute
+    labels: np.ndarray  # (N,) int64, -1 where the class is unknown
+    num_frames: np.ndarray  # (N,) int64
+    fps: np.ndarray  # (N,) float64
+    width: np.ndarray  # (N,) int64, pixels
+    height: np.ndarray  # (N,) int64, pixels
+    exact_seek: np.ndarray  # (N,) bool: decoding may start at a keyframe
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise InputError("pool: received no usable video; accepted: at least one")
+        for name in ("labels", "num_frames", "fps", "width", "height", "exact_seek"):
+            column = getattr(self, name)
+            if column.shape != (len(self.paths),):
+                raise ValueError(f"pool.{name}: received shape {column.shape}, expected ({len(self.paths)},)")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
+    """The videos `indices` of each (manifest, indices), one after another. Problem videos must not be selected."""
+
+    def column(name: str, dtype: type) -> np.ndarray:
+        parts = [np.asarray(getattr(manifest, name))[indices] for manifest, indices in selections]
+        return np.concatenate(parts).astype(dtype)
+
+    return Pool(
+        paths=tuple(str(Path(manifest.root) / manifest.paths[i]) for manifest, indices in selections for i in indices),
+        labels=column("labels", np.int64),
+        num_frames=column("num_frames", np.int64),
+        fps=column("fps", np.float64),
+        width=column("width", np.int64),
+        height=column("height", np.int64),
+        exact_seek=column("exact_seek", np.bool_),
+    )

@@ -1,0 +1,50 @@
+"""Boxes: what part of a source frame a view shows (weak, standard, evaluation), as values of a plan.
+
+A box is (top, left, bottom, right) in source pixels, the part that is scaled to the crop's size in one resize.
+Scaling the short side to s and cropping c pixels out of it shows c/s of the short side, so the two steps are one.
+left > right mirrors the view.
+"""
+
+from collections.abc import Sequence
+
+Box = tuple[float, float, float, float]
+
+
+def weak_box(*, width: int, height: int, short_side: int, crop_size: int) -> Box:
+    """T_weak: the short side scaled to `short_side`, then the centre `crop_size` x `crop_size` (Sec. 3.3)."""
+    return _box(0.5, 0.5, width=width, height=height, share=crop_size / short_side)
+
+
+def standard_box(
+    uniform: Sequence[float],
+    *,
+    width: int,
+    height: int,
+    short_side_jitter: tuple[int, int],
+    crop_size: int,
+    horizontal_flip: bool,
+) -> Box:
+    """T_standard: short side jittered, random crop, flip with probability 1/2; four uniform numbers in [0, 1)."""
+    low, high = short_side_jitter
+    short_side = low + int(uniform[0] * (high - low + 1))
+    box = _box(uniform[1], uniform[2], width=width, height=height, share=crop_size / short_side)
+    return mirrored(box) if horizontal_flip and uniform[3] < 0.5 else box
+
+
+def evaluation_boxes(num_crops: int, *, width: int, height: int) -> list[Box]:
+    """`num_crops` squares of the whole short side along the longer side, first to last (Sec. 4.1); 1 is the centre."""
+    places = [0.5] if num_crops == 1 else [i / (num_crops - 1) for i in range(num_crops)]
+    return [_box(p, p, width=width, height=height, share=1.0) for p in places]
+
+
+def mirrored(box: Box) -> Box:
+    """The same part of the frame, left and right exchanged."""
+    top, left, bottom, right = box
+    return top, right, bottom, left
+
+
+def _box(place_y: float, place_x: float, *, width: int, height: int, share: float) -> Box:
+    """A square of `share` of the short side, at `place` (0 to 1) of the room that is left."""
+    side = share * min(width, height)
+    top, left = place_y * (height - side), place_x * (width - side)
+    return top, left, top + side, left + side

@@ -1,0 +1,207 @@
+"""The DALI graphs against the plain numpy twin, on real encoded video, and the promises of the hand-off."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines import reference
+from pipelines.geometry import ClipShape, Geometry
+from pipelines.graph import Engine
+from pipelines.loader import SemiLoader
+from pipelines.plan import Planner, Stream
+from pipelines.strong import GEOMETRIC, PHOTOMETRIC, RAND_AUGMENT_OPS, StrongSpec
+from tests.videos import decode_plainly, needs_real_videos, real_videos
+
+GEOMETRY = Geometry(
+    primary=ClipShape(4, 16),
+    auxiliary=ClipShape(8, 8),
+    crop_size=28,
+    short_side=32,
+    short_side_jitter=(32, 40),
+    max_offset_seconds=1.0,
+)
+RESIZE_TOLERANCE = 1  # of 255: DALI's fixed-point filter weights against float64
+STRONG_TOLERANCE = 3  # one step of rounding may be spread by the operations after it ...
+STRONG_MEAN = 0.2  # ... but seldom
+
+
+def planners(pool, *, geometry=GEOMETRY, strong=None, seed=0) -> dict[str, Planner]:
+    return {
+        name: Planner(pool=pool, seed=seed, stream=stream, geometry=geometry, strong=strong or StrongSpec())
+        for name, stream in (("labeled", Stream.LABELED), ("unlabeled", Stream.UNLABELED))
+    }
+
+
+def loader(pool, *, engine=None, geometry=GEOMETRY, strong=None, **more) -> SemiLoader:
+    return SemiLoader(
+        **planners(pool, geometry=geometry, strong=strong),
+        num_labeled=2,
+        num_unlabeled=6,
+        geometry=geometry,
+        engine=engine or Engine(),
+        **more,
+    )
+
+
+def pixels(clip: torch.Tensor) -> np.ndarray:
+    """(3, T, S, S) as (T, S, S, 3) integers."""
+    return clip.permute(1, 2, 3, 0).numpy().astype(int)
+
+
+def test_weak_and_standard_views_equal_the_twin(pool, decoded):
+    made, plans = loader(pool), planners(pool)
+    for step in range(3):
+        batch = next(made)
+        for j in range(6):
+            plan = plans["unlabeled"].plan(step * 6 + j)
+            for view, clips in zip(
+                plan.views, (batch.unlabeled.weak.primary, batch.unlabeled.weak.auxiliary), strict=True
+            ):
+                expected = reference.weak_view(decoded[plan.video], view, plan.weak, size=28)
+                assert np.abs(pixels(clips[j]) - expected).max() <= RESIZE_TOLERANCE
+            assert batch.unlabeled.truth[j] == plan.video % 3
+        for j in range(2):
+            plan = plans["labeled"].plan(step * 2 + j)
+            for view, clips in zip(
+                plan.views, (batch.labeled.standard.primary, batch.labeled.standard.auxiliary), strict=True
+            ):
+                expected = reference.standard_view(decoded[plan.video], view, size=28)
+                assert np.abs(pixels(clips[j]) - expected).max() <= RESIZE_TOLERANCE
+            assert batch.labeled.labels[j] == plan.video % 3
+
+
+@pytest.mark.parametrize("op", RAND_AUGMENT_OPS)
+def test_every_strong_operation_equals_the_twin(pool, decoded, op):
+    strong = StrongSpec(ops=(op,), num_ops=1)
+    made, plans = loader(pool, strong=strong), planners(pool, strong=strong)
+    applied = 0
+    for step in range(2):
+        batch = next(made)
+        for j in range(6):
+            plan = plans["unlabeled"].plan(step * 6 + j)
+            for view, clips in zip(
+                plan.views, (batch.unlabeled.strong.primary, batch.unlabeled.strong.auxiliary), strict=True
+            ):
+                plain = reference.standard_view(decoded[plan.video], view, size=28)
+                expected = reference.strong_view(decoded[plan.video], view, size=28)
+                difference = np.abs(pixels(clips[j]) - expected)
+                if op in ("solarize", "posterize", "equalize"):  # a step of rounding may cross a threshold
+                    assert (difference > RESIZE_TOLERANCE).mean() < 0.01
+                else:
+                    assert difference.max() <= STRONG_TOLERANCE
+                assert difference.mean() <= STRONG_MEAN
+                applied += not np.array_equal(reference.cut_out(plain, view.strong.cutout), expected)
+    assert (applied == 0) == (op == "identity")
+
+
+def test_two_operations_are_applied_in_the_order_drawn(pool, decoded):
+    made, plans = loader(pool), planners(pool)
+    seen = set()
+    for step in range(5):
+        batch = next(made)
+        for j in range(6):
+            plan = plans["unlabeled"].plan(step * 6 + j)
+            view = plan.primary
+            seen.update(op for op, _ in view.strong.photometric)
+            expected = reference.strong_view(decoded[plan.video], view, size=28)
+            difference = np.abs(pixels(batch.unlabeled.strong.primary[j]) - expected)
+            assert difference.mean() <= STRONG_MEAN
+    assert len(seen) >= 5
+
+
+def test_strong_parameters_are_constant_over_the_frames(pool):
+    """A video of one frame repeated gives a strong clip of one frame repeated, whatever is drawn."""
+    geometry = Geometry(
+        primary=ClipShape(6, 1000),
+        auxiliary=None,
+        crop_size=28,
+        short_side=32,
+        short_side_jitter=(32, 40),
+        short_videos="repeat-last",
+    )
+    one_frame = pool.__class__(**{**vars(pool), "num_frames": np.ones(len(pool), dtype=np.int64)})
+    made = loader(one_frame, geometry=geometry)
+    for _ in range(4):
+        clips = next(made).unlabeled.strong.primary
+        assert (clips == clips[:, :, :1]).all()
+
+
+def test_supervised_methods_decode_no_unlabelled_video(pool):
+    made = SemiLoader(
+        labeled=planners(pool)["labeled"],
+        unlabeled=None,
+        num_labeled=2,
+        num_unlabeled=6,
+        geometry=GEOMETRY,
+        engine=Engine(),
+    )
+    assert next(made).unlabeled is None
+
+
+def test_hand_off_is_channels_last_and_stays_valid(pool):
+    """Clips come without a copy; what a batch holds must survive the batches after it."""
+    made = loader(pool)
+    batches = [next(made) for _ in range(6)]
+    clips = [b.unlabeled.strong.primary for b in batches]
+    assert all(c.is_contiguous(memory_format=torch.channels_last_3d) and c.dtype == torch.uint8 for c in clips)
+    copies = [c.clone() for c in clips]
+    for _ in range(4):
+        next(made)
+    assert all(torch.equal(a, b) for a, b in zip(clips, copies, strict=True))
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_batches_do_not_depend_on_the_workers(pool, num_workers):
+    alone, parallel = loader(pool), loader(pool, engine=Engine(num_workers=num_workers, num_threads=2))
+    for _ in range(3):
+        a, b = next(alone), next(parallel)
+        assert torch.equal(a.labeled.standard.primary, b.labeled.standard.primary)
+        assert torch.equal(a.unlabeled.strong.auxiliary, b.unlabeled.strong.auxiliary)
+        assert alone.unlabeled.positions == parallel.unlabeled.positions
+
+
+def test_a_loader_taken_up_again_goes_on_with_the_same_batches(pool):
+    whole = loader(pool)
+    batches = [next(whole) for _ in range(5)]
+    later = loader(pool, first_micro_step=3)
+    for batch in batches[3:]:
+        again = next(later)
+        assert torch.equal(batch.unlabeled.strong.primary, again.unlabeled.strong.primary)
+        assert torch.equal(batch.labeled.labels, again.labeled.labels)
+
+
+def test_two_ranks_see_what_one_sees(pool):
+    """Rank r's batch of 3 is the r-th half of one rank's batch of 6."""
+
+    def made(batch_size: int, **ranks) -> SemiLoader:
+        return SemiLoader(
+            **planners(pool), num_labeled=1, num_unlabeled=batch_size, geometry=GEOMETRY, engine=Engine(), **ranks
+        )
+
+    one, two = made(6), [made(3, rank=r, num_ranks=2) for r in range(2)]
+    for _ in range(3):
+        whole = next(one).unlabeled.weak.primary
+        halves = torch.cat([next(part).unlabeled.weak.primary for part in two])
+        assert torch.equal(whole, halves)
+
+
+@needs_real_videos
+@pytest.mark.parametrize("path", [p for p in real_videos() if "340x256" in p.name], ids=lambda p: p.name)
+def test_real_clips_at_full_size(path, tmp_path):
+    """8x8 and 16x4 at 224 pixels, as Kinetics is trained on."""
+    from pipelines.manifest import open_manifest
+    from pipelines.pool import pool_of
+
+    manifest = open_manifest(path.parent, [path.name], np.zeros(1), cache_dir=tmp_path)
+    pool = pool_of((manifest, np.arange(1)))
+    video = decode_plainly(path)
+    geometry = Geometry(max_offset_seconds=10.0)
+    made, plans = loader(pool, geometry=geometry), planners(pool, geometry=geometry)
+    plan, batch = plans["unlabeled"].plan(0), next(made)
+    expected = reference.weak_view(video, plan.primary, plan.weak, size=224)
+    assert np.abs(pixels(batch.unlabeled.weak.primary[0]) - expected).max() <= RESIZE_TOLERANCE
+    assert batch.unlabeled.strong.auxiliary.shape == (6, 3, 16, 224, 224)
+
+
+def test_operation_names_are_fourteen():
+    assert len({"identity", *GEOMETRIC, *PHOTOMETRIC}) == 14
