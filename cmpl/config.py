@@ -1,0 +1,303 @@
+"""Every setting of a run as frozen dataclasses. Pure values: neither torch nor DALI is imported.
+
+Defaults are the paper's Kinetics-400 setting with 1 % of labels (Sec. 4.1). `--set section.field=value` changes any
+field; see `with_settings`.
+"""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.errors import InputError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which videos, and which of them are labelled."""
+
+    dataset: str = "folder"
+    root: str | None = None
+    """Folder of the data set; None where the data set knows its own (demo)."""
+    labeled: str = "1pct"
+    """1pct, 10pct, a number of videos a class, or a file that lists them."""
+    split_seed: int = 0
+    labeled_in_unlabeled: bool = True
+    """Whether labelled videos stay in the unlabelled pool, as in FixMatch."""
+    horizontal_flip: bool | None = None
+    """None: as the data set says (a demo of left and right must not be mirrored)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """What the networks see of a video (Sec. 3.3, 4.1)."""
+
+    primary: str = "8x8"
+    auxiliary: str = "16x4"
+    max_offset_seconds: float = 10.0
+    """t_s: largest distance between the starts of the two clips (Table 5)."""
+    short_videos: str = "loop"
+    """Videos shorter than a clip: loop, or repeat-last."""
+    crop_size: int = 224
+    short_side: int = 256
+    short_side_jitter: tuple[int, int] = (256, 320)
+    strong_ops: tuple[str, ...] = ()
+    """RandAugment operations to draw from; empty: all 14."""
+    strong_num_ops: int = 2
+    strong_magnitude: float = 10.0
+    cutout_fraction: float = 0.5
+    """Largest side of the Cutout square as a share of the crop's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """One 3D-ResNet (Table A4)."""
+
+    depth: int = 50
+    width: float = 1.0
+    stem_kernel: tuple[int, int, int] = (5, 7, 7)
+    dropout: float = 0.5
+    zero_init_residual: bool = True
+    """Whether every residual block starts as its shortcut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    """How labels and pseudo-labels become a loss (Sec. 3, Appendix A)."""
+
+    name: str = "cmpl"
+    threshold: float = 0.9
+    """tau: least confidence of a pseudo-label (Eq. 4, 5)."""
+    unlabeled_weight: float = 5.0
+    """lambda of Eq. 6: 5 with 1 % of labels, 2 with 10 %."""
+    unlabeled_delay: float = 0.0
+    """Share of training before the unlabelled losses are switched on."""
+    scheme: str = "cross"
+    """Pseudo-labelling scheme (Appendix A): cross, self-first, opposite-first, maximum or average."""
+    auxiliary_supervised: bool = True
+    auxiliary_unsupervised: bool = True
+    """Table 6: which losses train the auxiliary network."""
+    shared_weights: bool = False
+    """Table 3, second row: the primary network is its own auxiliary."""
+    batch_norm: str = "joint"
+    """joint: one forward over labelled, weak and strong. weak-no-grad: weak clips apart, without gradients.
+    separate: each of the three apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """SGD with a cosine schedule (Sec. 4.1)."""
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    """Not applied to BatchNorm's parameters."""
+    warmup: float = 0.0
+    """Share of training in which the learning rate rises linearly."""
+    epochs: float = 200.0
+    """Passes over the unlabelled videos."""
+    steps: int | None = None
+    """Optimiser steps; given, it takes the place of `epochs`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """Videos of one forward pass on one GPU, and how many passes make a step."""
+
+    labeled: int = 2
+    unlabeled: int = 10
+    accumulate: int = 1
+    """Forward passes a step: 16 on one GPU is the paper's batch of 192."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Ten clips x three crops of the short side (Sec. 4.1)."""
+
+    clips: int = 10
+    crops: int = 3
+    short_side: int = 256
+    every_steps: int = 0
+    """Quick validation (one clip, one crop) every so many steps, to keep the best checkpoint; 0: never."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """How it is computed. None and "auto" are settled at the start and said aloud."""
+
+    backend: str = "auto"
+    """Who decodes: cpu (PyAV) or gpu (NVDEC)."""
+    device: str = "auto"
+    workers: int | None = None
+    """Reading processes a rank; 0: the trainer's own process."""
+    loader_threads: int | None = None
+    torch_threads: int | None = None
+    prefetch: int = 2
+    """Batches made ahead."""
+    amp: str = "auto"
+    """Autocast: bf16 or off."""
+    compile: bool = False
+    sync_batch_norm: bool = False
+    ema_decay: float = 0.0
+    """Exponential moving average of the weights, for evaluation alone; 0: none."""
+    log_every_steps: int = 20
+    checkpoint_every_steps: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run."""
+
+    recipe: str = "k400"
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    primary: NetworkConfig = field(default_factory=NetworkConfig)
+    auxiliary: NetworkConfig = field(default_factory=lambda: NetworkConfig(width=0.25))
+    method: MethodConfig = field(default_factory=MethodConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+
+METHODS = ("supervised", "fixmatch", "cmpl")
+SCHEMES = ("cross", "self-first", "opposite-first", "maximum", "average")
+BATCH_NORMS = ("joint", "weak-no-grad", "separate")
+
+FREE_TO_CHANGE = (
+    "runtime.workers",
+    "runtime.loader_threads",
+    "runtime.prefetch",
+    "runtime.log_every_steps",
+    "runtime.checkpoint_every_steps",
+)
+"""Fields that change no number of a run, so that it may go on with others."""
+
+
+def with_settings(config: Config, settings: dict[str, str]) -> Config:
+    """The configuration with `section.field` -> text applied, each text read as the field's type.
+
+    Raises InputError for an unknown field, naming the nearest, and for text that is not of the type.
+    """
+    for key, text in settings.items():
+        config = _with_setting(config, key, text)
+    return checked(config)
+
+
+def _with_setting(config: Config, key: str, text: str) -> Config:
+    *sections, name = key.split(".")
+    if len(sections) > 1 or key not in flattened(config):
+        raise InputError(f"--set {key}: no such field{nearest(key, flattened(config))}")
+    owner = getattr(config, sections[0]) if sections else config
+    kind = typing.get_type_hints(type(owner))[name]
+    changed = dataclasses.replace(owner, **{name: parse_value(text, kind, field_name=key)})
+    return dataclasses.replace(config, **{sections[0]: changed}) if sections else changed
+
+
+def parse_value(text: str, kind: Any, *, field_name: str) -> Any:
+    """Text as a value of the type: bool, int, float, str, `X | None` ("none"), or a tuple ("256,320")."""
+    options = typing.get_args(kind)
+    if isinstance(kind, types.UnionType):
+        if text.lower() == "none":
+            return None
+        return parse_value(text, options[0], field_name=field_name)
+    if typing.get_origin(kind) is tuple:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if options[-1] is not ... and len(parts) != len(options):
+            raise InputError(f"--set {field_name}: received {text!r}; accepted: {len(options)} values with commas")
+        return tuple(parse_value(part, options[0], field_name=field_name) for part in parts)
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise InputError(f"--set {field_name}: received {text!r}; accepted: true or false")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        wanted = {int: "a whole number", float: "a number"}[kind]
+        raise InputError(f"--set {field_name}: received {text!r}; accepted: {wanted}") from None
+
+
+def flattened(config: Config) -> dict[str, Any]:
+    """{"seed": 0, "data.dataset": "folder", ...}: every field by the key that --set takes."""
+    flat: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            flat |= {f"{item.name}.{inner.name}": getattr(value, inner.name) for inner in dataclasses.fields(value)}
+        else:
+            flat[item.name] = value
+    return flat
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """The configuration as JSON values, section by section."""
+    return dataclasses.asdict(config)
+
+
+def from_json(values: dict[str, Any]) -> Config:
+    """The configuration that `to_json` gave. Fields that a newer version knows keep their defaults."""
+    sections: dict[str, Any] = {}
+    hints = typing.get_type_hints(Config)
+    for name, value in values.items():
+        if name not in hints:
+            raise InputError(f"config.json: unknown field {name!r}{nearest(name, hints)}")
+        sections[name] = _section(hints[name], name, value) if isinstance(value, dict) else value
+    return checked(Config(**sections))
+
+
+def _section(kind: type, name: str, values: dict[str, Any]) -> Any:
+    known = {item.name for item in dataclasses.fields(kind)}
+    for key in values:
+        if key not in known:
+            raise InputError(f"config.json: unknown field {name}.{key}{nearest(key, known)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def differences(before: Config, after: Config) -> list[str]:
+    """One line for each field that changes a run's numbers and differs: `optim.lr: 0.1 there, 0.2 now`."""
+    old, new = flattened(before), flattened(after)
+    return [
+        f"{key}: {old[key]} there, {new[key]} now" for key in old if old[key] != new[key] and key not in FREE_TO_CHANGE
+    ]
+
+
+def checked(config: Config) -> Config:
+    """The same configuration; InputError names the first field that cannot be."""
+    _one_of(config.method.name, METHODS, "method.name")
+    _one_of(config.method.scheme, SCHEMES, "method.scheme")
+    _one_of(config.method.batch_norm, BATCH_NORMS, "method.batch_norm")
+    _one_of(config.runtime.backend, ("auto", "cpu", "gpu"), "runtime.backend")
+    _one_of(config.runtime.amp, ("auto", "bf16", "off"), "runtime.amp")
+    for key in ("method.threshold", "method.unlabeled_delay", "optim.warmup", "optim.momentum", "runtime.ema_decay"):
+        _within(config, key, low=0, high=1)
+    for key in ("batch.labeled", "batch.unlabeled", "batch.accumulate", "evaluation.clips", "evaluation.crops"):
+        _within(config, key, low=1)
+    for key in ("optim.steps", "runtime.log_every_steps", "runtime.checkpoint_every_steps", "runtime.prefetch"):
+        _within(config, key, low=1)
+    for key in ("seed", "data.split_seed", "evaluation.every_steps", "runtime.workers", "method.unlabeled_weight"):
+        _within(config, key, low=0)
+    if config.optim.epochs <= 0:
+        raise InputError(f"optim.epochs: received {config.optim.epochs}; accepted: more than 0")
+    if config.method.name == "cmpl" and not (
+        config.method.auxiliary_supervised or config.method.auxiliary_unsupervised
+    ):
+        raise InputError(
+            "method.auxiliary_supervised and method.auxiliary_unsupervised: received false for both, so nothing "
+            "would train the auxiliary network; accepted: at least one true, or method.name=fixmatch"
+        )
+    return config
+
+
+def _one_of(value: str, accepted: tuple[str, ...], key: str) -> None:
+    if value not in accepted:
+        raise InputError(f"{key}: received {value!r}{nearest(value, accepted)}")
+
+
+def _within(config: Config, key: str, *, low: float, high: float = float("inf")) -> None:
+    value = flattened(config)[key]
+    if value is not None and not low <= value <= high:
+        accepted = f"{low} or more" if high == float("inf") else f"{low} to {high}"
+        raise InputError(f"{key}: received {value}; accepted: {accepted}")

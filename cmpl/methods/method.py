@@ -1,0 +1,44 @@
+"""What a method is: networks, and a forward pass from a batch to a loss and its terms (after timm's tasks)."""
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.batch import SemiBatch
+
+Terms = dict[str, Tensor]
+"""Scalars to log, on the device, without gradients."""
+
+
+class Method(nn.Module):
+    """Base of all methods. `primary` is the network that is evaluated; `auxiliary` is None where there is one only.
+
+    A method knows nothing of ranks, autocast, schedules or logging.
+    """
+
+    uses_unlabeled = True
+
+    def __init__(self, *, primary: nn.Module, auxiliary: nn.Module | None = None) -> None:
+        super().__init__()
+        self.primary = primary
+        self.auxiliary = auxiliary
+
+    def forward(self, batch: SemiBatch, *, unlabeled_weight: float) -> tuple[Tensor, Terms]:
+        """The loss to descend and its terms. `unlabeled_weight` is lambda at this step; at 0 unlabelled clips are
+        not looked at."""
+        raise NotImplementedError
+
+
+def pseudo_label_terms(name: str, y_hat: Tensor, confident: Tensor, truth: Tensor) -> Terms:
+    """Of the labels that teach network `name`, as shares of all B_u videos: the confident ones, the confident ones
+    whose truth is known, and the right ones (Fig. 2). y_hat, confident, truth (B_u,)."""
+    judged = confident & (truth >= 0)
+    return {
+        f"pseudo_share_{name}": confident.float().mean(),
+        f"pseudo_judged_{name}": judged.float().mean(),
+        f"pseudo_right_{name}": (judged & (y_hat == truth)).float().mean(),
+    }
+
+
+def probabilities(z: Tensor) -> Tensor:
+    """p = softmax(z) in float32, without a gradient."""
+    return torch.softmax(z.detach().float(), dim=1)

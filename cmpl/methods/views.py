@@ -1,0 +1,44 @@
+"""How a network looks at the three views of a step: normalisation and BatchNorm's grouping.
+
+Legend: B_l, B_u videos; T frames; S crop side; K classes. Clips (B, 3, T, S, S) uint8.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+PIXEL_MEAN, PIXEL_STD = 0.45 * 255, 0.225 * 255
+"""Mean and standard deviation of the field's RGB clips, here in uint8's range."""
+
+
+@dataclass(frozen=True)
+class Logits:
+    """One network's answers in a step. `weak` carries no gradient (the stop-gradient of Fig. 3)."""
+
+    labeled: Tensor  # (B_l, K)
+    weak: Tensor  # (B_u, K)
+    strong: Tensor  # (B_u, K)
+
+
+def normalized(clips: Tensor) -> Tensor:
+    """uint8 clips as float32 of mean 0 and deviation 1, in the same memory order."""
+    return (clips.float() - PIXEL_MEAN) / PIXEL_STD
+
+
+def forward_views(network: nn.Module, labeled: Tensor, weak: Tensor, strong: Tensor, *, batch_norm: str) -> Logits:
+    """Logits of all three views.
+
+    `batch_norm` says whose statistics are shared. "joint": one forward over all, the reference (FixMatch).
+    "weak-no-grad": weak clips apart and without gradients, a third of the backward pass less. "separate": each apart.
+    """
+    sizes = [len(labeled), len(weak), len(strong)]
+    if batch_norm == "joint":
+        z_labeled, z_weak, z_strong = network(normalized(torch.cat([labeled, weak, strong]))).split(sizes)
+        return Logits(z_labeled, z_weak.detach(), z_strong)
+    with torch.no_grad():
+        z_weak = network(normalized(weak))
+    if batch_norm == "weak-no-grad":
+        z_labeled, z_strong = network(normalized(torch.cat([labeled, strong]))).split([sizes[0], sizes[2]])
+        return Logits(z_labeled, z_weak, z_strong)
+    return Logits(network(normalized(labeled)), z_weak, network(normalized(strong)))

@@ -1,0 +1,147 @@
+"""A 3D convolution that can run as a 2D one, and the two views that make this free in channels-last memory.
+
+Shapes: B clips, C channels, T frames, H x W pixels. All activations lie in memory as (B, T, H, W, C), which torch
+calls channels_last_3d.
+"""
+
+import functools
+import logging
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipelines.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+CONVOLUTIONS = ("auto", "conv3d", "2d")
+
+# What 'auto' takes for each kind of kernel. The CPU row follows benchmarks/results/convolution_cpu.json, and
+# where sizes disagree its small layers. The CUDA row is not measured: cuDNN is expected to do channels-last
+# images better than volumes.
+_AUTO_FORMS = {
+    "cpu": {"spatial": "conv3d", "temporal": "2d", "pointwise": "matmul", "volume": "conv3d"},
+    "cuda": {"spatial": "2d", "temporal": "2d", "pointwise": "2d", "volume": "conv3d"},
+}
+
+
+class Convolution(nn.Conv3d):
+    """A 3D convolution without bias, padded to keep T, H, W at stride 1, that can run as a 2D one.
+
+    Takes and gives (B, C, T, H, W). The weight is nn.Conv3d's whatever the form, so checkpoints are alike.
+
+    Args:
+        kernel: (time, height, width), odd.
+        spatial_stride: stride in height and width; there is none in time (Table A4).
+        convolution: 'conv3d'; '2d': a 1 x k x k kernel over B*T images, a k x 1 x 1 one over (T, H*W) images,
+            both views of channels_last_3d memory; 'auto': by kernel and device, as measured. Clips in another
+            layout run as conv3d, which the log says once: a view of them would have to copy.
+
+    Raises:
+        InputError: another `convolution`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: Sequence[int],
+        spatial_stride: int = 1,
+        convolution: str = "auto",
+    ):
+        super().__init__(
+            in_channels,
+            out_channels,
+            tuple(kernel),
+            stride=(1, spatial_stride, spatial_stride),
+            padding=tuple(size // 2 for size in kernel),
+            bias=False,
+        )
+        if convolution not in CONVOLUTIONS:
+            raise InputError(f"convolution: got {convolution!r}; accepted: {', '.join(CONVOLUTIONS)}")
+        self.convolution = convolution
+        # Weights in the layout of the activations. A pointwise weight is one matrix in either layout: left as
+        # it is, its gradient has the same strides in every form, as DDP's buckets want.
+        if self.kind != "pointwise":
+            self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last_3d)
+
+    @property
+    def kind(self) -> str:
+        """'pointwise' (1x1x1), 'spatial' (1xkxk), 'temporal' (kx1x1 at stride 1) or 'volume' (any other)."""
+        time, height, width = self.kernel_size
+        if time == 1:
+            return "pointwise" if height == width == 1 else "spatial"
+        return "temporal" if height == width == 1 and self.stride == (1, 1, 1) else "volume"
+
+    def form(self, clips: Tensor) -> str:
+        """'conv3d', '2d' or 'matmul': how these clips will be convolved."""
+        if self.kind == "volume" or self.convolution == "conv3d":
+            return "conv3d"
+        if not is_channels_last(clips):
+            if not (torch.compiler.is_compiling() or clips.is_meta):
+                _say_once("a convolution got clips that are not channels_last_3d and runs as conv3d")
+            return "conv3d"
+        if self.convolution == "2d":
+            return "2d"
+        return _AUTO_FORMS.get(clips.device.type, _AUTO_FORMS["cuda"])[self.kind]
+
+    def forward(self, clips: Tensor) -> Tensor:
+        form = self.form(clips)
+        if form == "matmul":
+            return self._as_matmul(clips)
+        if form == "2d":
+            output = self._as_temporal_2d(clips) if self.kind == "temporal" else self._as_spatial_2d(clips)
+        else:
+            weight = self._matrix()[:, :, None, None, None] if self.kind == "pointwise" else self.weight
+            output = F.conv3d(clips, weight, None, self.stride, self.padding)
+        # Free, but for the CPU's small batches that leave the layout: there every later layer would pay.
+        return output.contiguous(memory_format=torch.channels_last_3d) if is_channels_last(clips) else output
+
+    def _as_spatial_2d(self, clips: Tensor) -> Tensor:
+        weight = self._matrix()[:, :, None, None] if self.kind == "pointwise" else self.weight.squeeze(2)
+        images = F.conv2d(frames_as_images(clips), weight, None, self.stride[1:], self.padding[1:])
+        return images_as_frames(images, num_frames=clips.shape[2])
+
+    def _as_temporal_2d(self, clips: Tensor) -> Tensor:
+        b, c, t, h, w = clips.shape
+        images = clips.view(b, c, t, h * w)
+        images = F.conv2d(images, self.weight.squeeze(3), None, 1, (self.padding[0], 0))
+        return images.view(b, self.out_channels, t, h, w)
+
+    def _as_matmul(self, clips: Tensor) -> Tensor:
+        # At spatial stride s the product copies the pixels it keeps, one of s*s.
+        kept = clips[..., :: self.stride[1], :: self.stride[2]]
+        return F.linear(kept.permute(0, 2, 3, 4, 1), self._matrix()).permute(0, 4, 1, 2, 3)
+
+    def _matrix(self) -> Tensor:
+        return self.weight.flatten(1)
+
+
+def is_channels_last(clips: Tensor) -> bool:
+    return clips.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def frames_as_images(clips: Tensor) -> Tensor:
+    """(B, C, T, H, W) -> (B*T, C, H, W), a view; RuntimeError where it would have to copy."""
+    b, c, t, h, w = clips.shape
+    return clips.transpose(1, 2).view(b * t, c, h, w)
+
+
+def images_as_frames(images: Tensor, *, num_frames: int) -> Tensor:
+    """(B*T, C, H, W) -> (B, C, T, H, W): the view back."""
+    return images.view(-1, num_frames, *images.shape[1:]).transpose(1, 2)
+
+
+def max_pool_spatial(clips: Tensor) -> Tensor:
+    """pool1 of Table A4, 1x3x3 at stride (1, 2, 2), as a 2D pool where the layout lets it be a view."""
+    if not is_channels_last(clips):
+        return F.max_pool3d(clips, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    return images_as_frames(F.max_pool2d(frames_as_images(clips), 3, 2, 1), num_frames=clips.shape[2])
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    logger.warning(message)
