@@ -1,0 +1,263 @@
+"""The only composition root: configuration -> objects. Names are turned into code here and nowhere else."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from cmpl.config import Config, NetworkConfig
+from cmpl.methods.cross_model import CrossModel
+from cmpl.methods.fixmatch import FixMatch
+from cmpl.methods.method import Method
+from cmpl.methods.supervised import Supervised
+from cmpl.models.resnet3d import ResNet3D
+from cmpl.training.ranks import Ranks
+from cmpl.training.runtime import Runtime
+from pipelines.cache import Progress, cache_root, no_progress
+from pipelines.datasets.dataset import Annotations
+from pipelines.errors import InputError, nearest
+from pipelines.geometry import ClipShape, Geometry
+from pipelines.graph import Engine
+from pipelines.loader import EvaluationLoader, SemiLoader
+from pipelines.manifest import Manifest, open_manifest
+from pipelines.plan import Planner, Stream
+from pipelines.pool import Pool, pool_of
+from pipelines.source import EvaluationSource
+from pipelines.splits import labeled_subset
+from pipelines.strong import RAND_AUGMENT_OPS, StrongSpec
+
+NVDEC_CODECS = {"h264": ("yuv420p",), "hevc": ("yuv420p", "yuv420p10le"), "mpeg4": ("yuv420p",), "vp9": ("yuv420p",)}
+"""What NVDEC decodes on Ampere and Hopper; other files are set aside by the gpu back end, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """An opened data set: what was probed of it, and which training videos are labelled."""
+
+    annotations: Annotations
+    train: Manifest
+    val: Manifest
+    unlabeled: Manifest | None
+    labeled: np.ndarray  # indices into train
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.annotations.classes
+
+    def problems(self) -> dict[str, str]:
+        """Videos that probing found unusable: path -> reason."""
+        manifests = [m for m in (self.train, self.val, self.unlabeled) if m is not None]
+        return {str(m.path(i)): reason for m in manifests for i, reason in sorted(m.problems.items())}
+
+
+def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annotations:
+    """The data set named `data.dataset`, by its family's reader."""
+    name, root = config.data.dataset, config.data.root
+    if name == "demo":
+        from pipelines.datasets.demo import read_demo
+
+        return read_demo(Path(root) if root else None, progress=progress)
+    if name == "folder":
+        from pipelines.datasets.folder import read_folder
+
+        if root is None:
+            raise InputError("data.root: received none; accepted: the folder that holds train/ and val/ (--data-root)")
+        return read_folder(Path(root))
+    raise InputError(f"data.dataset: received {name!r}{nearest(name, ('demo', 'folder'))}")
+
+
+def open_data(config: Config, *, progress: Progress = no_progress) -> Data:
+    """Reads the lists, probes what is new, draws the labelled subset. Raises InputError for whatever does not fit."""
+    annotations = annotations_of(config, progress=progress)
+
+    def manifest(part: str) -> Manifest | None:
+        videos = getattr(annotations, part)
+        if videos is None:
+            return None
+        return open_manifest(
+            videos.root, videos.paths, videos.labels, cache_dir=cache_root() / "manifests", progress=progress
+        )
+
+    train, val = manifest("train"), manifest("val")
+    for part, opened in (("train", train), ("val", val)):
+        if not len(opened.usable):
+            path, reason = opened.problem_table()[0]
+            raise InputError(
+                f"{annotations.name}: none of the {len(opened)} {part} videos is usable; the first: {path}: {reason}"
+            )
+    usable = train.usable
+    drawn = labeled_subset(
+        config.data.labeled,
+        paths=[train.paths[i] for i in usable],
+        labels=train.labels[usable],
+        classes=annotations.classes,
+        split_seed=config.data.split_seed,
+    )
+    return Data(annotations=annotations, train=train, val=val, unlabeled=manifest("unlabeled"), labeled=usable[drawn])
+
+
+def decodable(manifest: Manifest, indices: np.ndarray, *, backend: str) -> np.ndarray:
+    """The videos that a back end can decode; the cpu back end takes them all."""
+    if backend == "cpu":
+        return indices
+    codec, pixel_format = manifest.codec, manifest.pixel_format
+    return np.array([i for i in indices if pixel_format[i] in NVDEC_CODECS.get(codec[i], ())], dtype=np.int64)
+
+
+def labeled_pool(data: Data, *, backend: str) -> Pool:
+    """The labelled training videos."""
+    return pool_of((data.train, decodable(data.train, data.labeled, backend=backend)))
+
+
+def unlabeled_pool(config: Config, data: Data, *, backend: str) -> Pool:
+    """All training videos, without their labels, and the data set's own unlabelled ones."""
+    train = data.train.usable
+    if not config.data.labeled_in_unlabeled:
+        train = np.setdiff1d(train, data.labeled)
+    parts = [(data.train, decodable(data.train, train, backend=backend))]
+    if data.unlabeled is not None:
+        parts.append((data.unlabeled, decodable(data.unlabeled, data.unlabeled.usable, backend=backend)))
+    return pool_of(*parts)
+
+
+def evaluation_pool(data: Data, *, backend: str) -> Pool:
+    """The validation videos of known class."""
+    usable = data.val.usable
+    return pool_of((data.val, decodable(data.val, usable[data.val.labels[usable] >= 0], backend=backend)))
+
+
+def geometry_of(config: Config) -> Geometry:
+    """What both networks see; the auxiliary's part only where the method has one."""
+    clip = config.clip
+    return Geometry(
+        primary=ClipShape.parse(clip.primary),
+        auxiliary=ClipShape.parse(clip.auxiliary) if config.method.name == "cmpl" else None,
+        crop_size=clip.crop_size,
+        short_side=clip.short_side,
+        short_side_jitter=clip.short_side_jitter,
+        max_offset_seconds=clip.max_offset_seconds,
+        short_videos=clip.short_videos,
+    )
+
+
+def planners(config: Config, data: Data, *, backend: str) -> tuple[Planner, Planner]:
+    """The plans of the labelled and of the unlabelled stream."""
+    clip, flip = config.clip, config.data.horizontal_flip
+    make = functools.partial(
+        Planner,
+        seed=config.seed,
+        geometry=geometry_of(config),
+        strong=StrongSpec(
+            ops=clip.strong_ops or RAND_AUGMENT_OPS,
+            num_ops=clip.strong_num_ops,
+            magnitude=clip.strong_magnitude,
+            cutout_fraction=clip.cutout_fraction,
+        ),
+        horizontal_flip=data.annotations.horizontal_flip if flip is None else flip,
+    )
+    return (
+        make(pool=labeled_pool(data, backend=backend), stream=Stream.LABELED),
+        make(pool=unlabeled_pool(config, data, backend=backend), stream=Stream.UNLABELED),
+    )
+
+
+def engine_of(config: Config, runtime: Runtime) -> Engine:
+    """How the graphs are run."""
+    return Engine(
+        backend=runtime.backend,
+        device_index=runtime.device_index,
+        num_workers=runtime.num_workers,
+        num_threads=runtime.loader_threads,
+        prefetch_batches=config.runtime.prefetch,
+    )
+
+
+def loader_of(
+    config: Config, plans: tuple[Planner, Planner], *, runtime: Runtime, ranks: Ranks, first_micro_step: int
+) -> SemiLoader:
+    """The training loader of one rank, from a micro-step on."""
+    labeled, unlabeled = plans
+    return SemiLoader(
+        labeled=labeled,
+        unlabeled=unlabeled if method_class(config.method.name).uses_unlabeled else None,
+        num_labeled=config.batch.labeled,
+        num_unlabeled=config.batch.unlabeled,
+        geometry=geometry_of(config),
+        engine=engine_of(config, runtime),
+        first_micro_step=first_micro_step,
+        rank=ranks.rank,
+        num_ranks=ranks.num_ranks,
+    )
+
+
+def evaluation_loader_of(
+    config: Config, pool: Pool, *, runtime: Runtime, ranks: Ranks, clips: int, crops: int
+) -> EvaluationLoader:
+    """The evaluation loader of one rank over a pool; shapes in the order primary, auxiliary."""
+    geometry = geometry_of(config)
+    source = EvaluationSource(
+        pool=pool,
+        shapes=geometry.shapes,
+        short_videos=geometry.short_videos,
+        num_clips=clips,
+        num_crops=crops,
+        backend=runtime.backend,
+        rank=ranks.rank,
+        num_ranks=ranks.num_ranks,
+    )
+    size = config.evaluation.short_side
+    frames = clips * geometry.num_frames * crops
+    batch_size = min(16, max(1, 2**24 // (frames * size * size)), -(-len(pool) // ranks.num_ranks))
+    return EvaluationLoader(source, crop_size=size, batch_size=batch_size, engine=engine_of(config, runtime))
+
+
+def network_of(config: NetworkConfig, *, num_classes: int) -> nn.Module:
+    """A backbone with its head."""
+    return ResNet3D(
+        depth=config.depth,
+        width=config.width,
+        num_classes=num_classes,
+        dropout=config.dropout,
+        stem_kernel=config.stem_kernel,
+        zero_init_residual=config.zero_init_residual,
+    )
+
+
+METHODS = {"supervised": Supervised, "fixmatch": FixMatch, "cmpl": CrossModel}
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of a method's name."""
+    if name not in METHODS:
+        raise InputError(f"method.name: received {name!r}{nearest(name, METHODS)}")
+    return METHODS[name]
+
+
+def method_of(config: Config, *, num_classes: int) -> Method:
+    """The method with freshly initialised networks, the same for the same seed, on any rank."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        primary = network_of(config.primary, num_classes=num_classes)
+        method = config.method
+        if method.name == "supervised":
+            return Supervised(primary=primary)
+        if method.name == "fixmatch":
+            return FixMatch(primary=primary, threshold=method.threshold, batch_norm=method.batch_norm)
+        return CrossModel(
+            primary=primary,
+            auxiliary=primary if method.shared_weights else network_of(config.auxiliary, num_classes=num_classes),
+            threshold=method.threshold,
+            scheme=method.scheme,
+            auxiliary_supervised=method.auxiliary_supervised,
+            auxiliary_unsupervised=method.auxiliary_unsupervised,
+            batch_norm=method.batch_norm,
+        )
+
+
+def networks_of(method: Method) -> dict[str, nn.Module]:
+    """The networks that are evaluated, the primary first."""
+    networks = {"primary": method.primary, "auxiliary": method.auxiliary}
+    return {name: network for name, network in networks.items() if network is not None}

@@ -1,0 +1,91 @@
+"""Ten clips x three crops (Sec. 4.1): the mean of the softmax over all views of a video is its prediction.
+
+Legend: V videos of a batch, N clips, M crops, T frames a clip, S side, K classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cmpl.methods.views import normalized
+from cmpl.training.ranks import Ranks, gather
+from cmpl.training.runtime import Runtime
+from pipelines.cache import Progress, no_progress
+
+MAX_PIXELS = 1 << 24
+"""Pixels of one forward pass, all frames and views together; bounds memory, changes no result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Class probabilities of every evaluated video, of one network."""
+
+    labels: np.ndarray  # (N,) int64
+    probabilities: np.ndarray  # (N, K) float32
+
+
+def predict(
+    networks: dict[str, nn.Module],
+    loader,
+    *,
+    runtime: Runtime,
+    ranks: Ranks,
+    progress: Progress = no_progress,
+) -> tuple[dict[str, Predictions], dict[str, str]]:
+    """Predictions of each network, in the order of the data set, on every rank; and what could not be decoded.
+
+    `networks` are in the order of the loader's shapes. They are left in the mode they came in.
+    """
+    was_training = {name: network.training for name, network in networks.items()}
+    rows: list[tuple[int, int, dict[str, np.ndarray]]] = []
+    for network in networks.values():
+        network.eval()
+    with torch.inference_mode(), runtime.autocast():
+        for videos, labels, crops in loader:
+            sums = {
+                name: view_probabilities(network, loader.clips_of(crops, k))
+                for k, (name, network) in enumerate(networks.items())
+            }
+            host = {name: value.float().cpu().numpy() for name, value in sums.items()}
+            for i, video in enumerate(videos):
+                rows.append((video, labels[i], {name: value[i] for name, value in host.items()}))
+            progress(min(len(rows) * ranks.num_ranks, loader.num_videos), loader.num_videos, "evaluating")
+    for name, network in networks.items():
+        network.train(was_training[name])
+    return _collected(rows, list(networks), loader.problems)
+
+
+def view_probabilities(network: nn.Module, views: Tensor) -> Tensor:
+    """(V, views, 3, T, S, S) uint8 -> (V, K): the mean over a video's views of the softmax."""
+    num_videos, num_views = views.shape[:2]
+    clips = views.flatten(0, 1)
+    at_once = max(1, MAX_PIXELS // clips[0].numel())
+    parts = [torch.softmax(network(normalized(part)).float(), dim=1) for part in clips.split(at_once)]
+    return torch.cat(parts).view(num_videos, num_views, -1).mean(dim=1)
+
+
+def accuracy(predictions: Predictions, classes: tuple[str, ...]) -> dict:
+    """{"top1", "top5", "per_class": {class: top-1}} as shares of 1; top-5 is top-K where there are fewer classes."""
+    ranked = np.argsort(-predictions.probabilities, axis=1, kind="stable")
+    hits = ranked == predictions.labels[:, None]
+    per_class = {
+        name: float(hits[predictions.labels == k, 0].mean())
+        for k, name in enumerate(classes)
+        if (predictions.labels == k).any()
+    }
+    return {"top1": float(hits[:, 0].mean()), "top5": float(hits[:, :5].any(axis=1).mean()), "per_class": per_class}
+
+
+def _collected(rows: list, names: list[str], problems: dict[str, str]) -> tuple[dict[str, Predictions], dict[str, str]]:
+    """All ranks' rows by video, each once."""
+    all_rows = {row[0]: row for part in gather(rows) for row in part}
+    all_problems = {path: reason for part in gather(problems) for path, reason in part.items()}
+    ordered = [all_rows[video] for video in sorted(all_rows)]
+    labels = np.array([label for _, label, _ in ordered], dtype=np.int64)
+    predictions = {
+        name: Predictions(labels=labels, probabilities=np.stack([values[name] for *_, values in ordered]))
+        for name in names
+    }
+    return predictions, all_problems

@@ -1,0 +1,193 @@
+"""A run from a configuration to a result: the passage that ties data, method, trainer and evaluation together."""
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from cmpl import build
+from cmpl.config import Config
+from cmpl.evaluate import accuracy, predict
+from cmpl.methods.method import Method
+from cmpl.training.checkpoint import best_checkpoint, checkpoints, load_checkpoint, load_into
+from cmpl.training.loop import Trainer, steps_of
+from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks, wait_for_all
+from cmpl.training.reporter import Reporter
+from cmpl.training.run_directory import RunDirectory
+from cmpl.training.runtime import Runtime, device_type, settle
+from pipelines.cache import Progress, no_progress
+from pipelines.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a call of `train` ended: with a result, or stopped by a signal with a checkpoint (`result` is None)."""
+
+    path: Path
+    result: dict | None
+
+
+def train(config: Config, *, path: Path, reporter: Reporter) -> Outcome:
+    """Trains the run at `path` to its end and evaluates it; goes on where an earlier call was stopped or killed.
+
+    Raises InputError for whatever in the configuration or the data cannot be. A finished run is not done again: its
+    result is returned.
+    """
+    run = RunDirectory(path)
+    ranks = join_ranks(device_type(config.runtime.device))
+    try:
+        reporter = reporter if ranks.is_first else Reporter()
+        run.check(config)
+        if (result := run.result()) is not None:
+            reporter.note(f"{path} is finished; its result:")
+            return Outcome(path=path, result=result)
+        runtime = settle(
+            config.runtime,
+            local_rank=ranks.local_rank,
+            num_local_ranks=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        )
+        torch.set_num_threads(runtime.torch_threads)
+        reporter.note(", ".join(runtime.reasons))
+        return _train(config, run=run, runtime=runtime, ranks=ranks, reporter=reporter)
+    finally:
+        leave_ranks()
+
+
+def _train(config: Config, *, run: RunDirectory, runtime: Runtime, ranks: Ranks, reporter: Reporter) -> Outcome:
+    with first_rank_first(ranks):
+        data = build.open_data(config, progress=reporter.progress)
+    plans = build.planners(config, data, backend=runtime.backend)
+    if ranks.is_first:  # only now: a run that cannot start leaves no folder behind
+        run.claim(config)
+    wait_for_all()
+    num_steps = steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=ranks.num_ranks)
+    _introduce(config, data, plans, num_steps=num_steps, reporter=reporter)
+
+    def loader_at(micro_step: int):
+        return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
+
+    def validate(method: Method) -> float:
+        scores, _ = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
+        return scores["primary"]["top1"]
+
+    trainer = Trainer(
+        config,
+        build.method_of(config, num_classes=len(data.classes)),
+        loader_at=loader_at,
+        validate=validate,
+        num_steps=num_steps,
+        run=run,
+        runtime=runtime,
+        ranks=ranks,
+        reporter=reporter,
+    )
+    if not trainer.fit():
+        return Outcome(path=run.path, result=None)
+    begin = time.monotonic()
+    scores, counts = evaluate(
+        trainer.evaluated,
+        config,
+        data,
+        runtime=runtime,
+        ranks=ranks,
+        clips=config.evaluation.clips,
+        crops=config.evaluation.crops,
+        progress=reporter.progress,
+    )
+    set_aside = data.problems() | run.problems() | counts.pop("problems")
+    result = {
+        **scores,
+        **counts,
+        "num_labeled": len(data.labeled),
+        "num_unlabeled": len(plans[1].pool),
+        "steps": num_steps,
+        "train_seconds": round(trainer.wall_seconds, 1),
+        "evaluation_seconds": round(time.monotonic() - begin, 1),
+        "num_set_aside": len(set_aside),
+        "set_aside": set_aside,
+    }
+    if ranks.is_first:
+        run.write_result(result)
+    return Outcome(path=run.path, result=result)
+
+
+def evaluate(
+    method: Method,
+    config: Config,
+    data: build.Data,
+    *,
+    runtime: Runtime,
+    ranks: Ranks,
+    clips: int,
+    crops: int,
+    progress: Progress = no_progress,
+) -> tuple[dict, dict]:
+    """({network: {"top1", "top5", "per_class"}}, counts) on the validation videos; the same on every rank."""
+    pool = build.evaluation_pool(data, backend=runtime.backend)
+    loader = build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops)
+    networks = build.networks_of(method)
+    predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)
+    scores = {name: accuracy(part, data.classes) for name, part in predictions.items()}
+    counts = {
+        "clips": clips,
+        "crops": crops,
+        "num_evaluated": len(predictions["primary"].labels),
+        "problems": problems,
+    }
+    return scores, counts
+
+
+def evaluate_run(
+    path: Path, *, clips: int | None, crops: int | None, which: str = "last", reporter: Reporter, device: str = "auto"
+) -> dict:
+    """The result of a run's last or best checkpoint under any number of clips and crops.
+
+    Raises InputError where the run has no such checkpoint.
+    """
+    run = RunDirectory(path)
+    config = run.config()
+    newest = checkpoints(run.checkpoints)[-1:]
+    found = best_checkpoint(run.checkpoints) if which == "best" else next(iter(newest), None)
+    if found is None:
+        raise InputError(f"{path}: has no {which} checkpoint yet; `cmpl train` writes one, 'best' needs validation")
+    checkpoint = load_checkpoint(found)
+    data = build.open_data(config, progress=reporter.progress)
+    runtime = settle(replace(config.runtime, device=device))
+    torch.set_num_threads(runtime.torch_threads)
+    method = build.method_of(config, num_classes=len(data.classes))
+    if checkpoint.ema:
+        averaged = {name.removeprefix("module."): value for name, value in checkpoint.ema.items()}
+        averaged.pop("n_averaged")
+        load_into(method, averaged, source=str(found))
+    else:
+        load_into(method, checkpoint.model, source=str(found))
+    scores, counts = evaluate(
+        method.to(runtime.device),
+        config,
+        data,
+        runtime=runtime,
+        ranks=Ranks(),
+        clips=clips or config.evaluation.clips,
+        crops=crops or config.evaluation.crops,
+        progress=reporter.progress,
+    )
+    set_aside = counts.pop("problems")
+    return {**scores, **counts, "step": checkpoint.step, "num_set_aside": len(set_aside), "set_aside": set_aside}
+
+
+def _introduce(config: Config, data: build.Data, plans: tuple, *, num_steps: int, reporter: Reporter) -> None:
+    """What is about to happen, in a few lines."""
+    classes = len(data.classes)
+    reporter.note(
+        f"{config.method.name} on {data.annotations.name}: {classes} classes, {len(plans[0].pool)} labelled and "
+        f"{len(plans[1].pool)} unlabelled videos, {num_steps} steps"
+    )
+    problems = data.problems()
+    if problems:
+        path, reason = next(iter(problems.items()))
+        reporter.note(
+            f"{len(problems)} unusable video{'s' if len(problems) > 1 else ''} set aside, listed in result.json; "
+            f"the first: {path}: {reason}"
+        )

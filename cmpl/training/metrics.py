@@ -1,0 +1,100 @@
+"""Metrics: summed on the device, read every N steps, written to metrics.jsonl and, where installed, TensorBoard."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cmpl.methods.method import Terms
+
+
+class TermSums:
+    """Running sums of a method's terms, without reading the device."""
+
+    def __init__(self) -> None:
+        self._sums: Terms = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, terms: Terms) -> None:
+        """Adds one forward pass's terms."""
+        for name, value in terms.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Means since the last call, over the forward passes that had the term. Reads the device once."""
+        names = sorted(self._sums)
+        if not names:
+            return {}
+        values = torch.stack([self._sums[name].float() for name in names]).tolist()
+        means = {name: value / self._counts[name] for name, value in zip(names, values, strict=True)}
+        self._sums, self._counts = {}, {}
+        return means
+
+
+class MetricsLog:
+    """metrics.jsonl: one JSON object a line, in the order of steps; TensorBoard beside it where it is installed.
+
+    `first_step`: lines of later steps, written before a kill, are dropped, so that no step stands twice.
+    """
+
+    def __init__(self, folder: Path, *, first_step: int) -> None:
+        self._path = folder / "metrics.jsonl"
+        kept = [line for line in self._lines() if line["step"] <= first_step]
+        draft = self._path.with_suffix(".draft")
+        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        draft.replace(self._path)
+        self._board = _tensorboard(folder, first_step)
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Appends one line."""
+        with self._path.open("a") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        if self._board:
+            for name, value in metrics.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Ends TensorBoard's file."""
+        if self._board:
+            self._board.close()
+
+    def _lines(self) -> list[dict]:
+        if not self._path.exists():
+            return []
+        lines = []
+        for text in self._path.read_text().splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:  # cut off by a kill
+                break
+        return lines
+
+
+def _tensorboard(folder: Path, first_step: int):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+
+
+def with_precision(metrics: dict[str, float]) -> dict[str, float]:
+    """Adds `pseudo_correct_*`, the right ones among the judged pseudo-labels; absent where none was judged."""
+    added = {}
+    for name, judged in metrics.items():
+        network = name.removeprefix("pseudo_judged_")
+        if network != name and judged > 0:
+            added[f"pseudo_correct_{network}"] = metrics[f"pseudo_right_{network}"] / judged
+    return metrics | added
+
+
+def mean_over_ranks(metrics: dict[str, float], device: torch.device) -> dict[str, float]:
+    """The mean of each metric over the ranks; all ranks give the same names."""
+    if not torch.distributed.is_initialized():
+        return metrics
+    values: Tensor = torch.tensor([metrics[name] for name in sorted(metrics)], device=device)
+    torch.distributed.all_reduce(values)
+    means = (values / torch.distributed.get_world_size()).tolist()
+    return dict(zip(sorted(metrics), means, strict=True))

@@ -1,0 +1,105 @@
+"""What this machine is used for: device, decoder, precision, threads. Settled once, said aloud."""
+
+import ctypes
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from cmpl.config import RuntimeConfig
+from pipelines.errors import InputError
+
+MAX_WORKERS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """A RuntimeConfig with every "auto" decided; `reasons` has a line for each decision."""
+
+    device: torch.device
+    backend: str
+    num_workers: int
+    loader_threads: int
+    torch_threads: int
+    amp: bool
+    reasons: tuple[str, ...]
+
+    def autocast(self):
+        """bf16 autocast, or nothing."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.amp else nullcontext()
+
+    @property
+    def device_index(self) -> int | None:
+        """The CUDA device's number; None on the CPU."""
+        return self.device.index if self.device.type == "cuda" else None
+
+
+def device_type(wanted: str) -> str:
+    """cuda or cpu for auto, cuda or cpu. Raises InputError for cuda on a machine without one."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise InputError(f"runtime.device: received {wanted!r}; accepted: auto, cpu, cuda")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("runtime.device: received 'cuda', but torch sees no GPU; accepted here: auto, cpu")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int = 1) -> Runtime:
+    """Decides what is left to decide. Raises InputError for what this machine cannot do."""
+    kind = device_type(config.device)
+    device = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
+    backend, why_backend = _backend(config.backend, kind)
+    amp, why_amp = _amp(config.amp, device)
+    num_cores = max(1, len(os.sched_getaffinity(0)) // num_local_ranks)
+    compute = 1 if kind == "cuda" else max(1, num_cores // 2)
+    torch_threads = config.torch_threads or compute
+    spare = max(0, num_cores - torch_threads)
+    workers = min(MAX_WORKERS, spare) if config.workers is None else config.workers
+    return Runtime(
+        device=device,
+        backend=backend,
+        num_workers=workers,
+        loader_threads=config.loader_threads or max(1, min(4, spare)),
+        torch_threads=torch_threads,
+        amp=amp,
+        reasons=(
+            f"device {device}",
+            f"decoding on the {backend} ({why_backend})",
+            f"{'bf16 autocast' if amp else 'float32'} ({why_amp})",
+            "channels-last memory",
+            f"{workers} reading process{'es' if workers != 1 else ''}, {torch_threads} torch "
+            f"thread{'s' if torch_threads != 1 else ''} (of {num_cores} cores)",
+        ),
+    )
+
+
+def nvdec_problem() -> str | None:
+    """Why NVDEC cannot be used here, or None where its library loads and torch sees a GPU."""
+    if not torch.cuda.is_available():
+        return "torch sees no GPU"
+    try:
+        ctypes.CDLL("libnvcuvid.so.1")
+    except OSError:
+        return "libnvcuvid.so.1 is not there: give the container the driver's video capability"
+    return None
+
+
+def _backend(wanted: str, kind: str) -> tuple[str, str]:
+    problem = nvdec_problem()
+    if wanted == "gpu" and (problem or kind == "cpu"):
+        raise InputError(f"runtime.backend: received 'gpu', but {problem or 'runtime.device is cpu'}; accepted: cpu")
+    if wanted != "auto":
+        return wanted, "as asked"
+    if kind == "cpu":
+        return "cpu", "the device is a CPU"
+    return ("cpu", problem) if problem else ("gpu", "NVDEC is there")
+
+
+def _amp(wanted: str, device: torch.device) -> tuple[bool, str]:
+    if wanted != "auto":
+        return wanted == "bf16", "as asked"
+    if device.type == "cpu":
+        return False, "autocast was measured to be slower on CPUs"
+    if torch.cuda.get_device_capability(device)[0] < 8:
+        return False, "this GPU is older than bf16"
+    return True, "this GPU has bf16 tensor cores"

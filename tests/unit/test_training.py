@@ -1,0 +1,194 @@
+"""Parts of the trainer alone: learning rate, weight decay, checkpoints, metrics, the run's folder."""
+
+import json
+import math
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from cmpl.config import Config, OptimConfig, with_settings
+from cmpl.recipes.demo import demo
+from cmpl.training import checkpoint as ckpt
+from cmpl.training.loop import default_run_path, step_seed, steps_of
+from cmpl.training.metrics import MetricsLog, TermSums
+from cmpl.training.optim import learning_rate, sgd
+from cmpl.training.run_directory import RunDirectory, newest_run
+from cmpl.training.runtime import settle
+from pipelines.errors import InputError
+
+
+def small_network() -> nn.Module:
+    return nn.Sequential(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_cosine_and_warmup():
+    rates = [learning_rate(step, num_steps=100, lr=0.1, warmup=0.1) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.05 * (1 + math.cos(math.pi * s / 100)) * (s + 1) / 10 for s in range(10)])
+    assert rates[50] == pytest.approx(0.05)
+    assert rates[99] < 1e-4
+    assert learning_rate(0, num_steps=100, lr=0.1, warmup=0.0) == pytest.approx(0.1)
+
+
+def test_batch_norm_is_not_decayed():
+    """A step without gradients but with weight decay moves everything except BatchNorm."""
+    network = small_network()
+    nn.init.ones_(network[1].weight)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    optimizer = sgd(network, OptimConfig(lr=0.5, weight_decay=0.1))
+    for p in network.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    moved = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"0.weight", "0.bias", "3.weight", "3.bias"}
+
+
+def test_an_epoch_counts_the_unlabelled_videos():
+    """FACTS of the paper: 200 epochs of 240,000 videos at 160 unlabelled a step are 300,000 steps."""
+    config = Config()
+    assert steps_of(config, num_unlabeled_videos=240_000, num_ranks=16) == 300_000
+    assert steps_of(with_settings(config, {"batch.accumulate": "16"}), num_unlabeled_videos=240_000, num_ranks=1) == (
+        300_000
+    )
+    assert steps_of(with_settings(config, {"optim.steps": "7"}), num_unlabeled_videos=9, num_ranks=2) == 7
+
+
+def test_step_seeds_do_not_repeat():
+    seeds = {step_seed(s, m, r) for s in range(3) for m in range(500) for r in range(8)}
+    assert len(seeds) == 3 * 500 * 8
+
+
+def checkpoint_of(network: nn.Module, step: int) -> ckpt.Checkpoint:
+    return ckpt.Checkpoint(step=step, state={"x": 1}, model=ckpt.module_tensors(network), optimizer={}, ema={})
+
+
+def test_checkpoints_keep_the_last_two_and_the_best(tmp_path):
+    network = small_network()
+    for step in (1, 2, 3, 4, 5):
+        ckpt.save_checkpoint(tmp_path, checkpoint_of(network, step), best=step == 2)
+    assert [path.name[-1] for path in ckpt.checkpoints(tmp_path)] == ["2", "4", "5"]
+    assert ckpt.best_checkpoint(tmp_path).name.endswith("2")
+
+
+def test_a_checkpoint_gives_back_what_it_took(tmp_path):
+    network, other = small_network(), small_network()
+    optimizer = sgd(network, OptimConfig())
+    network(torch.randn(2, 3, 1, 1, 1)).sum().backward()
+    optimizer.step()
+    saved = ckpt.Checkpoint(
+        step=3,
+        state={},
+        model=ckpt.module_tensors(network),
+        optimizer=ckpt.momentum_tensors(network, optimizer),
+        ema={},
+    )
+    loaded = ckpt.load_checkpoint(ckpt.save_checkpoint(tmp_path, saved))
+    ckpt.load_into(other, loaded.model, source="here")
+    other_optimizer = sgd(other, OptimConfig())
+    ckpt.load_momentum(other, other_optimizer, loaded.optimizer)
+    for name, value in ckpt.module_tensors(network).items():
+        assert torch.equal(value, ckpt.module_tensors(other)[name])
+    again = ckpt.momentum_tensors(other, other_optimizer)
+    assert again.keys() == saved.optimizer.keys()
+    assert all(torch.equal(again[name], value) for name, value in saved.optimizer.items())
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "state"])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
+    network = small_network()
+    for step in (1, 2):
+        ckpt.save_checkpoint(tmp_path, checkpoint_of(network, step))
+    newest = ckpt.checkpoints(tmp_path)[-1]
+    file = newest / "model.safetensors"
+    content = file.read_bytes()
+    if damage == "truncate":
+        file.write_bytes(content[:-10])
+    elif damage == "flip":
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "remove":
+        file.unlink()
+    else:
+        (newest / "state.json").write_text("{")
+    found, complaints = ckpt.last_good_checkpoint(tmp_path)
+    assert found.step == 1
+    assert len(complaints) == 1
+    assert "step-00000002" in complaints[0]
+
+
+def test_a_killed_writer_leaves_nothing_that_counts(tmp_path):
+    draft = tmp_path / f".step-00000009.{os.getpid()}"
+    draft.mkdir(parents=True)
+    (draft / "model.safetensors").write_bytes(b"half")
+    assert ckpt.last_good_checkpoint(tmp_path) == (None, [])
+    ckpt.save_checkpoint(tmp_path, checkpoint_of(small_network(), 1))
+    assert not draft.exists()
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    tensors = ckpt.module_tensors(small_network())
+    tensors["3.weight"] = torch.zeros(7, 4)
+    with pytest.raises(InputError, match=r"3.weight has shape \(7, 4\); accepted: \(2, 4\)"):
+        ckpt.load_into(small_network(), tensors, source="here")
+    del tensors["3.weight"]
+    with pytest.raises(InputError, match=r"here: 3.weight is missing"):
+        ckpt.load_into(small_network(), tensors, source="here")
+
+
+def test_term_sums_are_means_of_what_was_there():
+    sums = TermSums()
+    sums.add({"a": torch.tensor(1.0)})
+    sums.add({"a": torch.tensor(3.0), "b": torch.tensor(5.0)})
+    assert sums.means() == {"a": 2.0, "b": 5.0}
+    assert sums.means() == {}
+
+
+def test_metrics_written_after_the_checkpoint_are_dropped(tmp_path):
+    log = MetricsLog(tmp_path, first_step=0)
+    for step in (1, 2, 3):
+        log.write(step, {"loss": float(step)})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # cut off by a kill
+    MetricsLog(tmp_path, first_step=2).write(3, {"loss": 30.0})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 2.0}, {"step": 3, "loss": 30.0}]
+
+
+def test_another_configuration_in_the_same_folder_is_shown(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.claim(demo())
+    run.claim(with_settings(demo(), {"runtime.workers": "3"}))  # changes no number
+    with pytest.raises(InputError, match="optim.lr: 0.05 there, 0.2 now"):
+        run.claim(with_settings(demo(), {"optim.lr": "0.2"}))
+    assert run.config() == demo()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="not empty and not a run"):
+        RunDirectory(tmp_path).claim(demo())
+
+
+def test_newest_run(tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        newest_run(tmp_path)
+    for name, age in (("old", 100), ("new", 50)):
+        RunDirectory(tmp_path / name).claim(demo())
+        for path in (tmp_path / name, tmp_path / name / "config.json"):
+            os.utime(path, (1e9 - age, 1e9 - age))
+    assert newest_run(tmp_path).name == "new"
+
+
+def test_run_names(tmp_path):
+    assert default_run_path(demo(), runs=tmp_path).name == "demo-2-cmpl-s0"
+    listed = with_settings(demo(), {"data.labeled": "lists/mine.txt", "seed": "3", "method.name": "fixmatch"})
+    assert default_run_path(listed, runs=tmp_path).name == "demo-mine-fixmatch-s3"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")
+def test_a_gpu_that_is_not_there_is_said():
+    with pytest.raises(InputError, match="runtime.device: received 'cuda'"):
+        settle(with_settings(demo(), {"runtime.device": "cuda"}).runtime)
+    with pytest.raises(InputError, match="runtime.backend: received 'gpu'"):
+        settle(with_settings(demo(), {"runtime.backend": "gpu"}).runtime)
+    assert settle(demo().runtime).backend == "cpu"
