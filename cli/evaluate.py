@@ -1,0 +1,43 @@
+"""`cmpl eval`."""
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option(
+    "--clips", type=click.IntRange(min=1), metavar="N", help="Clips a video, evenly spaced.  [default: the run's, 10]"
+)
+@click.option(
+    "--crops",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Crops a clip along the longer side.  [default: the run's, 3]",
+)
+@click.option("--checkpoint", type=click.Choice(("last", "best")), default="last", show_default=True)
+@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
+def command(
+    *, run: str | None, clips: int | None, crops: int | None, checkpoint: str, device: str, as_json: bool
+) -> None:
+    """Evaluate a run: top-1 and top-5 over clips and crops.
+
+    RUN is a run's folder; without it, the newest under runs/.
+    """
+    from cli.display import console_of, reporter_on, show_result
+    from cmpl import session
+    from cmpl.training.run_directory import newest_run
+
+    path = Path(run) if run else newest_run(Path("runs"))
+    console = console_of(stderr=as_json)
+    with reporter_on(console) as reporter:
+        result = session.evaluate_run(
+            path, clips=clips, crops=crops, which=checkpoint, reporter=reporter, device=device
+        )
+    if as_json:
+        click.echo(json.dumps({"run": str(path), **result}, indent=1))
+    else:
+        show_result(console, result, title=f"{path}, {checkpoint} checkpoint (step {result['step']})")

@@ -1,0 +1,62 @@
+"""The group of commands. A command's module is imported when it is called, so that `--help` stays quick.
+
+Processes that DALI spawns import this module again: it must stay light and do nothing on import.
+"""
+
+import importlib
+
+import click
+
+from pipelines.errors import InputError, nearest
+
+COMMANDS = {
+    "train": ("cli.train", "Train on few labelled and many unlabelled videos, then evaluate."),
+    "eval": ("cli.evaluate", "Evaluate a run: top-1 and top-5 over clips and crops."),
+    "models": ("cli.models", "List the networks with their parameters and multiply-adds."),
+    "show-batch": ("cli.show_batch", "Draw a planned batch: weak views above strong ones, as a PNG."),
+    "doctor": ("cli.doctor", "Say what is installed and what training would use here, and why."),
+}
+"""Name -> (module that holds `command`, its first line of help)."""
+
+
+class LazyGroup(click.Group):
+    """Lists its commands without importing them, and turns a user's errors into messages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return importlib.import_module(COMMANDS[name][0]).command if name in COMMANDS else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        if args[0] not in COMMANDS:
+            ctx.fail(f"No such command {args[0]!r}{nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context):
+        """Exit code 2 for InputError and 130 for Ctrl-C, both without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            failure = click.ClickException(str(error))
+            failure.exit_code = 2
+            raise failure from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(130)
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Semi-supervised action recognition by Cross-Model Pseudo-Labeling: two networks teach each other.
+
+    Start with `cmpl train --dataset demo`: it makes its own videos and needs no GPU.
+    """
+
+
+if __name__ == "__main__":
+    main()

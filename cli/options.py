@@ -1,0 +1,94 @@
+"""Options that say which experiment: shared by the commands that build a configuration."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from cmpl.config import METHODS, Config, with_settings
+from cmpl.recipes.registry import RECIPES, recipe_for
+from pipelines.errors import InputError
+
+SETTING_OF = {
+    "labeled": "data.labeled",
+    "split_seed": "data.split_seed",
+    "method": "method.name",
+    "seed": "seed",
+    "steps": "optim.steps",
+    "epochs": "optim.epochs",
+    "workers": "runtime.workers",
+    "device": "runtime.device",
+}
+"""Option -> the field that it sets."""
+
+_EXPERIMENT = (
+    click.option("--dataset", required=True, metavar="NAME|FOLDER", help=f"{', '.join(RECIPES)}, or a folder's path."),
+    click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]"),
+    click.option("--labeled", metavar="SHARE", help="Labelled videos: 1pct, 10pct, a number a class, or a list file."),
+    click.option("--split-seed", type=click.IntRange(min=0), metavar="N", help="Which labelled subset is drawn."),
+    click.option("--method", type=click.Choice(METHODS), help="How to learn.  [default: the recipe's]"),
+    click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of initialisation and sampling."),
+    click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), help="Where to compute."),
+    click.option(
+        "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Any other field, such as optim.lr=0.05."
+    ),
+)
+
+
+def experiment_options(command: Callable) -> Callable:
+    """Adds the options that `config_of` takes, all but the lengths of training."""
+    for option in reversed(_EXPERIMENT):
+        command = option(command)
+    return command
+
+
+def config_of(*, dataset: str, data_root: str | None, settings: tuple[str, ...], **options) -> Config:
+    """The data set's recipe, then the options that were given, then each `key=value` of --set.
+
+    `dataset` may be the path of a folder. Raises InputError for whatever cannot be.
+    """
+    name, root = _dataset_and_root(dataset, data_root)
+    if options.get("steps") is not None and options.get("epochs") is not None:
+        raise InputError("--steps and --epochs: received both; accepted: one of them")
+    if options.get("labeled") and _is_list(options["labeled"]):
+        options["labeled"] = os.path.abspath(options["labeled"])  # a run is evaluated from anywhere
+    given = {SETTING_OF[option]: str(value) for option, value in options.items() if value is not None}
+    if "optim.epochs" in given:
+        given["optim.steps"] = "none"
+    if root is not None:
+        given["data.root"] = root
+    recipe = recipe_for(name)
+    labeled = given.get("data.labeled")
+    return with_settings(recipe(labeled) if labeled else recipe(), given | _parsed(settings))
+
+
+def _dataset_and_root(dataset: str, data_root: str | None) -> tuple[str, str | None]:
+    """The recipe's name and the absolute folder; the demo data set alone looks past $CMPL_DATA."""
+    if dataset in RECIPES:
+        root = data_root or (os.environ.get("CMPL_DATA") if dataset != "demo" else None)
+        return dataset, os.path.abspath(os.path.expanduser(root)) if root else None
+    folder = Path(dataset).expanduser()
+    if folder.is_dir():
+        if data_root:
+            raise InputError(f"--data-root: received {data_root!r}, but --dataset is a folder already; give one")
+        return "folder", os.path.abspath(folder)
+    if os.sep in dataset:
+        raise InputError(
+            f"--dataset: received {dataset!r}: no such folder; accepted: a folder, or {', '.join(RECIPES)}"
+        )
+    return dataset, None
+
+
+def _is_list(labeled: str) -> bool:
+    return not labeled.isdecimal() and not labeled.endswith("pct") and os.path.isfile(labeled)
+
+
+def _parsed(settings: tuple[str, ...]) -> dict[str, str]:
+    parsed = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set: received {setting!r}; accepted: key=value, such as optim.lr=0.05")
+        parsed[key.strip()] = value.strip()
+    return parsed

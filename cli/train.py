@@ -1,0 +1,82 @@
+"""`cmpl train`."""
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+
+from cli.options import config_of, experiment_options
+from cmpl.config import Config
+
+LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlabeled/<video>"
+
+
+@click.command()
+@experiment_options
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of training in optimiser steps.")
+@click.option("--epochs", type=float, metavar="N", help="Length of training in passes over the unlabelled videos.")
+@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Reading processes; 0: none but the trainer.")
+@click.option(
+    "--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/<data>-<labels>-<method>-s<seed>]"
+)
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
+@click.pass_context
+def command(ctx: click.Context, *, out: str | None, as_json: bool, **options) -> None:
+    """Train on few labelled and many unlabelled videos, then evaluate.
+
+    A run that was stopped or killed goes on where it was when the same command is given again.
+
+    \b
+      cmpl train --dataset demo
+      cmpl train --dataset my_videos --labeled 5 --epochs 30
+      cmpl train --dataset k400 --data-root /data/k400 --labeled 10pct --set batch.accumulate=16
+    """
+    config = config_of(**options)
+    from cli.display import console_of, is_first_rank, reporter_on, show_result
+    from cmpl import session
+    from cmpl.training.loop import default_run_path
+
+    path = Path(out) if out else default_run_path(config, runs=Path("runs"))
+    console = console_of(stderr=as_json)
+    with reporter_on(console) as reporter:
+        outcome = session.train(config, path=path, reporter=reporter)
+    if outcome.result is None:
+        console.print(f"Stopped; a checkpoint lies in {path}. The same command goes on from there.", soft_wrap=True)
+        ctx.exit(130)
+    if as_json:
+        if is_first_rank():
+            click.echo(json.dumps({"run": str(path), **outcome.result}, indent=1))
+        return
+    show_result(console, outcome.result, title=str(path))
+    console.print(next_steps(ctx, config, path), markup=False, highlight=False, soft_wrap=True)
+
+
+def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
+    """What one may do after this run, as commands to copy."""
+    other = "cmpl" if config.method.name == "supervised" else "supervised"
+    batch = ["cmpl", "show-batch", "--dataset", ctx.params["dataset"]]
+    if ctx.params["data_root"]:
+        batch += ["--data-root", ctx.params["data_root"]]
+    lines = [
+        ("compare", [*_same_command(ctx), "--method", other]),
+        ("one view", ["cmpl", "eval", str(path), "--clips", "1", "--crops", "1"]),
+        ("see a batch", batch),
+    ]
+    text = "\nNext:\n" + "\n".join(f"  {what:<12} {shlex.join(words)}" for what, words in lines)
+    if config.data.dataset == "demo":
+        text += f"\n  {'own videos':<12} {LAYOUT}; then: cmpl train --dataset FOLDER"
+    return text
+
+
+def _same_command(ctx: click.Context) -> list[str]:
+    """The options that were given, but for the method and for where the run and its result go."""
+    words = ["cmpl", "train"]
+    for option in ctx.command.params:
+        source = ctx.get_parameter_source(option.name)
+        if source is not click.core.ParameterSource.COMMANDLINE or option.name in ("method", "out", "as_json"):
+            continue
+        values = ctx.params[option.name]
+        for value in values if option.multiple else (values,):
+            words += [option.opts[0], str(value)]
+    return words
