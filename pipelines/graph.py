@@ -116,7 +116,7 @@ def decode(media, backend: str):
     if backend == "cpu":
         return media[0]
     encoded, frames = media
-    return fn.decoders.video(encoded, device=DECODER_DEVICE, frames=frames, pad_mode="edge")
+    return fn.decoders.video(encoded, device=DECODER_DEVICE, frames=frames, pad_mode="none")
 
 
 def split(clip, geometry: Geometry):

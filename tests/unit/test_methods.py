@@ -22,9 +22,9 @@ class Linear(nn.Module):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.head = nn.Linear(3, K)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            self.head = nn.Linear(3, K)
             nn.init.normal_(self.head.weight, std=4.0)
 
     def forward(self, clips):

@@ -1,0 +1,190 @@
+"""What a run promises: it ends in the same weights however often it is killed, on real encoded videos."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cmpl.config import with_settings
+from cmpl.recipes.demo import demo
+from cmpl.session import evaluate_run, train
+from cmpl.training.checkpoint import checkpoints
+from cmpl.training.reporter import Reporter
+from pipelines.errors import InputError
+from tests.videos import make_video
+
+ROOT = Path(__file__).parents[2]
+NUM_STEPS = 14
+SMALL = {
+    "data.dataset": "folder",
+    "optim.steps": str(NUM_STEPS),
+    "method.threshold": "0.3",
+    "primary.dropout": "0.5",
+    "batch.labeled": "2",
+    "batch.unlabeled": "3",
+    "evaluation.clips": "2",
+    "evaluation.crops": "1",
+    "runtime.workers": "0",
+    "runtime.torch_threads": "1",
+    "runtime.log_every_steps": "2",
+    "runtime.checkpoint_every_steps": "3",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Two classes, 5 + 2 videos each, one file that is no video."""
+    root = tmp_path_factory.mktemp("folder")
+    for k, name in enumerate(("clap", "wave")):
+        for part, count in (("train", 5), ("val", 2)):
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                make_video(root / part / name / f"{name}{i}.mp4", num_frames=40 + 20 * i, seed=10 * k + i)
+    (root / "train" / "clap" / "notes.mp4").write_text("not a video at all")
+    return root
+
+
+def config_of(folder: Path, **more: str):
+    return with_settings(demo("2"), SMALL | {"data.root": str(folder)} | more)
+
+
+def weights(run: Path) -> bytes:
+    return (checkpoints(run / "checkpoints")[-1] / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory) -> Path:
+    """A run that nothing interrupted."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    train(config_of(folder), path=path, reporter=Reporter())
+    return path
+
+
+def test_a_run_leaves_what_it_promises(finished, folder):
+    result = json.loads((finished / "result.json").read_text())
+    assert 0 <= result["primary"]["top1"] <= result["primary"]["top5"] <= 1
+    assert result["primary"]["per_class"].keys() == {"clap", "wave"}
+    assert "auxiliary" in result
+    assert (result["num_evaluated"], result["num_labeled"], result["num_unlabeled"]) == (4, 4, 10)
+    assert list(result["set_aside"]) == [str(folder / "train" / "clap" / "notes.mp4")]
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(2, NUM_STEPS + 1, 2))
+    assert {"loss", "learning_rate", "wait_share", "videos_per_second"} <= lines[0].keys()
+    assert {"loss_unsupervised_primary", "pseudo_share_auxiliary", "pseudo_right_primary"} <= lines[-1].keys()
+    assert [path.name for path in checkpoints(finished / "checkpoints")] == ["step-00000012", "step-00000014"]
+
+
+RUN_IT = """
+import sys
+from pathlib import Path
+from tests.contract.test_runs import config_of
+from cmpl.session import train
+from cmpl.training.reporter import Reporter
+if __name__ == "__main__":
+    outcome = train(config_of(Path(sys.argv[1]), **eval(sys.argv[3])), path=Path(sys.argv[2]), reporter=Reporter())
+    sys.exit(0 if outcome.result else 7)
+"""
+
+
+def start(folder: Path, run: Path, tmp_path: Path, **more: str) -> subprocess.Popen:
+    script = tmp_path / "run_it.py"
+    script.write_text(RUN_IT)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, str(script), str(folder), str(run), repr(more)], env=environment)
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    while not condition() and process.poll() is None:
+        time.sleep(0.01)
+
+
+def test_killed_at_random_steps_it_ends_in_the_same_weights(finished, folder, tmp_path):
+    run, rng = tmp_path / "killed", random.Random(0)
+    metrics = run / "metrics.jsonl"
+    for step in (rng.randrange(2, 6), rng.randrange(7, 11)):
+        process = start(folder, run, tmp_path)
+        wait_for(lambda step=step: metrics.exists() and f'"step": {step // 2 * 2}' in metrics.read_text(), process)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (run / "result.json").exists()
+    train(config_of(folder), path=run, reporter=Reporter())
+    assert weights(run) == weights(finished)
+    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
+    assert steps == list(range(2, NUM_STEPS + 1, 2))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops_and_workers_change_nothing(finished, folder, tmp_path, number):
+    """Stopped with reading processes, taken up without: the same weights."""
+    run = tmp_path / "stopped"
+    process = start(folder, run, tmp_path, **{"runtime.workers": "2"})
+    wait_for((run / "metrics.jsonl").exists, process)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 7
+    assert checkpoints(run / "checkpoints")
+    train(config_of(folder), path=run, reporter=Reporter())
+    assert weights(run) == weights(finished)
+
+
+@pytest.mark.parametrize("method", ["supervised", "fixmatch"])
+@pytest.mark.parametrize("batch_norm", ["joint", "separate"])
+def test_other_methods_train_too(folder, tmp_path, method, batch_norm):
+    few = {"method.name": method, "optim.steps": "2", "method.batch_norm": batch_norm, "runtime.ema_decay": "0.9"}
+    result = train(config_of(folder, **few), path=tmp_path / "run", reporter=Reporter()).result
+    assert "auxiliary" not in result
+
+
+def test_evaluation_of_a_run_repeats_its_result(finished):
+    result = json.loads((finished / "result.json").read_text())
+    again = evaluate_run(finished, clips=None, crops=None, reporter=Reporter())
+    assert again["primary"] == result["primary"]
+    assert again["auxiliary"] == result["auxiliary"]
+
+
+def test_a_finished_run_is_not_done_again(finished, folder):
+    before = weights(finished)
+    outcome = train(config_of(folder), path=finished, reporter=Reporter())
+    assert outcome.result["steps"] == NUM_STEPS
+    assert weights(finished) == before
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        train(config_of(tmp_path / "nowhere"), path=tmp_path / "run", reporter=Reporter())
+    assert not (tmp_path / "run").exists()
+
+
+def test_videos_that_break_while_training_are_replaced_and_named(folder, tmp_path):
+    """Files damaged after they were probed: training and evaluation go on, and say which."""
+    mine = tmp_path / "folder"
+    shutil.copytree(folder, mine)
+    config = config_of(mine, **{"optim.steps": "4", "evaluation.every_steps": "2"})
+    broken = [mine / "train/wave/wave1.mp4", mine / "val/clap/clap0.mp4"]
+
+    class Vandal(Reporter):
+        """Damages the files once the data set is open."""
+
+        def note(self, text: str) -> None:
+            if "unlabelled videos" in text:
+                for path in broken:
+                    size, times = path.stat().st_size, path.stat()
+                    path.write_bytes(b"\0" * size)
+                    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    result = train(config, path=tmp_path / "run", reporter=Vandal()).result
+    assert set(map(str, broken)) <= result["set_aside"].keys()
+    assert result["num_evaluated"] == 3
+    assert result["num_set_aside"] == 3
+    assert (tmp_path / "run" / "checkpoints" / "best.json").exists()
+
+
+def test_divergence_is_an_error_not_a_result(folder, tmp_path):
+    with pytest.raises(InputError, match="training diverged; a lower optim.lr"):
+        train(config_of(folder, **{"optim.lr": "1e30"}), path=tmp_path / "run", reporter=Reporter())

@@ -1,0 +1,65 @@
+"""Two processes under torchrun, gloo on the CPU."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.test_runs import ROOT, RUN_IT, folder, weights  # noqa: F401  (a fixture)
+
+
+def torchrun(script: Path, *arguments: str, num_ranks: int = 2) -> subprocess.CompletedProcess:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={num_ranks}", f"--master_port={port}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=240
+    )
+
+
+@pytest.fixture
+def script(tmp_path) -> Path:
+    path = tmp_path / "run_it.py"
+    path.write_text(RUN_IT)
+    return path
+
+
+def test_two_ranks_train_one_model_and_go_on(folder, script, tmp_path):  # noqa: F811
+    """Stopped at half the way and taken up again: the weights of a run in one go."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    more = {"runtime.sync_batch_norm": "false"}
+    done = torchrun(script, str(folder), str(whole), repr(more))
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads((whole / "result.json").read_text())
+    assert result["num_evaluated"] == 4
+
+    first = torchrun(script, str(folder), str(parts), repr(more))
+    assert first.returncode == 0, first.stderr[-2000:]
+    newest = sorted((parts / "checkpoints").glob("step-*"))[-1]
+    for path in newest.iterdir():
+        path.unlink()
+    newest.rmdir()
+    (parts / "result.json").unlink()
+    again = torchrun(script, str(folder), str(parts), repr(more))
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert weights(parts) == weights(whole)
+
+
+def test_another_number_of_videos_a_step_is_refused(folder, script, tmp_path):  # noqa: F811
+    run = tmp_path / "run"
+    assert torchrun(script, str(folder), str(run), "{}").returncode == 0
+    (run / "result.json").unlink()
+    alone = subprocess.run(
+        [sys.executable, str(script), str(folder), str(run), "{}"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert alone.returncode == 1
+    assert "videos a step" in alone.stderr

@@ -1,0 +1,115 @@
+"""The gpu back end's own path (a file's bytes into DALI's decoder), with DALI's software decoder in NVDEC's place.
+
+It decodes VP9, so all but the silicon is what runs on a GPU; with a GPU, `needs_gpu` tests run NVDEC itself.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pipelines.graph
+from cmpl.training.runtime import nvdec_problem
+from pipelines.geometry import ClipShape, Geometry
+from pipelines.graph import Engine
+from pipelines.loader import SemiLoader
+from pipelines.plan import Planner, Stream
+from pipelines.pool import Pool
+from tests.videos import make_video
+
+GEOMETRY = Geometry(
+    primary=ClipShape(4, 16), auxiliary=ClipShape(8, 8), crop_size=28, short_side=32, short_side_jitter=(32, 40)
+)
+needs_gpu = pytest.mark.skipif(nvdec_problem() is not None, reason=f"no NVDEC: {nvdec_problem()}")
+
+
+def pool_of(paths: list[Path], *, num_frames: int) -> Pool:
+    n = len(paths)
+    return Pool(
+        paths=tuple(map(str, paths)),
+        labels=np.arange(n),
+        num_frames=np.full(n, num_frames),
+        fps=np.full(n, 25.0),
+        width=np.full(n, 64),
+        height=np.full(n, 48),
+        exact_seek=np.zeros(n, dtype=bool),
+    )
+
+
+def loader(pool: Pool, engine: Engine) -> SemiLoader:
+    def planner(stream: Stream) -> Planner:
+        return Planner(pool=pool, seed=0, stream=stream, geometry=GEOMETRY)
+
+    return SemiLoader(
+        labeled=planner(Stream.LABELED),
+        unlabeled=planner(Stream.UNLABELED),
+        num_labeled=2,
+        num_unlabeled=4,
+        geometry=GEOMETRY,
+        engine=engine,
+    )
+
+
+@pytest.fixture
+def software_decoder(monkeypatch):
+    monkeypatch.setattr(pipelines.graph, "DECODER_DEVICE", "cpu")
+
+
+def vp9(tmp_path: Path, count: int) -> list[Path]:
+    return [
+        make_video(tmp_path / f"{k}.webm", num_frames=80, codec="libvpx-vp9", gop=20, seed=k) for k in range(count)
+    ]
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Decoders convert colours with other rounding: at most 3 of 255 apart in the mean."""
+    return (a.cpu().float() - b.float()).abs().mean().item() <= 3
+
+
+def test_encoded_files_give_the_views_that_frames_give(software_decoder, tmp_path):
+    pool = pool_of(vp9(tmp_path, 3), num_frames=80)
+    ours, decoded = loader(pool, Engine(backend="gpu")), loader(pool, Engine(backend="cpu"))
+    for _ in range(3):
+        a, b = next(ours), next(decoded)
+        assert close(a.labeled.standard.primary, b.labeled.standard.primary)
+        assert close(a.unlabeled.weak.auxiliary, b.unlabeled.weak.auxiliary)
+        assert torch.equal(a.unlabeled.truth, b.unlabeled.truth)
+
+
+def test_a_stream_that_the_decoder_refuses_is_set_aside_and_training_goes_on(software_decoder, tmp_path):
+    paths = vp9(tmp_path, 3)
+    content = paths[1].read_bytes()
+    paths[1].write_bytes(content[: len(content) // 3] + b"\0" * 2000)
+    made = loader(pool_of(paths, num_frames=80), Engine(backend="gpu"))
+    positions = []
+    for _ in range(4):
+        batch = next(made)
+        positions += made.unlabeled.positions
+        assert 1 not in batch.unlabeled.truth.tolist()
+        assert batch.unlabeled.strong.primary.float().std() > 1
+    assert positions == list(range(16))
+    assert list(made.problems) == [str(paths[1])]
+
+
+def test_an_empty_file_is_replaced_before_the_decoder(software_decoder, tmp_path):
+    paths = vp9(tmp_path, 3)
+    paths[2].write_bytes(b"")
+    made = loader(pool_of(paths, num_frames=80), Engine(backend="gpu"))
+    for _ in range(3):
+        assert 2 not in next(made).unlabeled.truth.tolist()
+    assert made.problems == {str(paths[2]): "empty file"}
+
+
+@needs_gpu
+def test_nvdec_gives_the_views_that_pyav_gives(tmp_path):
+    paths = [make_video(tmp_path / f"{k}.mp4", num_frames=80, height=240, width=320, gop=30, seed=k) for k in range(3)]
+    n = len(paths)
+    pool = pool_of(paths, num_frames=80)
+    pool = Pool(**{**vars(pool), "width": np.full(n, 320), "height": np.full(n, 240)})
+    ours, decoded = loader(pool, Engine(backend="gpu", device_index=0)), loader(pool, Engine(backend="cpu"))
+    for _ in range(3):
+        a, b = next(ours), next(decoded)
+        assert a.unlabeled.strong.primary.is_cuda
+        assert close(a.unlabeled.weak.primary, b.unlabeled.weak.primary)
+        assert close(a.unlabeled.strong.auxiliary, b.unlabeled.strong.auxiliary)
