@@ -4,7 +4,12 @@ Everything that the graph needs of a video comes from here, so that below it the
 DALI is imported: workers stay small.
 """
 
+import functools
 import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +32,16 @@ BOX, AFFINE, CUTOUT, OPS = slice(0, 4), slice(4, 11), slice(11, 15), 15
 OP_CODES = {name: code for code, name in enumerate(("identity", *PHOTOMETRIC))}
 
 
+class _EndsWithTrainer:
+    """What a reading process receives by pickle; from then on it ends with the trainer."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        end_with_parent()
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TrainSource:
+class TrainSource(_EndsWithTrainer):
     """Sample number -> (media, parameters, ids, problems); media as `fetch` gives it.
 
     Called by DALI's external_source with a SampleInfo. `first_micro_step` is where training stands.
@@ -73,7 +86,7 @@ class TrainSource:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class EvaluationSource:
+class EvaluationSource(_EndsWithTrainer):
     """Sample number -> all clips of one video: (media, boxes, ids, problems); media as `fetch` gives it.
 
     Clips are `num_clips` equally spaced ones from the first frame to the last, of each shape in turn.
@@ -146,6 +159,20 @@ def fetch(pool: Pool, video: int, frames: np.ndarray, backend: str, broken: dict
     if clip.shape[1:3] != expected:
         raise VideoError(f"frames are {clip.shape[1:3]} pixels, the manifest says {expected}: the file changed")
     return (clip,)
+
+
+@functools.cache
+def end_with_parent() -> None:
+    """A reading process ends when its trainer does, also when that is killed; without this it would wait for ever."""
+    trainer = multiprocessing.parent_process()
+    if trainer is None:
+        return
+
+    def wait_and_end() -> None:
+        multiprocessing.connection.wait([trainer.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
 
 
 def read_file(path: str) -> bytes:

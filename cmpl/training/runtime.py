@@ -47,6 +47,8 @@ def device_type(wanted: str) -> str:
 def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int = 1) -> Runtime:
     """Decides what is left to decide. Raises InputError for what this machine cannot do."""
     kind = device_type(config.device)
+    if config.sync_batch_norm and kind == "cpu":
+        raise InputError("runtime.sync_batch_norm: received true on a CPU; accepted: false, torch has it for GPUs alone")
     device = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
     backend, why_backend = _backend(config.backend, kind)
     amp, why_amp = _amp(config.amp, device)
@@ -99,7 +101,7 @@ def _amp(wanted: str, device: torch.device) -> tuple[bool, str]:
     if wanted != "auto":
         return wanted == "bf16", "as asked"
     if device.type == "cpu":
-        return False, "autocast was measured to be slower on CPUs"
+        return False, "bf16 pays only on CPUs with AMX, and only in large networks"
     if torch.cuda.get_device_capability(device)[0] < 8:
         return False, "this GPU is older than bf16"
     return True, "this GPU has bf16 tensor cores"

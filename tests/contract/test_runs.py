@@ -120,6 +120,36 @@ def test_killed_at_random_steps_it_ends_in_the_same_weights(finished, folder, tm
     assert steps == list(range(2, NUM_STEPS + 1, 2))
 
 
+def descendants(pid: int) -> set[int]:
+    """Processes that `pid` started, and theirs."""
+    found: set[int] = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, path.read_text().split()):
+            found |= {child} | descendants(child)
+    return found
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and more than a zombie that nobody has buried."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_reading_processes_end_with_a_killed_trainer(folder, tmp_path):
+    process = start(folder, tmp_path / "run", tmp_path, **{"runtime.workers": "2", "optim.steps": "100000"})
+    wait_for((tmp_path / "run" / "metrics.jsonl").exists, process)
+    readers = descendants(process.pid)
+    assert len(readers) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while any(map(runs, readers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in readers if runs(pid)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops_and_workers_change_nothing(finished, folder, tmp_path, number):
     """Stopped with reading processes, taken up without: the same weights."""

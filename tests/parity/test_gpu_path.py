@@ -57,9 +57,7 @@ def software_decoder(monkeypatch):
 
 
 def vp9(tmp_path: Path, count: int) -> list[Path]:
-    return [
-        make_video(tmp_path / f"{k}.webm", num_frames=80, codec="libvpx-vp9", gop=20, seed=k) for k in range(count)
-    ]
+    return [make_video(tmp_path / f"{k}.webm", num_frames=80, codec="libvpx-vp9", gop=20, seed=k) for k in range(count)]
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:
