@@ -149,20 +149,18 @@ class EvaluationLoader:
         self.num_videos = len(source.pool)
         self._source = source
         self._engine = engine
-        own = len(range(source.rank, self.num_videos, source.num_ranks))
-        self._num_batches = -(-own // batch_size)
+        self._num_own = len(range(source.rank, self.num_videos, source.num_ranks))
+        self._batch_size = batch_size
         self._pipeline = evaluation_graph(source, crop_size=crop_size, batch_size=batch_size, engine=engine)
 
     def __iter__(self) -> Iterator[tuple[list[int], list[int], list[Tensor]]]:
-        seen: set[int] = set()
-        for _ in range(self._num_batches):
+        for first in range(0, self._num_own, self._batch_size):
             *crops, ids, problems = self._pipeline.run(cuda_stream(self._engine))
             for i in range(len(problems)):
                 self.problems.update(decode_problems(np.from_dlpack(problems[i])))
             ids = np.array(ids.as_array())
             # The last batch is filled up from the front, and a stand-in's second id is -1.
-            rows = [i for i, (video, shown, _) in enumerate(ids.tolist()) if shown >= 0 and video not in seen]
-            seen.update(ids[:, 0].tolist())
+            rows = [i for i, shown in enumerate(ids[: self._num_own - first, 1].tolist()) if shown >= 0]
             if rows:
                 yield ids[rows, 0].tolist(), ids[rows, 2].tolist(), [rows_of(crop, rows) for crop in crops]
 
