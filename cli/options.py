@@ -13,6 +13,9 @@ from pipelines.errors import InputError
 SETTING_OF = {
     "labeled": "data.labeled",
     "split_seed": "data.split_seed",
+    "scheme": "data.split_scheme",
+    "unlabeled": "data.unlabeled",
+    "unlabeled_root": "data.unlabeled_root",
     "method": "method.name",
     "seed": "seed",
     "steps": "optim.steps",
@@ -25,8 +28,14 @@ SETTING_OF = {
 _EXPERIMENT = (
     click.option("--dataset", required=True, metavar="NAME|FOLDER", help=f"{', '.join(RECIPES)}, or a folder's path."),
     click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]"),
-    click.option("--labeled", metavar="SHARE", help="Labelled videos: 1pct, 10pct, a number a class, or a list file."),
+    click.option(
+        "--labeled", metavar="SHARE", help="Labelled videos: 1pct, 10pct, all, a number a class, or a list file."
+    ),
     click.option("--split-seed", type=click.IntRange(min=0), metavar="N", help="Which labelled subset is drawn."),
+    click.option(
+        "--unlabeled", metavar="NAME|FOLDER", help="Another data set whose training videos join the unlabelled ones."
+    ),
+    click.option("--unlabeled-root", metavar="FOLDER", help="Where that one lies.  [default: as the data set]"),
     click.option("--method", type=click.Choice(METHODS), help="How to learn.  [default: the recipe's]"),
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of initialisation and sampling."),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), help="Where to compute."),
@@ -53,6 +62,10 @@ def config_of(*, dataset: str, data_root: str | None, settings: tuple[str, ...],
         raise InputError("--steps and --epochs: received both; accepted: one of them")
     if options.get("labeled") and _is_list(options["labeled"]):
         options["labeled"] = os.path.abspath(options["labeled"])  # a run is evaluated from anywhere
+    if options.get("unlabeled"):
+        options["unlabeled"], options["unlabeled_root"] = _unlabeled_and_root(
+            options["unlabeled"], options.get("unlabeled_root")
+        )
     given = {SETTING_OF[option]: str(value) for option, value in options.items() if value is not None}
     if "optim.epochs" in given:
         given["optim.steps"] = "none"
@@ -78,6 +91,15 @@ def _dataset_and_root(dataset: str, data_root: str | None) -> tuple[str, str | N
             f"--dataset: received {dataset!r}: no such folder; accepted: a folder, or {', '.join(RECIPES)}"
         )
     return dataset, None
+
+
+def _unlabeled_and_root(unlabeled: str, root: str | None) -> tuple[str, str | None]:
+    """A name and the absolute folder; a folder's path stands for the videos in it."""
+    if unlabeled not in RECIPES and Path(unlabeled).expanduser().is_dir():
+        if root:
+            raise InputError(f"--unlabeled-root: received {root!r}, but --unlabeled is a folder already; give one")
+        unlabeled, root = "folder", unlabeled
+    return unlabeled, os.path.abspath(os.path.expanduser(root)) if root else None
 
 
 def _is_list(labeled: str) -> bool:

@@ -1,7 +1,7 @@
 """The only composition root: configuration -> objects. Names are turned into code here and nowhere else."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
 from pipelines.cache import Progress, cache_root, no_progress
 from pipelines.datasets.dataset import Annotations
+from pipelines.datasets.registry import read_dataset, read_unlabeled
 from pipelines.errors import InputError, nearest
 from pipelines.geometry import ClipShape, Geometry
 from pipelines.graph import Engine
@@ -54,19 +55,41 @@ class Data:
 
 
 def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annotations:
-    """The data set named `data.dataset`, by its family's reader."""
-    name, root = config.data.dataset, config.data.root
-    if name == "demo":
-        from pipelines.datasets.demo import read_demo
+    """The data set `data.dataset`, with the training videos of `data.unlabeled` as its unlabelled ones."""
+    data = config.data
+    allowed = {"official_split": data.official_split, "max_missing_share": data.max_missing_share}
+    annotations = read_dataset(data.dataset, Path(data.root) if data.root else None, progress=progress, **allowed)
+    if data.unlabeled is None:
+        return annotations
+    if annotations.unlabeled is not None:
+        raise InputError(
+            f"data.unlabeled: received {data.unlabeled!r}, but {annotations.name} has unlabelled videos of its own in "
+            f"{annotations.unlabeled.root}; accepted: one of the two"
+        )
+    root = data.unlabeled_root or data.root
+    return replace(annotations, unlabeled=read_unlabeled(data.unlabeled, Path(root) if root else None, **allowed))
 
-        return read_demo(Path(root) if root else None, progress=progress)
-    if name == "folder":
-        from pipelines.datasets.folder import read_folder
 
-        if root is None:
-            raise InputError("data.root: received none; accepted: the folder that holds train/ and val/ (--data-root)")
-        return read_folder(Path(root))
-    raise InputError(f"data.dataset: received {name!r}{nearest(name, ('demo', 'folder'))}")
+def labels_drawn(config: Config, annotations: Annotations, *, usable: np.ndarray | None = None) -> np.ndarray:
+    """Ascending indices (int64) of the labelled videos of the training list, as `data.labeled` has it.
+
+    `usable` (N,) bool says which videos may be drawn; by default those that are not absent.
+    """
+    train = annotations.train
+    if usable is None:
+        usable = np.ones(len(train), dtype=bool)
+        usable[list(train.absent)] = False
+    return labeled_subset(
+        config.data.labeled,
+        paths=train.paths,
+        labels=train.labels,
+        classes=annotations.classes,
+        split_seed=config.data.split_seed,
+        names=train.names,
+        usable=usable,
+        scheme=config.data.split_scheme,
+        dataset=config.data.dataset,
+    )
 
 
 def open_data(config: Config, *, progress: Progress = no_progress) -> Data:
@@ -88,15 +111,9 @@ def open_data(config: Config, *, progress: Progress = no_progress) -> Data:
             raise InputError(
                 f"{annotations.name}: none of the {len(opened)} {part} videos is usable; the first: {path}: {reason}"
             )
-    usable = train.usable
-    drawn = labeled_subset(
-        config.data.labeled,
-        paths=[train.paths[i] for i in usable],
-        labels=train.labels[usable],
-        classes=annotations.classes,
-        split_seed=config.data.split_seed,
-    )
-    return Data(annotations=annotations, train=train, val=val, unlabeled=manifest("unlabeled"), labeled=usable[drawn])
+    usable = np.isin(np.arange(len(train)), train.usable)
+    drawn = labels_drawn(config, annotations, usable=usable)
+    return Data(annotations=annotations, train=train, val=val, unlabeled=manifest("unlabeled"), labeled=drawn)
 
 
 def decodable(manifest: Manifest, indices: np.ndarray, *, backend: str) -> np.ndarray:

@@ -21,8 +21,19 @@ class DataConfig:
     root: str | None = None
     """Folder of the data set; None where the data set knows its own (demo)."""
     labeled: str = "1pct"
-    """1pct, 10pct, a number of videos a class, or a file that lists them."""
+    """1pct, 10pct, all, a number of videos a class, or a file that lists them."""
     split_seed: int = 0
+    """Which subset is drawn: 0, 1 and 2 are the three that results are averaged over."""
+    split_scheme: str = "uniform"
+    """uniform: as many of each class; category-wise: as many in all, in proportion to the classes (Appendix C)."""
+    official_split: int = 1
+    """Which of the official splits into training and test (UCF-101: 1, 2, 3)."""
+    unlabeled: str | None = None
+    """Another data set whose training videos join the unlabelled pool: k400, ucf101, lists or folder (Table A1)."""
+    unlabeled_root: str | None = None
+    """Its folder; None: `root`, which may hold several data sets."""
+    max_missing_share: float = 0.05
+    """A larger share of missing files is an error; a smaller one is counted and listed."""
     labeled_in_unlabeled: bool = True
     """Whether labelled videos stay in the unlabelled pool, as in FixMatch."""
     horizontal_flip: bool | None = None
@@ -164,6 +175,7 @@ class Config:
 
 
 METHODS = ("supervised", "fixmatch", "cmpl")
+SPLIT_SCHEMES = ("uniform", "category-wise")
 SCHEMES = ("cross", "self-first", "opposite-first", "maximum", "average")
 BATCH_NORMS = ("joint", "weak-no-grad", "separate")
 
@@ -268,11 +280,13 @@ def checked(config: Config) -> Config:
     """The same configuration; InputError names the first field that cannot be."""
     _one_of(config.method.name, METHODS, "method.name")
     _one_of(config.method.scheme, SCHEMES, "method.scheme")
+    _one_of(config.data.split_scheme, SPLIT_SCHEMES, "data.split_scheme")
     _one_of(config.method.batch_norm, BATCH_NORMS, "method.batch_norm")
     _one_of(config.runtime.backend, ("auto", "cpu", "gpu"), "runtime.backend")
     _one_of(config.runtime.amp, ("auto", "bf16", "off"), "runtime.amp")
     for key in ("method.threshold", "method.unlabeled_delay", "optim.warmup", "optim.momentum", "runtime.ema_decay"):
         _within(config, key, low=0, high=1)
+    _within(config, "data.max_missing_share", low=0, high=1)
     for key in ("batch.labeled", "batch.unlabeled", "batch.accumulate", "evaluation.clips", "evaluation.crops"):
         _within(config, key, low=1)
     for key in ("optim.steps", "runtime.log_every_steps", "runtime.checkpoint_every_steps", "runtime.prefetch"):

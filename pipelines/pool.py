@@ -1,7 +1,6 @@
 """Pool: the usable videos that one stream draws from, column by column."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -41,7 +40,7 @@ def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
         return np.concatenate(parts).astype(dtype)
 
     return Pool(
-        paths=tuple(str(Path(manifest.root) / manifest.paths[i]) for manifest, indices in selections for i in indices),
+        paths=tuple(f"{manifest.root}/{manifest.paths[i]}" for manifest, indices in selections for i in indices),
         labels=column("labels", np.int64),
         num_frames=column("num_frames", np.int64),
         fps=column("fps", np.float64),

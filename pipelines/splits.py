@@ -1,15 +1,17 @@
 """Which videos of the training list count as labelled.
 
-A drawn subset is a function of the set of (path, class) and the seed alone: not of the list's order, the
-machine, or numpy's version (only Philox's raw numbers are used, and those are fixed).
+In every class the videos stand in an order that only the seed and their names decide: not the list's order, the
+machine, the folders, or which other videos there are. The first usable ones are labelled. So two machines that lack
+different files differ in these files' places alone.
 """
 
 import csv
 import difflib
 import hashlib
+import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,84 +19,169 @@ import numpy as np
 
 from pipelines.errors import InputError, nearest
 
-ACCEPTED = "1pct, 10pct, any <number>pct of each class, a number of videos per class, or a file of paths"
+log = logging.getLogger(__name__)
+
+ACCEPTED = "1pct, 10pct, any <number>pct of each class, all, a number of videos per class, or a file of paths"
+SCHEMES = ("uniform", "category-wise")
+VIDEOS_PER_CLASS = {"k400": {"1pct": 6, "10pct": 60}, "ucf101": {"1pct": 1, "10pct": 10}}
+"""What the paper's 1 % and 10 % are on its data sets (Sec. 4.1), by data set."""
 
 
 def labeled_subset(
-    labeled: str, *, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str], split_seed: int
+    labeled: str,
+    *,
+    paths: Sequence[str],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    split_seed: int,
+    names: Sequence[str] | None = None,
+    usable: np.ndarray | None = None,
+    scheme: str = "uniform",
+    dataset: str = "",
 ) -> np.ndarray:
-    """Ascending indices (int64) of the labelled videos among `paths` with `labels` (N,), -1 for unknown.
+    """Ascending indices (int64) of the labelled videos among `paths` (N) with `labels` (N,), -1 for unknown.
 
-    labeled: `10pct`, a share of each class (rounded half up, at least one video), `5`, so many of each class,
-    or a file that `write_subset` could have written: a relative path a line, then optionally a comma or tab
-    and the class. Raises InputError for anything else, a class with too few videos, and, with its line, a
-    path or class that the data set does not know or contradicts.
+    labeled: `10pct`, a share of each class (rounded half up, at least one video) unless `VIDEOS_PER_CLASS` has a number
+    for `dataset`; `all`; `5`, so many of each class; or a file that `write_subset` could have written: a path or name a
+    line, then optionally a comma or tab and the class, or a space and its index. `names` (N) identify the videos
+    (default: their paths), `usable` (N,) bool says which may be drawn. scheme: `uniform` as above, or `category-wise`:
+    as many in all, in proportion to the classes' sizes (Appendix C).
+
+    Shares count unusable videos too; where a class lacks usable ones, a share takes what there is. Raises InputError
+    for anything else, a class with too few videos, and, with its line, a path or class that the data set does not know
+    or contradicts.
     """
-    labels = np.asarray(labels)
+    labels, names = np.asarray(labels), paths if names is None else names
+    usable = np.ones(len(paths), dtype=bool) if usable is None else np.asarray(usable)
     if labels.shape != (len(paths),):
         raise InputError(f"labels: got shape {labels.shape}, accepted: one for each of {len(paths)} paths")
-    share = re.fullmatch(r"(\d+|\d*\.\d+)pct", labeled)
+    if scheme not in SCHEMES:
+        raise InputError(f"scheme: got {scheme!r}{nearest(scheme, SCHEMES)}")
+    if not 0 <= split_seed < 1 << 64:
+        raise InputError(f"split_seed: got {split_seed}, accepted: 0 to 2**64 - 1")
+    sizes = np.bincount(labels[labels >= 0], minlength=len(classes))
+    counts = _counts(labeled, sizes, dataset=dataset)
+    if counts is None:
+        chosen = _read_subset(Path(labeled), paths=paths, names=names, labels=labels, classes=classes)
+        return _usable_of_list(chosen, names=names, usable=usable, file=labeled)
+    if scheme == "category-wise":
+        counts = apportioned(int(counts.sum()), sizes)
+    members = [np.flatnonzero((labels == label) & usable).tolist() for label in range(len(classes))]
+    _check_enough(labeled, counts, members, classes, is_share=labeled not in VIDEOS_PER_CLASS.get(dataset, ()))
+    chosen = [
+        index
+        for count, of_class in zip(counts.tolist(), members, strict=True)
+        for index in sorted(of_class, key=lambda index: (_rank(names[index], split_seed), names[index]))[:count]
+    ]
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _rank(name: str, split_seed: int) -> bytes:
+    """A number by which the names of a class are put in order, as good as random."""
+    key = split_seed.to_bytes(8, "little")
+    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), key=key, digest_size=16).digest()
+
+
+def _counts(labeled: str, sizes: np.ndarray, *, dataset: str) -> np.ndarray | None:
+    """(K,) videos wanted of each class; None if `labeled` is a file."""
+    fixed = VIDEOS_PER_CLASS.get(dataset, {}).get(labeled)
+    share = re.fullmatch(r"(\d+|\d*\.\d+)pct", "100pct" if labeled == "all" else labeled)
+    if fixed is not None:
+        return np.full(len(sizes), fixed)
     if share:
         fraction = Fraction(share[1]) / 100
         if not 0 < fraction <= 1:
             raise InputError(f"labeled: got {labeled!r}, accepted: more than 0pct, at most 100pct")
-    elif labeled.isdecimal():
+        return np.array([max(1, int(fraction * size + Fraction(1, 2))) for size in sizes.tolist()], dtype=np.int64)
+    if labeled.isdecimal():
         if int(labeled) < 1:
             raise InputError(f"labeled: got {labeled!r}, accepted: at least 1 video a class")
-    elif Path(labeled).is_file():
-        return _read_subset(Path(labeled), paths=paths, labels=labels, classes=classes)
-    else:
-        raise InputError(f"labeled: got {labeled!r} (no such file), accepted: {ACCEPTED}")
-    chosen: list[int] = []
-    for label, name in enumerate(classes):
-        members = np.flatnonzero(labels == label).tolist()
-        count = max(1, int(fraction * len(members) + Fraction(1, 2))) if share else int(labeled)
-        if len(members) < count:
-            raise InputError(
-                f"labeled: got {labeled!r}, but class {name!r} has {len(members)} usable videos, "
-                f"accepted: at most {len(members)} of each class"
-            )
-        chosen += _draw(count, members, paths=paths, class_name=name, split_seed=split_seed)
-    return np.array(sorted(chosen), dtype=np.int64)
+        return np.full(len(sizes), int(labeled))
+    if Path(labeled).is_file():
+        return None
+    raise InputError(f"labeled: got {labeled!r} (no such file), accepted: {ACCEPTED}")
 
 
-def _draw(count: int, members: Sequence[int], *, paths: Sequence[str], class_name: str, split_seed: int) -> list[int]:
-    """`count` members: a number for each, in the order of their paths; the smallest win."""
-    if not 0 <= split_seed < 1 << 64:
-        raise InputError(f"split_seed: got {split_seed}, accepted: 0 to 2**64 - 1")
-    digest = hashlib.sha256(class_name.encode("utf-8", "surrogateescape")).digest()
-    key = np.array([split_seed, int.from_bytes(digest[:8], "little")], dtype=np.uint64)
-    by_path = sorted(members, key=lambda index: paths[index])
-    numbers = np.random.Philox(key=key).random_raw(len(by_path))
-    return [by_path[rank] for rank in np.argsort(numbers, kind="stable")[:count]]
+def apportioned(total: int, sizes: np.ndarray) -> np.ndarray:
+    """(K,) whole numbers of sum `total`, in proportion to `sizes`: largest remainders, but one at least.
+
+    Exact whole-number arithmetic; of equal remainders the first class has the better one. Raises InputError where the
+    classes hold fewer than `total` videos, or there are more classes than that.
+    """
+    sizes = np.asarray(sizes, dtype=np.int64)
+    num_videos = int(sizes.sum())
+    if not len(sizes) <= total <= num_videos:
+        raise InputError(
+            f"labeled: got {total} videos in all, accepted: {len(sizes)} to {num_videos}, one a class at least"
+        )
+    counts = np.maximum(1, total * sizes // num_videos)
+    while counts.sum() < total:
+        counts[np.argmax(total * sizes - counts * num_videos)] += 1
+    while counts.sum() > total:
+        surplus = np.where(counts > 1, counts * num_videos - total * sizes, np.iinfo(np.int64).min)
+        counts[np.argmax(surplus)] -= 1
+    return counts
+
+
+def _check_enough(
+    labeled: str, counts: np.ndarray, members: Sequence[list[int]], classes: Sequence[str], *, is_share: bool
+) -> None:
+    """Numbers of videos are kept or refused; a share takes all of a class that has fewer usable ones."""
+    is_share = is_share and not labeled.isdecimal()
+    nums_usable = np.array([len(of_class) for of_class in members])
+    short = np.flatnonzero(nums_usable < (1 if is_share else counts))
+    if len(short):
+        worst = short[np.argmin(nums_usable[short])]
+        raise InputError(
+            f"labeled: got {labeled!r}, but class {classes[worst]!r} has {nums_usable[worst]} usable videos, "
+            f"accepted: at most {nums_usable[worst]} of each class"
+        )
+
+
+def _usable_of_list(chosen: np.ndarray, *, names: Sequence[str], usable: np.ndarray, file: str) -> np.ndarray:
+    kept = chosen[usable[chosen]]
+    if not len(kept):
+        raise InputError(f"labeled: none of the {len(chosen)} videos of {file} is usable here, accepted: at least one")
+    if len(kept) < len(chosen):
+        lost = [names[index] for index in chosen[~usable[chosen]]]
+        log.warning("%s: %d of its %d videos cannot be used here, such as %s", file, len(lost), len(chosen), lost[0])
+    return kept
 
 
 def write_subset(
-    file: Path, *, indices: np.ndarray, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]
+    file: Path, *, indices: np.ndarray, names: Sequence[str], labels: np.ndarray, classes: Sequence[str]
 ) -> None:
-    """Writes these videos as `path,class` lines, sorted by path; `labeled_subset` takes the file back."""
+    """Writes these videos as `name,class` lines, sorted by name; `labeled_subset` takes the file back.
+
+    Raises InputError where the file cannot be written.
+    """
     temporary = Path(file).with_name(f".{Path(file).name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        for index in sorted(indices, key=lambda index: paths[index]):
-            writer.writerow([paths[index], classes[labels[index]]])
-    os.replace(temporary, file)
+    try:
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            for index in sorted(indices, key=lambda index: names[index]):
+                writer.writerow([names[index], classes[labels[index]]])
+        os.replace(temporary, file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written ({error.strerror}), accepted: a path that can") from error
 
 
-def _read_subset(file: Path, *, paths: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+def _read_subset(
+    file: Path, *, paths: Sequence[str], names: Sequence[str], labels: np.ndarray, classes: Sequence[str]
+) -> np.ndarray:
     try:
         lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     except OSError as error:
         raise InputError(f"labeled: {file} cannot be read ({error.strerror}), accepted: {ACCEPTED}") from error
-    index_of = {path: index for index, path in enumerate(paths)}
+    index_of = dict(zip((*paths, *names), (*range(len(paths)), *range(len(names))), strict=True))
     first_line: dict[int, int] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{file}, line {number}"
-        path, name = _path_and_class(line, index_of)
+        path, name = _path_and_class(line, index_of, classes=classes)
         if path not in index_of:
-            raise InputError(f"{where}: the data set has no usable {path!r}{_nearest_path(path, paths)}")
+            raise InputError(f"{where}: the data set has no training video {path!r}{_nearest_path(path, names)}")
         index = index_of[path]
         if name is not None and name not in classes:
             raise InputError(f"{where}: got class {name!r}{nearest(name, classes)}")
@@ -109,11 +196,15 @@ def _read_subset(file: Path, *, paths: Sequence[str], labels: np.ndarray, classe
     return np.array(sorted(first_line), dtype=np.int64)
 
 
-def _path_and_class(line: str, known: dict[str, int]) -> tuple[str, str | None]:
-    """Splits a line. A path may hold commas, also unquoted: the whole line is tried first, then the last comma."""
+def _path_and_class(line: str, known: Mapping[str, int], *, classes: Sequence[str]) -> tuple[str, str | None]:
+    """Splits a line. A path may hold commas and spaces, also unquoted: the whole line is tried first, then `path
+    index` as PySlowFast writes it, then the last comma."""
     line = line.rstrip("\r")
     if line in known:
         return line, None
+    path, _, index = line.rpartition(" ")
+    if path in known and index.isdecimal():
+        return path, classes[int(index)] if int(index) < len(classes) else index
     if "\t" in line:
         path, _, name = line.rpartition("\t")
         return path, name.strip()
@@ -127,6 +218,9 @@ def _nearest_path(path: str, paths: Sequence[str]) -> str:
     """As `nearest`, but quick among 240,000 paths: the same file name elsewhere, else the same folder's."""
     folder, name = os.path.split(path)
     same_name = [other for other in paths if other.rpartition("/")[2] == name]
-    same_folder = [other for other in paths if other.rpartition("/")[0] == folder][:1000]
+    same_folder = [other for other in paths if other.rpartition("/")[0] == folder]
+    if len(same_folder) > 1000:
+        ends = path[:3], path[-3:]
+        same_folder = [other for other in same_folder if other[:3] == ends[0] or other[-3:] == ends[1]][:1000]
     close = same_name or difflib.get_close_matches(path, same_folder, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; accepted: paths such as {min(paths, default='')!r}"

@@ -14,11 +14,18 @@ from pipelines.errors import InputError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoList:
-    """N videos by name. Raises InputError for bad labels, and paths empty, absolute or there twice."""
+    """N videos by name. Raises InputError for bad labels, and paths or names empty, absolute or there twice.
+
+    `names` identify the videos in every copy of the data set, whatever its folders: labelled subsets are drawn and
+    written by name. None: the paths do. A video in `absent` was looked for and not found; it keeps its place, so that
+    a list is the same on every machine.
+    """
 
     root: Path
     paths: tuple[str, ...]  # relative to root, with forward slashes
     labels: np.ndarray  # (N,) int32, -1 where the class is unknown
+    names: tuple[str, ...] | None = None
+    absent: tuple[int, ...] = ()  # indices, ascending
 
     def __post_init__(self) -> None:
         if self.labels.shape != (len(self.paths),) or self.labels.dtype != np.int32:
@@ -26,9 +33,12 @@ class VideoList:
             raise InputError(f"labels: got {got}, accepted: int32, one for each of {len(self.paths)} paths")
         if len(self.labels) and self.labels.min() < -1:
             raise InputError(f"labels: got {self.labels.min()}, accepted: -1 (unknown) or a class index")
-        if len(set(self.paths)) < len(self.paths):
-            path, times = Counter(self.paths).most_common(1)[0]
-            raise InputError(f"{self.root}: {path!r} is listed {times} times, accepted: each video once")
+        if self.names is not None and len(self.names) != len(self.paths):
+            raise InputError(f"names: got {len(self.names)}, accepted: one for each of {len(self.paths)} paths")
+        for listed in (self.paths, self.names or ()):
+            if len(set(listed)) < len(listed):
+                path, times = Counter(listed).most_common(1)[0]
+                raise InputError(f"{self.root}: {path!r} is listed {times} times, accepted: each video once")
         for path in self.paths:
             if not path or path.startswith("/"):
                 raise InputError(f"{self.root}: got the path {path!r}, accepted: paths relative to this folder")

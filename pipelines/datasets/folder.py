@@ -52,6 +52,17 @@ def read_folder(root: Path, *, horizontal_flip: bool = True) -> Annotations:
     )
 
 
+def read_videos(root: Path) -> VideoList:
+    """All videos below a folder, at any depth, their classes unknown. Raises InputError where there is none."""
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder, accepted: a folder of videos")
+    paths = [path.removeprefix(f"{root.name}/") for path in _videos_below(root.parent, root.name)]
+    if not paths:
+        raise InputError(f"{root}: no videos, accepted: files at any depth named {', '.join(VIDEO_SUFFIXES)}")
+    return _unlabeled_list(root, paths)
+
+
 _Parts = tuple[Sequence[ListedVideo], Sequence[ListedVideo], Sequence[str] | None]
 
 

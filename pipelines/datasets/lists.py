@@ -1,6 +1,7 @@
 """Lists of videos in text files."""
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -8,6 +9,7 @@ from pipelines.errors import InputError
 
 _PATH_TITLES = ("path", "video", "file", "filename")
 _LABEL_TITLES = ("label", "class")
+_PATH_AND_NUMBER = re.compile(r"(.*\S)[ \t,]\s*(-?\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +56,46 @@ def _listed_video(fields: list[str], *, where: str, line: int) -> ListedVideo:
         raise InputError(f"{where}: got the path {fields[0]!r}, accepted: a path relative to the list's folder")
     label = fields[1].strip() if len(fields) == 2 else ""
     return ListedVideo(path=str(PurePosixPath(fields[0])), label=label or None, line=line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledPath:
+    """One line of a list with class numbers."""
+
+    path: str  # as it stands there, with forward slashes
+    label: int | None  # None where the line has the path alone
+    line: int  # counted from 1
+
+
+def read_lines(file: Path, *, accepted: str) -> list[tuple[int, str]]:
+    """(line number, text) of every line that is not blank, stripped, whatever its end (LF, CRLF).
+
+    Raises InputError for a file that cannot be read, saying what is `accepted`.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}), accepted: {accepted}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 (byte {error.start}), accepted: {accepted} in UTF-8") from error
+    return [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def read_labeled_paths(file: Path) -> list[LabeledPath]:
+    """The lines `path label` or `path` of UCF-101, PySlowFast and MMAction2: split from the right, since paths hold
+    spaces; a comma or a tab may stand for the last space. The number is handed on as it is.
+
+    Raises InputError naming file and line for anything else.
+    """
+    videos = []
+    for number, line in read_lines(file, accepted="a text file of `path label` lines"):
+        match = _PATH_AND_NUMBER.fullmatch(line)
+        path = (match[1] if match else line).removeprefix("./")
+        if "." not in path.rpartition("/")[2]:
+            raise InputError(
+                f"{file}, line {number}: got the path {path!r}, accepted: `path label`, the path a video file"
+            )
+        videos.append(LabeledPath(path=path, label=int(match[2]) if match else None, line=number))
+    if not videos:
+        raise InputError(f"{file}: lists no video, accepted: `path label`, one a line")
+    return videos

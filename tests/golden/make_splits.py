@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.splits import labeled_subset
+from pipelines.splits import SCHEMES, labeled_subset
 
 FILE = Path(__file__).with_name("splits.json")
 CLASSES = ("archery", "zumba", "playing chess", "überkopf")
@@ -22,14 +22,18 @@ def video_list() -> tuple[list[str], np.ndarray]:
 
 
 def subsets() -> dict[str, dict[str, list[str]]]:
-    """{"10pct": {"0": sorted paths, ...}, ...} for every subset and seed."""
+    """{"10pct uniform": {"0": sorted paths, ...}, ...} for every subset, scheme and seed."""
     paths, labels = video_list()
 
-    def draw(labeled: str, seed: int) -> list[str]:
-        drawn = labeled_subset(labeled, paths=paths, labels=labels, classes=CLASSES, split_seed=seed)
+    def draw(labeled: str, scheme: str, seed: int) -> list[str]:
+        drawn = labeled_subset(labeled, paths=paths, labels=labels, classes=CLASSES, split_seed=seed, scheme=scheme)
         return sorted(paths[index] for index in drawn)
 
-    return {labeled: {str(seed): draw(labeled, seed) for seed in SEEDS} for labeled in SUBSETS}
+    return {
+        f"{labeled} {scheme}": {str(seed): draw(labeled, scheme, seed) for seed in SEEDS}
+        for labeled in SUBSETS
+        for scheme in SCHEMES
+    }
 
 
 if __name__ == "__main__":

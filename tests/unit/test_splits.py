@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmpl import config
+from pipelines import splits
 from pipelines.errors import InputError
-from pipelines.splits import labeled_subset, write_subset
+from pipelines.splits import apportioned, labeled_subset, write_subset
 from tests.golden.make_splits import CLASSES, FILE, SIZES, subsets, video_list
 
 
@@ -37,6 +39,7 @@ def test_golden_subsets():
         ("50pct", [4, 75, 17, 30]),  # 3.5 and 16.5 are rounded up
         ("2.5pct", [1, 4, 1, 2]),  # 3.75, 0.825, 1.5
         ("100pct", list(SIZES)),
+        ("all", list(SIZES)),
         (".5pct", [1, 1, 1, 1]),
         ("3", [3, 3, 3, 3]),
         ("7", [7, 7, 7, 7]),
@@ -97,6 +100,7 @@ def test_seeds_differ():
         ("101pct", "got '101pct', .* at most 100pct"),
         ("10%", r"got '10%' \(no such file\), accepted: 1pct, 10pct"),
         ("-1", "no such file"),
+        ("al", "no such file.*, all, "),
     ],
 )
 def test_refuses(labeled, message):
@@ -118,7 +122,7 @@ def test_a_written_subset_comes_back(tmp_path):
     paths, labels = video_list()
     paths = [path.replace("chess/0", 'chess/a, "b" ü ') for path in paths]
     drawn = draw("10pct", paths=paths)
-    write_subset(tmp_path / "subset.csv", indices=drawn, paths=paths, labels=labels, classes=CLASSES)
+    write_subset(tmp_path / "subset.csv", indices=drawn, names=paths, labels=labels, classes=CLASSES)
     assert draw(tmp_path / "subset.csv", paths=paths).tolist() == drawn.tolist()
     assert [file.name for file in tmp_path.iterdir()] == ["subset.csv"]
 
@@ -137,6 +141,7 @@ def read(tmp_path, text):
     [
         "y/3.mp4\nx/2, part.mp4\n",
         "y/3.mp4,zumba\r\n\r\nx/2, part.mp4,archery\r\n",
+        "y/3.mp4 1\nx/2, part.mp4 0\n",
         "\ufeffy/3.mp4\tzumba\nx/2, part.mp4\tarchery",
         '"x/2, part.mp4",archery\ny/3.mp4, zumba \n',
     ],
@@ -148,7 +153,7 @@ def test_reads_lists(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x/1.mp4\n\nz/3.mp4\n", "line 3: the data set has no usable 'z/3.mp4'; did you mean 'y/3.mp4'"),
+        ("x/1.mp4\n\nz/3.mp4\n", "line 3: the data set has no training video 'z/3.mp4'; did you mean 'y/3.mp4'"),
         ("x/l.mp4\n", "line 1: .* 'x/l.mp4'; did you mean 'x/1.mp4'"),
         ("nothing/alike\n", "line 1: .*accepted: paths such as 'u/4.mp4'"),
         ("x/1.mp4,archary\n", "line 1: got class 'archary'; did you mean 'archery'"),
@@ -156,8 +161,139 @@ def test_reads_lists(tmp_path, text):
         ("u/4.mp4,zumba\n", "line 1: 'u/4.mp4' is given class 'zumba', accepted: the data set's, None"),
         ("x/1.mp4\nx/1.mp4\n", "line 2: 'x/1.mp4' is already in line 1"),
         ("\n", "names no video"),
+        ("x/1.mp4 1\n", "line 1: 'x/1.mp4' is given class 'zumba', accepted: the data set's, 'archery'"),
+        ("x/1.mp4 4\n", "line 1: got class '4'; accepted: archery, "),
     ],
 )
 def test_refuses_lists(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, text)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), labeled=st.sampled_from(["10pct", "3", "all"]), scheme=st.sampled_from(splits.SCHEMES))
+def test_losing_files_changes_the_draw_in_their_places_alone(data, labeled, scheme):
+    """What is drawn is the first usable of an order in which the others keep their places."""
+    paths, labels = video_list()
+    lost = data.draw(st.lists(st.integers(0, len(paths) - 1), max_size=3))
+    usable = np.ones(len(paths), dtype=bool)
+    usable[lost] = False
+
+    def drawn(usable):
+        chosen = labeled_subset(
+            labeled, paths=paths, labels=labels, classes=CLASSES, split_seed=1, usable=usable, scheme=scheme
+        )
+        return set(chosen.tolist())
+
+    before, after = drawn(np.ones(len(paths), dtype=bool)), drawn(usable)
+    assert before - set(lost) <= after
+    assert not after & set(lost)
+    if not before & set(lost):
+        assert after == before
+    if labeled != "all":
+        assert len(after) == len(before)
+
+
+def test_a_file_that_is_not_listed_at_all_changes_no_draw_either():
+    paths, labels = video_list()
+    drawn = set(draw("5").tolist())
+    for index in set(range(len(paths))) - drawn:
+        kept = [k for k in range(len(paths)) if k != index]
+        again = draw("5", paths=[paths[k] for k in kept], labels=labels[kept])
+        assert {kept[k] for k in again} == drawn
+
+
+def test_a_share_takes_what_is_usable_and_a_number_refuses():
+    paths, labels = video_list()
+    usable = np.ones(len(paths), dtype=bool)
+    usable[np.flatnonzero(labels == 0)[:5]] = False  # 2 of 7 are left
+
+    def draw_usable(labeled, dataset=""):
+        return labeled_subset(
+            labeled, paths=paths, labels=labels, classes=CLASSES, split_seed=0, usable=usable, dataset=dataset
+        )
+
+    assert np.bincount(labels[draw_usable("50pct")])[0] == 2
+    with pytest.raises(InputError, match="class 'archery' has 2 usable videos"):
+        draw_usable("3")
+    with pytest.raises(InputError, match="class 'archery' has 2 usable videos"):
+        draw_usable("1pct", dataset="k400")
+
+
+def test_names_not_paths_decide():
+    paths, labels = video_list()
+    moved = [f"elsewhere/{path.split('/')[-2]}_{path.split('/')[-1]}" for path in paths]
+    drawn = labeled_subset("5", paths=moved, names=paths, labels=labels, classes=CLASSES, split_seed=0)
+    assert drawn.tolist() == draw("5").tolist()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "labeled", "expected"),
+    [
+        ("k400", "1pct", [6] * 4),
+        ("ucf101", "1pct", [1] * 4),
+        ("ucf101", "10pct", [10] * 4),
+        ("k400", "2pct", [1, 10, 3, 4]),
+        ("folder", "1pct", [1, 1, 1, 1]),
+    ],
+)
+def test_the_papers_shares_are_numbers_on_its_data_sets(dataset, labeled, expected):
+    sizes = (20, 500, 150, 180)
+    labels = np.repeat(np.arange(4), sizes)
+    paths = [f"{k}.mp4" for k in range(len(labels))]
+    drawn = labeled_subset(labeled, paths=paths, labels=labels, classes=CLASSES, split_seed=0, dataset=dataset)
+    assert np.bincount(labels[drawn]).tolist() == (expected if dataset != "folder" else [1, 5, 2, 2])
+
+
+def test_category_wise_keeps_the_total_and_follows_the_sizes():
+    paths, labels = video_list()
+
+    def counts_of(labeled):
+        drawn = labeled_subset(
+            labeled, paths=paths, labels=labels, classes=CLASSES, split_seed=0, scheme="category-wise"
+        )
+        return counts(drawn)
+
+    assert counts_of("5") == [1, 12, 2, 5]  # 20 in the ratio 7 : 150 : 33 : 60 is 0.56, 12, 2.64, 4.8
+    assert counts_of("7") == [1, 17, 3, 7]  # 28: 0.784, 16.8, 3.696, 6.72; the one at least costs the 3.696
+    assert counts_of("1") == [1, 1, 1, 1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes=st.lists(st.integers(1, 1000), min_size=1, max_size=30), share=st.floats(0, 1))
+def test_apportioned_is_within_one_of_the_exact_ratio(sizes, share):
+    total = len(sizes) + int(share * (sum(sizes) - len(sizes)))
+    counts = apportioned(total, np.array(sizes))
+    exact = np.array(sizes) * total / sum(sizes)
+    assert counts.sum() == total
+    assert (counts >= 1).all()
+    assert (counts <= sizes).all()
+    if exact.min() >= 1:
+        assert abs(counts - exact).max() < 1
+
+
+@pytest.mark.parametrize("total", [3, 251])
+def test_apportioned_refuses(total):
+    with pytest.raises(InputError, match=f"got {total} videos in all, accepted: 4 to 250"):
+        apportioned(total, np.array(SIZES))
+
+
+def test_an_unknown_scheme_is_met_with_the_nearest():
+    assert splits.SCHEMES == config.SPLIT_SCHEMES
+    with pytest.raises(InputError, match="scheme: got 'categorywise'; did you mean 'category-wise'"):
+        labeled_subset("1", paths=["a"], labels=[0], classes=["x"], split_seed=0, scheme="categorywise")
+
+
+def test_a_list_with_unusable_videos_is_taken_without_them(tmp_path, caplog):
+    (tmp_path / "list.csv").write_text("x/1.mp4\ny/3.mp4\n")
+    given = {"paths": PATHS, "labels": LABELS, "classes": CLASSES, "split_seed": 0}
+    drawn = labeled_subset(str(tmp_path / "list.csv"), usable=np.array([False, True, True, True]), **given)
+    assert drawn.tolist() == [2]
+    assert "1 of its 2 videos cannot be used here, such as x/1.mp4" in caplog.text
+    with pytest.raises(InputError, match="none of the 2 videos of .*list.csv is usable"):
+        labeled_subset(str(tmp_path / "list.csv"), usable=np.zeros(4, dtype=bool), **given)
+
+
+def test_write_subset_says_where_it_cannot_write(tmp_path):
+    with pytest.raises(InputError, match="subset.csv: cannot be written"):
+        write_subset(tmp_path / "no" / "subset.csv", indices=[0], names=PATHS, labels=LABELS, classes=CLASSES)
