@@ -164,7 +164,7 @@ def photometric(clip, op, value, *, num_frames: int, size: int):
     if code == OP_CODES["brightness"]:
         clip = fn.brightness_contrast(clip, brightness=value)
     elif code == OP_CODES["contrast"]:
-        clip = fn.brightness_contrast(clip, contrast=value, contrast_center=fn.reductions.mean(clip))
+        clip = contrast(clip, value)
     elif code == OP_CODES["color"]:
         clip = fn.saturation(clip, saturation=value)
     elif code == OP_CODES["sharpness"]:
@@ -180,11 +180,18 @@ def photometric(clip, op, value, *, num_frames: int, size: int):
     return clip
 
 
+def contrast(clip, factor):
+    """Blend of the clip with its mean. (Arithmetic: an operator's argument would have to be on the host.)"""
+    mean = fn.reductions.mean(clip)
+    return fn.cast((clip - mean) * factor + mean, dtype=types.UINT8)
+
+
 def sharpness(clip, factor):
     """Blend of the clip with its 3x3 smoothing [1 1 1; 1 5 1; 1 1 1] / 13: one filter whose kernel is the blend."""
     smooth = types.Constant(np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13, device="cpu")
     centre = types.Constant(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32), device="cpu")
-    return fn.filter(clip, smooth * (1.0 - factor) + centre * factor)
+    kernel = smooth * (1.0 - factor) + centre * factor
+    return fn.filter(clip, kernel.gpu() if clip.device == "gpu" else kernel)
 
 
 def solarize(clip, threshold):

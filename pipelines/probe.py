@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,10 @@ from pipelines.decode import (
     video_errors,
 )
 from pipelines.errors import VideoError
+from pipelines.gops import entry_test
 
 NUM_VERIFIED_GOPS = 4
 """How many keyframes of a doubtful file are tried: decoding from there must give the same pixels."""
-
-_H264_IDR = range(5, 6)
-_HEVC_RANDOM_ACCESS = range(16, 22)  # BLA, IDR, CRA
 
 
 class UnreadableError(VideoError):
@@ -147,12 +146,13 @@ def _read_stream(container: av.container.InputContainer, stream: av.VideoStream)
     context = stream.codec_context
     codec = context.codec.canonical_name
     clean = "mp4" in container.format.name.split(",") and codec in ("h264", "hevc")
+    is_entry = entry_test(context)
     first: av.VideoFrame | None = None
     rows = []
     for packet in demux(container, stream):
         rows.append((packet.pts, packet.is_keyframe, packet.is_discard))
         if clean:
-            clean = not packet.is_corrupt and (not packet.is_keyframe or _is_clean_start(context, packet))
+            clean = not packet.is_corrupt and (not packet.is_keyframe or is_entry(packet))
         if first is None:
             first = next(iter(context.decode(packet)), None)
     if first is None:
@@ -177,37 +177,13 @@ def _read_stream(container: av.container.InputContainer, stream: av.VideoStream)
     )
 
 
-def _is_clean_start(context: av.VideoCodecContext, packet: av.Packet) -> bool:
-    """Whether the packet's first slice is an H.264 IDR or an HEVC random access picture.
-
-    Containers also mark recovery points, after which pictures may still refer to what came before, and some
-    mark every packet. Packets hold NAL units behind their lengths (ISO 14496-15).
-    """
-    is_h264 = context.codec.canonical_name == "h264"
-    extradata = context.extradata or b""
-    length_at = 4 if is_h264 else 21
-    if len(extradata) <= length_at or extradata[0] != 1:
-        return False
-    length_size = (extradata[length_at] & 3) + 1
-    data = memoryview(packet)
-    at = 0
-    while at + length_size < len(data):
-        num_bytes = int.from_bytes(data[at : at + length_size], "big")
-        first_byte = data[at + length_size]
-        kind = first_byte & 31 if is_h264 else first_byte >> 1 & 63
-        if kind in range(1, 6) if is_h264 else kind < 32:  # a slice of a picture
-            return kind in (_H264_IDR if is_h264 else _HEVC_RANDOM_ACCESS)
-        at += length_size + num_bytes
-    return False
-
-
 def _decode_all(path: Path, *, expected: int | None) -> _Sequence:
     pts: list[int | None] = []
     keyframes: list[int] = []
     sizes: list[str] = []
     try:
         with video_errors(), open_video(path) as (container, stream):
-            for frame in container.decode(stream):
+            for frame in _frames(container, stream):
                 size = f"{frame.width}x{frame.height}"
                 if size not in sizes:
                     sizes.append(size)
@@ -225,6 +201,12 @@ def _decode_all(path: Path, *, expected: int | None) -> _Sequence:
     if not pts:
         raise VideoError("no picture can be decoded")
     return _Sequence(pts=pts, keyframes=tuple(keyframes))
+
+
+def _frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    for packet in demux(container, stream):
+        yield from stream.codec_context.decode(packet)
+    yield from stream.codec_context.decode(None)
 
 
 def _cuts_are_exact(path: Path, table: PacketTable) -> bool:

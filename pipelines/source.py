@@ -12,12 +12,12 @@ import os
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from pipelines.decode import decode_frames
 from pipelines.errors import VideoError
+from pipelines.gops import cut
 from pipelines.plan import ClipPlan, Planner, batch_positions
 from pipelines.pool import Pool
 from pipelines.strong import IDENTITY, PHOTOMETRIC, Strong
@@ -145,15 +145,16 @@ def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.nda
 def fetch(pool: Pool, video: int, frames: np.ndarray, backend: str, broken: dict[int, str]) -> tuple[np.ndarray, ...]:
     """What the graph's decode stage starts from.
 
-    cpu: the frames themselves, (F, H, W, 3) uint8, decoded here. gpu: the file's bytes and the frame indices (F,)
-    int32, for NVDEC in the graph.
+    cpu: the frames themselves, (F, H, W, 3) uint8, decoded here. gpu: the GOPs that hold them, cut out of the file as
+    bytes, and the frames' indices (F,) int32 in the cut, for NVDEC in the graph.
     Raises VideoError with the reason where the video is broken, now or earlier.
     """
     if video in broken:
         raise VideoError(broken[video])
     path = pool.paths[video]
     if backend == "gpu":
-        return np.frombuffer(read_file(path), dtype=np.uint8), frames
+        made = cut(path, frames, exact_seek=bool(pool.exact_seek[video]))
+        return np.frombuffer(made.content, dtype=np.uint8), made.frames
     clip = decode_frames(path, frames, exact_seek=bool(pool.exact_seek[video]))
     expected = (int(pool.height[video]), int(pool.width[video]))
     if clip.shape[1:3] != expected:
@@ -173,17 +174,6 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_and_end, daemon=True).start()
-
-
-def read_file(path: str) -> bytes:
-    """A file's bytes; VideoError where it cannot be read or is empty."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise VideoError(f"cannot be read: {error.strerror}") from error
-    if not content:
-        raise VideoError("empty file")
-    return content
 
 
 def parameters(plan: ClipPlan) -> np.ndarray:

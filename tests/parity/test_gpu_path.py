@@ -24,7 +24,7 @@ GEOMETRY = Geometry(
 needs_gpu = pytest.mark.skipif(nvdec_problem() is not None, reason=f"no NVDEC: {nvdec_problem()}")
 
 
-def pool_of(paths: list[Path], *, num_frames: int) -> Pool:
+def pool_of(paths: list[Path], *, num_frames: int, exact_seek: bool = False) -> Pool:
     n = len(paths)
     return Pool(
         paths=tuple(map(str, paths)),
@@ -33,7 +33,7 @@ def pool_of(paths: list[Path], *, num_frames: int) -> Pool:
         fps=np.full(n, 25.0),
         width=np.full(n, 64),
         height=np.full(n, 48),
-        exact_seek=np.zeros(n, dtype=bool),
+        exact_seek=np.full(n, exact_seek),
     )
 
 
@@ -65,8 +65,10 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return (a.cpu().float() - b.float()).abs().mean().item() <= 3
 
 
-def test_encoded_files_give_the_views_that_frames_give(software_decoder, tmp_path):
-    pool = pool_of(vp9(tmp_path, 3), num_frames=80)
+@pytest.mark.parametrize("exact_seek", [False, True])
+def test_encoded_files_give_the_views_that_frames_give(software_decoder, tmp_path, exact_seek):
+    """Whole files, and GOPs cut out of them."""
+    pool = pool_of(vp9(tmp_path, 3), num_frames=80, exact_seek=exact_seek)
     ours, decoded = loader(pool, Engine(backend="gpu")), loader(pool, Engine(backend="cpu"))
     for _ in range(3):
         a, b = next(ours), next(decoded)
