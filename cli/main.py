@@ -12,8 +12,11 @@ from pipelines.errors import InputError, nearest
 COMMANDS = {
     "train": ("cli.train", "Train on few labelled and many unlabelled videos, then evaluate."),
     "eval": ("cli.evaluate", "Evaluate a run: top-1 and top-5 over clips and crops."),
+    "split": ("cli.split", "Draw the labelled subset of a data set and write it as a list."),
+    "prepare": ("cli.prepare", "Encode a data set anew so that it decodes fast at random places."),
     "models": ("cli.models", "List the networks with their parameters and multiply-adds."),
     "show-batch": ("cli.show_batch", "Draw a planned batch: weak views above strong ones, as a PNG."),
+    "bench-loader": ("cli.bench_loader", "Measure the loader and the training step, and say which limits."),
     "doctor": ("cli.doctor", "Say what is installed and what training would use here, and why."),
 }
 """Name -> (module that holds `command`, its first line of help)."""

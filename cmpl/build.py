@@ -156,6 +156,7 @@ def geometry_of(config: Config) -> Geometry:
         short_side=clip.short_side,
         short_side_jitter=clip.short_side_jitter,
         max_offset_seconds=clip.max_offset_seconds,
+        start_multiple=clip.start_multiple,
         short_videos=clip.short_videos,
     )
 

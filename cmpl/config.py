@@ -48,6 +48,8 @@ class ClipConfig:
     auxiliary: str = "16x4"
     max_offset_seconds: float = 10.0
     """t_s: largest distance between the starts of the two clips (Table 5)."""
+    start_multiple: int = 1
+    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --stride-aligned`."""
     short_videos: str = "loop"
     """Videos shorter than a clip: loop, or repeat-last."""
     crop_size: int = 224

@@ -65,6 +65,8 @@ class Geometry:
     """Standard and strong views scale the short side to a value in this closed range."""
     max_offset_seconds: float = 0.0
     """t_s: largest distance between the starts of the two networks' clips (Sec. 3.3)."""
+    start_multiple: int = 1
+    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --stride-aligned`."""
     short_videos: str = "loop"
 
     def __post_init__(self) -> None:
@@ -78,6 +80,8 @@ class Geometry:
             raise InputError(f"crop_size: received {self.crop_size}; accepted: 1 to short_side = {self.short_side}")
         if self.max_offset_seconds < 0:
             raise InputError(f"max_offset_seconds: received {self.max_offset_seconds}; accepted: 0 or more")
+        if self.start_multiple < 1:
+            raise InputError(f"start_multiple: received {self.start_multiple}; accepted: 1 or more frames")
         if self.short_videos not in SHORT_VIDEOS:
             raise InputError(f"short_videos: received {self.short_videos!r}; accepted: {', '.join(SHORT_VIDEOS)}")
 

@@ -17,7 +17,7 @@ from pipelines.probe import VideoFacts
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 FACTS = np.dtype(
     [
         ("num_frames", "<i4"),

@@ -110,10 +110,12 @@ class Planner:
         away, uniformly, kept inside the video (Sec. 3.3)."""
         num_frames, g = int(self.pool.num_frames[video]), self.geometry
         start = int(u_start * (max(0, num_frames - g.primary.span_frames) + 1))
+        start -= start % g.start_multiple
         if g.auxiliary is None:
             return start, start
         offset_frames = round((2 * u_offset - 1) * g.max_offset_seconds * float(self.pool.fps[video]))
-        return start, min(max(start + offset_frames, 0), max(0, num_frames - g.auxiliary.span_frames))
+        other = min(max(start + offset_frames, 0), max(0, num_frames - g.auxiliary.span_frames))
+        return start, other - other % g.start_multiple
 
     def _view(
         self, shape: ClipShape, video: int, start: int, uniform: list[float], *, width: int, height: int

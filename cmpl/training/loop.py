@@ -68,11 +68,11 @@ class Trainer:
         self._resume()
         if self.step >= self.num_steps:
             return True
-        loader = self.loader_at(self.step * self.config.batch.accumulate)
-        log = MetricsLog(self.run.path, first_step=self.step) if self.ranks.is_first else None
-        begin = mark = time.monotonic()
-        wait_mark, step_mark = loader.wait_seconds, self.step
         with self._signals():
+            loader = self.loader_at(self.step * self.config.batch.accumulate)
+            log = MetricsLog(self.run.path, first_step=self.step) if self.ranks.is_first else None
+            begin = mark = time.monotonic()
+            wait_mark, step_mark = loader.wait_seconds, self.step
             while self.step < self.num_steps:
                 self._step(loader)
                 self.step += 1

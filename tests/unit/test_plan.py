@@ -92,6 +92,17 @@ def test_starts_are_spread_over_the_whole_video():
     assert starts == set(range(100 - 64 + 1))
 
 
+def test_starts_can_be_kept_to_multiples():
+    geometry = Geometry(
+        crop_size=28, short_side=32, short_side_jitter=(32, 40), max_offset_seconds=2.0, start_multiple=4
+    )
+    make, free = planner(pool_like(9), geometry=geometry), planner(pool_like(9))
+    for position in range(60):
+        views, unbound = make.plan(position).views, free.plan(position).views
+        assert all(view.frames[0] % 4 == 0 for view in views)
+        assert abs(int(views[0].frames[0]) - int(unbound[0].frames[0])) < 4
+
+
 def test_no_offset_gives_both_networks_the_same_start():
     geometry = Geometry(crop_size=28, short_side=32, short_side_jitter=(32, 40), max_offset_seconds=0)
     plans = [planner(pool_like(9), geometry=geometry).plan(p) for p in range(30)]

@@ -1,0 +1,93 @@
+"""`cmpl prepare`."""
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+
+import click
+
+from cli.options import config_of
+
+SHOWN = 10
+"""Failures named on the screen; failures.json has them all."""
+
+
+@click.command()
+@click.option("--dataset", required=True, metavar="NAME|FOLDER", help="As for `cmpl train`.")
+@click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]")
+@click.option("--out", required=True, metavar="FOLDER", help="Where the new data set goes: a new folder.")
+@click.option(
+    "--short-side", type=int, default=256, show_default=True, metavar="PIXELS", help="Smaller videos keep their size."
+)
+@click.option("--gop", type=int, default=16, show_default=True, metavar="FRAMES", help="Distance of keyframes.")
+@click.option("--crf", type=int, default=20, show_default=True, metavar="N", help="Of x264: lower is better, larger.")
+@click.option(
+    "--stride-aligned", is_flag=True, help="P BBB P: clips from multiples of 4 on with stride 4 or 8 need no B."
+)
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Files at once.  [default: one a core]")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Such as data.official_split=2.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
+def command(
+    *,
+    dataset: str,
+    data_root: str | None,
+    settings: tuple[str, ...],
+    out: str,
+    workers: int | None,
+    as_json: bool,
+    **encoding,
+) -> None:
+    """Encode a data set anew so that it decodes fast at random places.
+
+    Makes H.264 files with a short side of 256, both sides a multiple of 16, a constant frame rate, short closed GOPs,
+    and lists that make them a data set for `cmpl train`. The originals stay as they are. Stopped, it goes on when the
+    same command is given again. Videos that cannot be used are named and left out.
+
+    \b
+      cmpl prepare --dataset my_videos --out my_videos_fast
+      cmpl train --dataset my_videos_fast
+    """
+    config = config_of(dataset=dataset, data_root=data_root, settings=settings)
+    from cli.display import console_of, reporter_on
+    from cmpl.build import annotations_of
+    from pipelines.prepare import prepare
+    from pipelines.transcode import Settings
+
+    console = console_of(stderr=as_json)
+    with reporter_on(console) as reporter:
+        annotations = annotations_of(config, progress=reporter.progress)
+        report = prepare(
+            annotations, Path(out), settings=Settings(**encoding), num_workers=workers, progress=reporter.progress
+        )
+    if as_json:
+        click.echo(json.dumps({"out": out, **dataclasses.asdict(report)}, indent=1))
+        return
+    show_report(console, report, out=out)
+    flip = [] if annotations.horizontal_flip else ["--set", "data.horizontal_flip=false"]
+    console.print(f"\nNext:\n  {shlex.join(['cmpl', 'train', '--dataset', out, *flip])}", markup=False, soft_wrap=True)
+
+
+def show_report(console, report, *, out: str) -> None:
+    """The table of a preparation, and what a user should know of."""
+    from rich.table import Table
+
+    from cli.display import count, say
+
+    table = Table("prepared", out)
+    kept = report.num_files - report.num_encoded
+    table.add_row("files", f"{report.num_files}" + (f", {kept} of them from before" if kept else ""))
+    table.add_row("failures", str(len(report.failures)))
+    if report.num_files:
+        table.add_row("size", f"{report.size_ratio:.2f} of the originals")
+        table.add_row("PSNR", f"{report.psnr_db:.1f} dB, lowest {report.psnr_db_lowest:.1f} dB")
+        table.add_row("decoding on a CPU", f"{report.decode_gain:.1f} times as fast as the originals")
+    console.print(table)
+    if report.decode_gain < 1:
+        say(console, "The originals decode as fast already: train on them, or try --stride-aligned or a smaller side.")
+    for path, reason in report.failures[:SHOWN]:
+        say(console, f"{path}: {reason}")
+    if len(report.failures) > SHOWN:
+        say(console, f"{count(len(report.failures) - SHOWN, 'more failure')} in {Path(out) / 'failures.json'}")
+    for name in report.empty_classes:
+        say(console, f"class {name!r} has no training video left: take it out of classes.txt and val.csv")
