@@ -12,8 +12,13 @@ from cmpl.config import Config, NetworkConfig
 from cmpl.methods.cross_model import CrossModel
 from cmpl.methods.fixmatch import FixMatch
 from cmpl.methods.method import Method
+from cmpl.methods.mvpl import MvPL
+from cmpl.methods.rotation import S4L
 from cmpl.methods.supervised import Supervised
+from cmpl.methods.tcl import TCL
+from cmpl.methods.videossl import VideoSSL
 from cmpl.models.resnet3d import ResNet3D
+from cmpl.models.slowfast import SlowFast
 from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
 from pipelines.cache import Progress, cache_root, no_progress
@@ -48,10 +53,17 @@ class Data:
     def classes(self) -> tuple[str, ...]:
         return self.annotations.classes
 
-    def problems(self) -> dict[str, str]:
-        """Videos that probing found unusable: path -> reason."""
-        manifests = [m for m in (self.train, self.val, self.unlabeled) if m is not None]
-        return {str(m.path(i)): reason for m in manifests for i, reason in sorted(m.problems.items())}
+    def problems(self, *, backend: str) -> dict[str, str]:
+        """Videos that cannot be used, by what probing found or for the back end: path -> reason."""
+        found = {}
+        for manifest in (m for m in (self.train, self.val, self.unlabeled) if m is not None):
+            found |= {str(manifest.path(i)): reason for i, reason in sorted(manifest.problems.items())}
+            codec, pixel_format = manifest.codec, manifest.pixel_format
+            for i in np.setdiff1d(manifest.usable, decodable(manifest, manifest.usable, backend=backend)):
+                found[str(manifest.path(i))] = (
+                    f"NVDEC does not decode {codec[i]} {pixel_format[i]}: `cmpl prepare` it, or --set runtime.backend=cpu"
+                )
+        return found
 
 
 def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annotations:
@@ -147,15 +159,16 @@ def evaluation_pool(data: Data, *, backend: str) -> Pool:
 
 
 def geometry_of(config: Config) -> Geometry:
-    """What both networks see; the auxiliary's part only where the method has one."""
-    clip = config.clip
+    """What is shown of a video: the primary's clip, and a second one where the method asks for it."""
+    clip, kind = config.clip, method_class(config.method.name)
+    primary = ClipShape.parse(clip.primary)
     return Geometry(
-        primary=ClipShape.parse(clip.primary),
-        auxiliary=ClipShape.parse(clip.auxiliary) if config.method.name == "cmpl" else None,
+        primary=primary,
+        auxiliary=kind.auxiliary_shape(primary, ClipShape.parse(clip.auxiliary)),
         crop_size=clip.crop_size,
         short_side=clip.short_side,
         short_side_jitter=clip.short_side_jitter,
-        max_offset_seconds=clip.max_offset_seconds,
+        max_offset_seconds=clip.max_offset_seconds if kind.offsets_auxiliary_clip else 0.0,
         start_multiple=clip.start_multiple,
         short_videos=clip.short_videos,
     )
@@ -214,8 +227,10 @@ def loader_of(
 def evaluation_loader_of(
     config: Config, pool: Pool, *, runtime: Runtime, ranks: Ranks, clips: int, crops: int
 ) -> EvaluationLoader:
-    """The evaluation loader of one rank over a pool; shapes in the order primary, auxiliary."""
+    """The evaluation loader of one rank over a pool; the networks' shapes in the order primary, auxiliary."""
     geometry = geometry_of(config)
+    if not method_class(config.method.name).has_auxiliary_network:
+        geometry = replace(geometry, auxiliary=None)
     source = EvaluationSource(
         pool=pool,
         shapes=geometry.shapes,
@@ -234,6 +249,13 @@ def evaluation_loader_of(
 
 def network_of(config: NetworkConfig, *, num_classes: int) -> nn.Module:
     """A backbone with its head."""
+    if config.architecture == "slowfast":
+        return SlowFast(
+            width=config.width,
+            num_classes=num_classes,
+            dropout=config.dropout,
+            zero_init_residual=config.zero_init_residual,
+        )
     return ResNet3D(
         depth=config.depth,
         width=config.width,
@@ -244,7 +266,15 @@ def network_of(config: NetworkConfig, *, num_classes: int) -> nn.Module:
     )
 
 
-METHODS = {"supervised": Supervised, "fixmatch": FixMatch, "cmpl": CrossModel}
+METHODS = {
+    "supervised": Supervised,
+    "s4l": S4L,
+    "fixmatch": FixMatch,
+    "videossl": VideoSSL,
+    "tcl": TCL,
+    "mvpl": MvPL,
+    "cmpl": CrossModel,
+}
 
 
 def method_class(name: str) -> type[Method]:
@@ -256,23 +286,16 @@ def method_class(name: str) -> type[Method]:
 
 def method_of(config: Config, *, num_classes: int) -> Method:
     """The method with freshly initialised networks, the same for the same seed, on any rank."""
+    kind = method_class(config.method.name)
+    settings = {name: getattr(config.method, name) for name in kind.settings}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        primary = network_of(config.primary, num_classes=num_classes)
-        method = config.method
-        if method.name == "supervised":
-            return Supervised(primary=primary)
-        if method.name == "fixmatch":
-            return FixMatch(primary=primary, threshold=method.threshold, batch_norm=method.batch_norm)
-        return CrossModel(
-            primary=primary,
-            auxiliary=primary if method.shared_weights else network_of(config.auxiliary, num_classes=num_classes),
-            threshold=method.threshold,
-            scheme=method.scheme,
-            auxiliary_supervised=method.auxiliary_supervised,
-            auxiliary_unsupervised=method.auxiliary_unsupervised,
-            batch_norm=method.batch_norm,
-        )
+        networks = {"primary": network_of(config.primary, num_classes=num_classes)}
+        if kind.has_auxiliary_network and config.method.shared_weights:
+            networks["auxiliary"] = networks["primary"]
+        elif kind.has_auxiliary_network:
+            networks["auxiliary"] = network_of(config.auxiliary, num_classes=num_classes)
+        return kind(**networks, **settings)
 
 
 def networks_of(method: Method) -> dict[str, nn.Module]:

@@ -63,7 +63,7 @@ def _train(config: Config, *, run: RunDirectory, runtime: Runtime, ranks: Ranks,
         run.claim(config)
     wait_for_all()
     num_steps = steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=ranks.num_ranks)
-    _introduce(config, data, plans, num_steps=num_steps, reporter=reporter)
+    _introduce(config, data, plans, runtime=runtime, num_steps=num_steps, reporter=reporter)
 
     def loader_at(micro_step: int):
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
@@ -96,7 +96,7 @@ def _train(config: Config, *, run: RunDirectory, runtime: Runtime, ranks: Ranks,
         crops=config.evaluation.crops,
         progress=reporter.progress,
     )
-    set_aside = data.problems() | run.problems() | counts.pop("problems")
+    set_aside = data.problems(backend=runtime.backend) | run.problems() | counts.pop("problems")
     result = {
         **scores,
         **counts,
@@ -177,14 +177,16 @@ def evaluate_run(
     return {**scores, **counts, "step": checkpoint.step, "num_set_aside": len(set_aside), "set_aside": set_aside}
 
 
-def _introduce(config: Config, data: build.Data, plans: tuple, *, num_steps: int, reporter: Reporter) -> None:
+def _introduce(
+    config: Config, data: build.Data, plans: tuple, *, runtime: Runtime, num_steps: int, reporter: Reporter
+) -> None:
     """What is about to happen, in a few lines."""
     classes = len(data.classes)
     reporter.note(
         f"{config.method.name} on {data.annotations.name}: {classes} classes, {len(plans[0].pool)} labelled and "
         f"{len(plans[1].pool)} unlabelled videos, {num_steps} steps"
     )
-    problems = data.problems()
+    problems = data.problems(backend=runtime.backend)
     if problems:
         path, reason = next(iter(problems.items()))
         reporter.note(
