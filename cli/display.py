@@ -136,8 +136,9 @@ def step_line(report: StepReport) -> str:
         if values := _of_networks(metrics, f"loss_{name}"):
             parts.append(f"{name} " + "/".join(f"{value:.3f}" for value in values))
     if shares := _of_networks(metrics, "pseudo_share"):
-        right = _of_networks(metrics, "pseudo_correct")
-        parts.append(f"pseudo-labels {'/'.join(map(percent, shares))}, {'/'.join(map(percent, right))} of them right")
+        parts.append(f"pseudo-labels {'/'.join(map(percent, shares))}")
+        if right := _of_networks(metrics, "pseudo_correct"):
+            parts.append(f"{'/'.join(map(percent, right))} of them right")
     parts += _speeds(metrics)
     return ", ".join([*parts, f"{duration(report.seconds_left)} left"])
 

@@ -14,15 +14,18 @@ LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlab
 
 @click.command()
 @experiment_options
+@click.option("--recipe", metavar="NAME", help="A row of the paper's tables, as `cmpl recipes` lists them.")
+@click.option("--init", metavar="FILE", help="Weights to start from: a 2D ResNet's, inflated in time, or a run's.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of training in optimiser steps.")
 @click.option("--epochs", type=float, metavar="N", help="Length of training in passes over the unlabelled videos.")
 @click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Reading processes; 0: none but the trainer.")
 @click.option(
     "--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/<data>-<labels>-<method>-s<seed>]"
 )
+@click.option("--autotune", is_flag=True, help="First try which loader threads, processes and prefetch serve best.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
 @click.pass_context
-def command(ctx: click.Context, *, out: str | None, as_json: bool, **options) -> None:
+def command(ctx: click.Context, *, out: str | None, autotune: bool, as_json: bool, **options) -> None:
     """Train on few labelled and many unlabelled videos, then evaluate.
 
     A run that was stopped or killed goes on where it was when the same command is given again.
@@ -31,6 +34,7 @@ def command(ctx: click.Context, *, out: str | None, as_json: bool, **options) ->
       cmpl train --dataset demo
       cmpl train --dataset my_videos --labeled 5 --epochs 30
       cmpl train --dataset k400 --data-root /data/k400 --labeled 10pct --set batch.accumulate=16
+      cmpl train --recipe table3-aux-r18 --data-root /data/k400
     """
     config = config_of(**options)
     from cli.display import console_of, is_first_rank, reporter_on, show_result
@@ -38,9 +42,11 @@ def command(ctx: click.Context, *, out: str | None, as_json: bool, **options) ->
     from cmpl.training.loop import default_run_path
 
     path = Path(out) if out else default_run_path(config, runs=Path("runs"))
+    if options["recipe"] and not out:
+        path = path.with_name(f"{config.recipe}-{path.name}")
     console = console_of(stderr=as_json)
     with reporter_on(console) as reporter:
-        outcome = session.train(config, path=path, reporter=reporter)
+        outcome = session.train(config, path=path, reporter=reporter, tune_loader=autotune)
     if outcome.result is None:
         console.print(f"Stopped; a checkpoint lies in {path}. The same command goes on from there.", soft_wrap=True)
         ctx.exit(130)
@@ -55,7 +61,7 @@ def command(ctx: click.Context, *, out: str | None, as_json: bool, **options) ->
 def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     """What one may do after this run, as commands to copy."""
     other = "cmpl" if config.method.name == "supervised" else "supervised"
-    batch = ["cmpl", "show-batch", "--dataset", ctx.params["dataset"]]
+    batch = ["cmpl", "show-batch", "--dataset", ctx.params["dataset"] or config.data.dataset]
     if ctx.params["data_root"]:
         batch += ["--data-root", ctx.params["data_root"]]
     lines = [
@@ -75,6 +81,9 @@ def _same_command(ctx: click.Context) -> list[str]:
     for option in ctx.command.params:
         source = ctx.get_parameter_source(option.name)
         if source is not click.core.ParameterSource.COMMANDLINE or option.name in ("method", "out", "as_json"):
+            continue
+        if option.is_flag:
+            words.append(option.opts[0])
             continue
         values = ctx.params[option.name]
         for value in values if option.multiple else (values,):

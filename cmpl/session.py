@@ -11,6 +11,7 @@ from cmpl import build
 from cmpl.config import Config
 from cmpl.evaluate import accuracy, predict
 from cmpl.methods.method import Method
+from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import best_checkpoint, checkpoints, load_checkpoint, load_into
 from cmpl.training.loop import Trainer, steps_of
 from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks, wait_for_all
@@ -29,9 +30,10 @@ class Outcome:
     result: dict | None
 
 
-def train(config: Config, *, path: Path, reporter: Reporter) -> Outcome:
+def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool = False) -> Outcome:
     """Trains the run at `path` to its end and evaluates it; goes on where an earlier call was stopped or killed.
 
+    With `tune_loader`, short trials choose the loader's threads, processes and batches ahead first (autotune.json).
     Raises InputError for whatever in the configuration or the data cannot be. A finished run is not done again: its
     result is returned.
     """
@@ -50,12 +52,14 @@ def train(config: Config, *, path: Path, reporter: Reporter) -> Outcome:
         )
         torch.set_num_threads(runtime.torch_threads)
         reporter.note(", ".join(runtime.reasons))
-        return _train(config, run=run, runtime=runtime, ranks=ranks, reporter=reporter)
+        return _train(config, run=run, runtime=runtime, ranks=ranks, reporter=reporter, tune_loader=tune_loader)
     finally:
         leave_ranks()
 
 
-def _train(config: Config, *, run: RunDirectory, runtime: Runtime, ranks: Ranks, reporter: Reporter) -> Outcome:
+def _train(
+    config: Config, *, run: RunDirectory, runtime: Runtime, ranks: Ranks, reporter: Reporter, tune_loader: bool
+) -> Outcome:
     with first_rank_first(ranks):
         data = build.open_data(config, progress=reporter.progress)
     plans = build.planners(config, data, backend=runtime.backend)
@@ -72,17 +76,22 @@ def _train(config: Config, *, run: RunDirectory, runtime: Runtime, ranks: Ranks,
         scores, _ = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
         return scores["primary"]["top1"]
 
-    trainer = Trainer(
-        config,
-        build.method_of(config, num_classes=len(data.classes)),
-        loader_at=loader_at,
-        validate=validate,
-        num_steps=num_steps,
-        run=run,
-        runtime=runtime,
-        ranks=ranks,
-        reporter=reporter,
-    )
+    def trainer_of() -> Trainer:
+        return Trainer(
+            config,
+            build.method_of(config, num_classes=len(data.classes)),
+            loader_at=loader_at,
+            validate=validate,
+            num_steps=num_steps,
+            run=run,
+            runtime=runtime,
+            ranks=ranks,
+            reporter=reporter,
+        )
+
+    if tune_loader:
+        config, runtime = _tuned(config, plans, trainer_of(), run=run, reporter=reporter)
+    trainer = trainer_of()
     if not trainer.fit():
         return Outcome(path=run.path, result=None)
     begin = time.monotonic()
@@ -111,6 +120,24 @@ def _train(config: Config, *, run: RunDirectory, runtime: Runtime, ranks: Ranks,
     if ranks.is_first:
         run.write_result(result)
     return Outcome(path=run.path, result=result)
+
+
+def _tuned(
+    config: Config, plans: tuple, trainer: Trainer, *, run: RunDirectory, reporter: Reporter
+) -> tuple[Config, Runtime]:
+    """The run with the loader's knobs that trials on this trainer, whose networks are thrown away, choose."""
+    runtime, ranks = trainer.runtime, trainer.ranks
+
+    def loader_at(config: Config, runtime: Runtime, micro_step: int):
+        return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
+
+    num_cores = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    choice = autotune(config, runtime, trainer=trainer, loader_at=loader_at, num_cores=num_cores)
+    for line in choice.lines():
+        reporter.note(line)
+    if ranks.is_first:
+        choice.write(run.path / "autotune.json")
+    return choice.applied(config, runtime)
 
 
 def evaluate(

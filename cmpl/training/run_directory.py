@@ -37,7 +37,9 @@ class RunDirectory:
         self._write("config.json", to_json(config))
 
     def config(self) -> Config:
-        """The run's configuration."""
+        """The run's configuration. Raises InputError where there is none."""
+        if not (self.path / "config.json").exists():
+            raise InputError(f"{self.path}: no run is there; accepted: a folder that `cmpl train` made")
         return from_json(read_json(self.path / "config.json"))
 
     def result(self) -> dict | None:

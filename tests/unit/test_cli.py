@@ -85,7 +85,7 @@ def test_train_then_eval(folder):
 def test_a_stopped_training_says_how_to_go_on(folder, monkeypatch):
     from cmpl import session
 
-    monkeypatch.setattr(session, "train", lambda config, *, path, reporter: session.Outcome(path=path, result=None))
+    monkeypatch.setattr(session, "train", lambda config, *, path, **_: session.Outcome(path=path, result=None))
     stopped = call("train", *small(folder))
     assert stopped.exit_code == 130
     assert "The same command goes on" in stopped.stdout

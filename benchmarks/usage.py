@@ -1,0 +1,92 @@
+"""What is used while something is measured: processor time and memory of a process and its children, the GPU's
+memory, and NVDEC through NVML."""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Of a process and its descendants: processor time since they began, and what lies in memory now."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    """Resident; what processes share is counted in each."""
+
+
+def usage(pid: int | None = None) -> Usage:
+    """Of a process (this one) and its descendants, from /proc."""
+    root = pid or os.getpid()
+    stats = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (folder / "stat").read_text()
+        except OSError:  # it has ended
+            continue
+        stats[int(folder.name)] = text[text.rindex(")") + 2 :].split()  # a program's name may hold anything
+    family = _family(root, {process: int(fields[1]) for process, fields in stats.items()})
+    own = [stats[process] for process in family]
+    return Usage(
+        cpu_seconds=sum(int(ticks) for fields in own for ticks in fields[11:15]) / _TICKS_PER_SECOND,
+        memory_bytes=sum(int(fields[21]) for fields in own) * _PAGE_BYTES,
+    )
+
+
+def _family(root: int, parents: dict[int, int]) -> set[int]:
+    """The process and its descendants."""
+    family, found = {root}, {root}
+    while found:
+        found = {process for process, parent in parents.items() if parent in found} - family
+        family |= found
+    return family
+
+
+def gpu_memory_bytes(device_index: int | None) -> int | None:
+    """Memory in use on a GPU, by torch, DALI and whoever else; None without one."""
+    if device_index is None:
+        return None
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device_index)
+    return total - free
+
+
+class DecoderMeter:
+    """How busy a GPU's video decoders are. `problem` says why that cannot be read, and is None where it can."""
+
+    def __init__(self, device_index: int | None, *, library=None) -> None:
+        self.problem: str | None = None
+        self._handle = ctypes.c_void_p()
+        try:
+            self._connect(device_index, library)
+        except OSError as error:
+            self.problem = str(error)
+
+    def _connect(self, device_index: int | None, library) -> None:
+        if device_index is None:
+            raise OSError("no GPU is used")
+        self._library = library or ctypes.CDLL("libnvidia-ml.so.1")
+        import torch
+
+        uuid = f"GPU-{torch.cuda.get_device_properties(device_index).uuid}"
+        self._checked("nvmlInit_v2")
+        self._checked("nvmlDeviceGetHandleByUUID", uuid.encode(), ctypes.byref(self._handle))
+        self._read()
+
+    def _checked(self, name: str, *arguments) -> None:
+        if code := getattr(self._library, name)(*arguments):
+            raise OSError(f"NVML's {name} failed with code {code}")
+
+    def _read(self) -> float:
+        percent, period = ctypes.c_uint(), ctypes.c_uint()
+        self._checked("nvmlDeviceGetDecoderUtilization", self._handle, ctypes.byref(percent), ctypes.byref(period))
+        return percent.value / 100
+
+    def share(self) -> float | None:
+        """Share of the last sampling period (a fraction of a second) in which they were busy."""
+        return None if self.problem else self._read()
