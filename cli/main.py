@@ -14,6 +14,8 @@ COMMANDS = {
     "eval": ("cli.evaluate", "Evaluate a run: top-1 and top-5 over clips and crops."),
     "split": ("cli.split", "Draw the labelled subset of a data set and write it as a list."),
     "prepare": ("cli.prepare", "Encode a data set anew so that it decodes fast at random places."),
+    "recipes": ("cli.recipes", "List the paper's experiments, or show what one changes."),
+    "table": ("cli.table", "Set measured results beside a table of the paper."),
     "models": ("cli.models", "List the networks with their parameters and multiply-adds."),
     "show-batch": ("cli.show_batch", "Draw a planned batch: weak views above strong ones, as a PNG."),
     "bench-loader": ("cli.bench_loader", "Measure the loader and the training step, and say which limits."),

@@ -21,8 +21,9 @@ def command(*, num_classes: int, as_json: bool) -> None:
     Multiply-adds of convolutions and linear layers for one clip of 224 x 224 pixels.
     """
     rows = [sizes(depth=depth, width=width, num_classes=num_classes) for depth, width in NETWORKS]
+    slowfast = slowfast_sizes(num_classes=num_classes)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps([*rows, slowfast], indent=1))
         return
     from rich.table import Table
 
@@ -40,7 +41,15 @@ def command(*, num_classes: int, as_json: bool) -> None:
         )
     console = console_of()
     console.print(table)
-    console.print("Choose with --set primary.depth=18, --set auxiliary.width=0.25 and the like.", highlight=False)
+    console.print(
+        f"SlowFast-R50, 32x2 and 8x8: {slowfast['num_parameters'] / 1e6:.2f} M parameters, "
+        f"{slowfast['multiply_adds_32_frames'] / 1e9:.2f} G multiply-adds for 32 frames of 256 x 256.",
+        highlight=False,
+    )
+    console.print(
+        "Choose with --set primary.depth=18, --set auxiliary.width=0.25, --set primary.architecture=slowfast.",
+        highlight=False,
+    )
 
 
 def sizes(*, depth: int, width: float, num_classes: int) -> dict:
@@ -58,3 +67,20 @@ def sizes(*, depth: int, width: float, num_classes: int) -> dict:
         for num_frames in (8, 16)
     }
     return {"depth": depth, "width": width, "num_parameters": count_parameters(model), **multiply_adds}
+
+
+def slowfast_sizes(*, num_classes: int) -> dict:
+    """The row of SlowFast-R50 at its published input, 32 frames of 256 x 256 for the fast pathway."""
+    import torch
+
+    from cmpl.models.counting import count_multiply_adds, count_parameters
+    from cmpl.models.slowfast import SlowFast
+
+    with torch.device("meta"):
+        model = SlowFast(num_classes=num_classes)
+    multiply_adds = count_multiply_adds(model, num_frames=32, crop_size=256)
+    return {
+        "architecture": "slowfast",
+        "num_parameters": count_parameters(model),
+        "multiply_adds_32_frames": multiply_adds,
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cmpl.config import METHODS, Config, with_settings
-from cmpl.recipes.registry import RECIPES, recipe_for
+from cmpl.recipes.registry import RECIPES, recipe_for, row_config, row_for
 from pipelines.errors import InputError
 
 SETTING_OF = {
@@ -22,11 +22,12 @@ SETTING_OF = {
     "epochs": "optim.epochs",
     "workers": "runtime.workers",
     "device": "runtime.device",
+    "init": "init",
 }
 """Option -> the field that it sets."""
 
 _EXPERIMENT = (
-    click.option("--dataset", required=True, metavar="NAME|FOLDER", help=f"{', '.join(RECIPES)}, or a folder's path."),
+    click.option("--dataset", metavar="NAME|FOLDER", help=f"{', '.join(RECIPES)}, or a folder's path."),
     click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]"),
     click.option(
         "--labeled", metavar="SHARE", help="Labelled videos: 1pct, 10pct, all, a number a class, or a list file."
@@ -52,12 +53,16 @@ def experiment_options(command: Callable) -> Callable:
     return command
 
 
-def config_of(*, dataset: str, data_root: str | None, settings: tuple[str, ...], **options) -> Config:
-    """The data set's recipe, then the options that were given, then each `key=value` of --set.
+def config_of(
+    *, dataset: str | None, data_root: str | None, settings: tuple[str, ...], recipe: str | None = None, **options
+) -> Config:
+    """The data set's recipe, or the one named, then the options that were given, then each `key=value` of --set.
 
-    `dataset` may be the path of a folder. Raises InputError for whatever cannot be.
+    `dataset` may be the path of a folder; with a recipe it may be left out. Raises InputError for whatever cannot be.
     """
-    name, root = _dataset_and_root(dataset, data_root)
+    if dataset is None and recipe is None:
+        raise InputError(f"--dataset: received none; accepted: {', '.join(RECIPES)}, or a folder's path")
+    name, root = _dataset_and_root(dataset or row_for(recipe).dataset, data_root)
     if options.get("steps") is not None and options.get("epochs") is not None:
         raise InputError("--steps and --epochs: received both; accepted: one of them")
     if options.get("labeled") and _is_list(options["labeled"]):
@@ -66,14 +71,27 @@ def config_of(*, dataset: str, data_root: str | None, settings: tuple[str, ...],
         options["unlabeled"], options["unlabeled_root"] = _unlabeled_and_root(
             options["unlabeled"], options.get("unlabeled_root")
         )
+    if options.get("init"):
+        options["init"] = os.path.abspath(os.path.expanduser(options["init"]))
     given = {SETTING_OF[option]: str(value) for option, value in options.items() if value is not None}
     if "optim.epochs" in given:
         given["optim.steps"] = "none"
     if root is not None:
         given["data.root"] = root
-    recipe = recipe_for(name)
-    labeled = given.get("data.labeled")
-    return with_settings(recipe(labeled) if labeled else recipe(), given | _parsed(settings))
+    config = with_settings(_recipe(name, recipe, given.get("data.labeled")), given | _parsed(settings))
+    if recipe and row_for(recipe).starts_from_weights and config.init is None:
+        raise InputError(
+            f"--init: received none, but {recipe} starts from ImageNet weights; accepted: a file of a 2D ResNet-50's "
+            "weights with torchvision's names, such as resnet50-0676ba61.pth from download.pytorch.org/models"
+        )
+    return config
+
+
+def _recipe(dataset: str, recipe: str | None, labeled: str | None) -> Config:
+    """A row of the paper's tables on a data set, or the data set's own recipe."""
+    if recipe is not None:
+        return row_config(recipe, dataset=dataset, labeled=labeled)
+    return recipe_for(dataset)(labeled) if labeled else recipe_for(dataset)()
 
 
 def _dataset_and_root(dataset: str, data_root: str | None) -> tuple[str, str | None]:

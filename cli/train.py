@@ -22,10 +22,21 @@ LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlab
 @click.option(
     "--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/<data>-<labels>-<method>-s<seed>]"
 )
+@click.option("--scale-lr", is_flag=True, help="Scale the learning rate by the videos of a step over 192.")
+@click.option("--subsets", type=click.IntRange(min=2), metavar="N", help="Train N labelled subsets, report the mean.")
 @click.option("--autotune", is_flag=True, help="First try which loader threads, processes and prefetch serve best.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
 @click.pass_context
-def command(ctx: click.Context, *, out: str | None, autotune: bool, as_json: bool, **options) -> None:
+def command(
+    ctx: click.Context,
+    *,
+    out: str | None,
+    scale_lr: bool,
+    subsets: int | None,
+    autotune: bool,
+    as_json: bool,
+    **options,
+) -> None:
     """Train on few labelled and many unlabelled videos, then evaluate.
 
     A run that was stopped or killed goes on where it was when the same command is given again.
@@ -36,6 +47,8 @@ def command(ctx: click.Context, *, out: str | None, autotune: bool, as_json: boo
       cmpl train --dataset k400 --data-root /data/k400 --labeled 10pct --set batch.accumulate=16
       cmpl train --recipe table3-aux-r18 --data-root /data/k400
     """
+    if scale_lr:
+        options["settings"] = (*options["settings"], "optim.scale_lr=true")
     config = config_of(**options)
     from cli.display import console_of, is_first_rank, reporter_on, show_result
     from cmpl import session
@@ -45,17 +58,46 @@ def command(ctx: click.Context, *, out: str | None, autotune: bool, as_json: boo
     if options["recipe"] and not out:
         path = path.with_name(f"{config.recipe}-{path.name}")
     console = console_of(stderr=as_json)
+    if subsets and not out:
+        path = path.with_name(f"{path.name}-{subsets}-subsets")
     with reporter_on(console) as reporter:
-        outcome = session.train(config, path=path, reporter=reporter, tune_loader=autotune)
+        if subsets:
+            from cmpl.subsets import summary, train_subsets
+
+            outcomes = train_subsets(config, num_subsets=subsets, path=path, reporter=reporter, tune_loader=autotune)
+            outcome = outcomes[-1]
+        else:
+            outcome = session.train(config, path=path, reporter=reporter, tune_loader=autotune)
     if outcome.result is None:
         console.print(f"Stopped; a checkpoint lies in {path}. The same command goes on from there.", soft_wrap=True)
         ctx.exit(130)
+    if subsets:
+        show_subsets(console, summary([o.result for o in outcomes]), title=str(path), as_json=as_json)
+        return
     if as_json:
         if is_first_rank():
             click.echo(json.dumps({"run": str(path), **outcome.result}, indent=1))
         return
     show_result(console, outcome.result, title=str(path))
     console.print(next_steps(ctx, config, path), markup=False, highlight=False, soft_wrap=True)
+
+
+def show_subsets(console, spreads: dict, *, title: str, as_json: bool) -> None:
+    """Mean and spread over the labelled subsets, as a line a figure or as JSON on stdout."""
+    from cli.display import is_first_rank
+
+    if as_json:
+        if is_first_rank():
+            click.echo(json.dumps({"run": title, **spreads}, indent=1))
+        return
+    console.print(title, markup=False, highlight=False)
+    for network, figures in spreads.items():
+        for name, spread in figures.items():
+            each = ", ".join(f"{value:.1%}" for value in spread["each"])
+            console.print(
+                f"{network} {name}: {spread['mean']:.1%} +- {spread['standard_deviation']:.1%} (subsets: {each})",
+                highlight=False,
+            )
 
 
 def next_steps(ctx: click.Context, config: Config, path: Path) -> str:

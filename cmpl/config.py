@@ -65,8 +65,10 @@ class ClipConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """One 3D-ResNet (Table A4)."""
+    """One network: a 3D-ResNet (Table A4) or SlowFast-R50."""
 
+    architecture: str = "resnet3d"
+    """resnet3d, or slowfast: depth 50 alone, stems of its own; its clip is the fast pathway's, such as 32x2."""
     depth: int = 50
     width: float = 1.0
     stem_kernel: tuple[int, int, int] = (5, 7, 7)
@@ -83,7 +85,7 @@ class MethodConfig:
     threshold: float = 0.9
     """tau: least confidence of a pseudo-label (Eq. 4, 5)."""
     unlabeled_weight: float = 5.0
-    """lambda of Eq. 6: 5 with 1 % of labels, 2 with 10 %."""
+    """lambda of Eq. 6: 5 with 1 % of labels, 2 with 10 %. s4l, videossl: w, 1 there; tcl: gamma, 9 there."""
     unlabeled_delay: float = 0.0
     """Share of training before the unlabelled losses are switched on."""
     scheme: str = "cross"
@@ -96,6 +98,14 @@ class MethodConfig:
     batch_norm: str = "joint"
     """joint: one forward over labelled, weak and strong. weak-no-grad: weak clips apart, without gradients.
     separate: each of the three apart."""
+    finetune_share: float = 0.2
+    """tcl: the last share of training, in which pseudo-labels count."""
+    finetune_weight: float = 1.0
+    """tcl: gamma_ft, weight of the pseudo-labels there."""
+    view_labels: str = "average"
+    """mvpl: what teaches a view: average (all views' logits), or exclude-self (those of the others)."""
+    teacher: str | None = None
+    """videossl: file of a 2D ResNet's ImageNet weights with torchvision's names, .pth or .safetensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +114,13 @@ class OptimConfig:
 
     lr: float = 0.1
     momentum: float = 0.9
+    scale_lr: bool = False
+    """Scale `lr` by the videos of a step over the paper's 192, where batches are smaller or larger."""
     nesterov: bool = False
     weight_decay: float = 1e-4
     """Not applied to BatchNorm's parameters."""
+    clip_gradient_norm: float | None = None
+    """Largest norm of all gradients together; none: as they are."""
     warmup: float = 0.0
     """Share of training in which the learning rate rises linearly."""
     epochs: float = 200.0
@@ -165,6 +179,8 @@ class Config:
 
     recipe: str = "k400"
     seed: int = 0
+    init: str | None = None
+    """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialise.py."""
     data: DataConfig = field(default_factory=DataConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
     primary: NetworkConfig = field(default_factory=NetworkConfig)
@@ -176,7 +192,9 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
 
-METHODS = ("supervised", "fixmatch", "cmpl")
+METHODS = ("supervised", "s4l", "fixmatch", "videossl", "tcl", "mvpl", "cmpl")
+ARCHITECTURES = ("resnet3d", "slowfast")
+VIEW_LABELS = ("average", "exclude-self")
 SPLIT_SCHEMES = ("uniform", "category-wise")
 SCHEMES = ("cross", "self-first", "opposite-first", "maximum", "average")
 BATCH_NORMS = ("joint", "weak-no-grad", "separate")
@@ -284,11 +302,24 @@ def checked(config: Config) -> Config:
     _one_of(config.method.scheme, SCHEMES, "method.scheme")
     _one_of(config.data.split_scheme, SPLIT_SCHEMES, "data.split_scheme")
     _one_of(config.method.batch_norm, BATCH_NORMS, "method.batch_norm")
+    _one_of(config.method.view_labels, VIEW_LABELS, "method.view_labels")
+    for network in ("primary", "auxiliary"):
+        _one_of(getattr(config, network).architecture, ARCHITECTURES, f"{network}.architecture")
+        if getattr(config, network).architecture == "slowfast" and getattr(config, network).depth != 50:
+            raise InputError(f"{network}.depth: received {getattr(config, network).depth}; slowfast accepts: 50")
+    if config.method.name == "videossl" and config.method.teacher is None:
+        raise InputError(
+            "method.teacher: received none, but videossl learns from an ImageNet classifier; accepted: a file of a "
+            "2D ResNet's weights with torchvision's names, such as resnet18-f37072fd.pth or resnet50-0676ba61.pth "
+            "from download.pytorch.org/models"
+        )
     _one_of(config.runtime.backend, ("auto", "cpu", "gpu"), "runtime.backend")
     _one_of(config.runtime.amp, ("auto", "bf16", "off"), "runtime.amp")
     for key in ("method.threshold", "method.unlabeled_delay", "optim.warmup", "optim.momentum", "runtime.ema_decay"):
         _within(config, key, low=0, high=1)
     _within(config, "data.max_missing_share", low=0, high=1)
+    _within(config, "method.finetune_share", low=0, high=1)
+    _within(config, "method.finetune_weight", low=0)
     for key in ("batch.labeled", "batch.unlabeled", "batch.accumulate", "evaluation.clips", "evaluation.crops"):
         _within(config, key, low=1)
     for key in ("optim.steps", "runtime.log_every_steps", "runtime.checkpoint_every_steps", "runtime.prefetch"):

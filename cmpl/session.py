@@ -13,7 +13,8 @@ from cmpl.evaluate import accuracy, predict
 from cmpl.methods.method import Method
 from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import best_checkpoint, checkpoints, load_checkpoint, load_into
-from cmpl.training.loop import Trainer, steps_of
+from cmpl.training.initialise import initialise
+from cmpl.training.loop import Trainer, peak_learning_rate, steps_of
 from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks, wait_for_all
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
@@ -63,11 +64,15 @@ def _train(
     with first_rank_first(ranks):
         data = build.open_data(config, progress=reporter.progress)
     plans = build.planners(config, data, backend=runtime.backend)
+    method = build.method_of(config, num_classes=len(data.classes))
+    if config.init and not checkpoints(run.checkpoints):
+        for line in initialise(method, config.init).lines():
+            reporter.note(line)
     if ranks.is_first:  # only now: a run that cannot start leaves no folder behind
         run.claim(config)
     wait_for_all()
     num_steps = steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=ranks.num_ranks)
-    _introduce(config, data, plans, runtime=runtime, num_steps=num_steps, reporter=reporter)
+    _introduce(config, data, plans, runtime=runtime, ranks=ranks, num_steps=num_steps, reporter=reporter)
 
     def loader_at(micro_step: int):
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
@@ -76,10 +81,10 @@ def _train(
         scores, _ = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
         return scores["primary"]["top1"]
 
-    def trainer_of() -> Trainer:
+    def trainer_of(method: Method) -> Trainer:
         return Trainer(
             config,
-            build.method_of(config, num_classes=len(data.classes)),
+            method,
             loader_at=loader_at,
             validate=validate,
             num_steps=num_steps,
@@ -90,8 +95,9 @@ def _train(
         )
 
     if tune_loader:
-        config, runtime = _tuned(config, plans, trainer_of(), run=run, reporter=reporter)
-    trainer = trainer_of()
+        for_trials = trainer_of(build.method_of(config, num_classes=len(data.classes)))
+        config, runtime = _tuned(config, plans, for_trials, run=run, reporter=reporter)
+    trainer = trainer_of(method)
     if not trainer.fit():
         return Outcome(path=run.path, result=None)
     begin = time.monotonic()
@@ -205,13 +211,27 @@ def evaluate_run(
 
 
 def _introduce(
-    config: Config, data: build.Data, plans: tuple, *, runtime: Runtime, num_steps: int, reporter: Reporter
+    config: Config,
+    data: build.Data,
+    plans: tuple,
+    *,
+    runtime: Runtime,
+    ranks: Ranks,
+    num_steps: int,
+    reporter: Reporter,
 ) -> None:
     """What is about to happen, in a few lines."""
     classes = len(data.classes)
     reporter.note(
         f"{config.method.name} on {data.annotations.name}: {classes} classes, {len(plans[0].pool)} labelled and "
         f"{len(plans[1].pool)} unlabelled videos, {num_steps} steps"
+    )
+    batch = config.batch
+    reporter.note(
+        f"a step: {(batch.labeled + batch.unlabeled) * batch.accumulate * ranks.num_ranks} videos "
+        f"({ranks.num_ranks} rank{'s' if ranks.num_ranks > 1 else ''} x {batch.labeled} labelled + {batch.unlabeled} "
+        f"unlabelled x {batch.accumulate}), learning rate {peak_learning_rate(config, num_ranks=ranks.num_ranks):g}"
+        f"{' (scaled with the batch)' if config.optim.scale_lr else ''}"
     )
     problems = data.problems(backend=runtime.backend)
     if problems:

@@ -21,6 +21,14 @@ class CrossModel(Method):
     (Table 3: shared weights).
     """
 
+    settings = ("threshold", "scheme", "auxiliary_supervised", "auxiliary_unsupervised", "batch_norm")
+    has_auxiliary_network = True
+    offsets_auxiliary_clip = True
+
+    @staticmethod
+    def auxiliary_shape(primary, auxiliary):
+        return auxiliary
+
     def __init__(
         self,
         *,
@@ -39,7 +47,7 @@ class CrossModel(Method):
         self.auxiliary_unsupervised = auxiliary_unsupervised
         self.batch_norm = batch_norm
 
-    def forward(self, batch: SemiBatch, *, unlabeled_weight: float) -> tuple[Tensor, Terms]:
+    def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         if unlabeled_weight == 0:
             return self._supervised(batch.labeled)
         F, A = self._logits(batch, "primary"), self._logits(batch, "auxiliary")

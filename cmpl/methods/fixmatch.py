@@ -11,12 +11,14 @@ from pipelines.batch import SemiBatch
 class FixMatch(Method):
     """L = L_s + lambda L_u: the confident prediction on the weak view is the class of the strong view."""
 
+    settings = ("threshold", "batch_norm")
+
     def __init__(self, *, primary: nn.Module, threshold: float, batch_norm: str) -> None:
         super().__init__(primary=primary)
         self.threshold = threshold
         self.batch_norm = batch_norm
 
-    def forward(self, batch: SemiBatch, *, unlabeled_weight: float) -> tuple[Tensor, Terms]:
+    def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         labeled, unlabeled = batch.labeled, batch.unlabeled
         if unlabeled_weight == 0:
             L_s = supervised_loss(self.primary(normalized(labeled.standard.primary)), labeled.labels)

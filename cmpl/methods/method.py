@@ -15,16 +15,30 @@ class Method(nn.Module):
     A method knows nothing of ranks, autocast, schedules or logging.
     """
 
+    settings: tuple[str, ...] = ()
+    """Fields of the configuration's `method` section that the constructor takes, by name."""
     uses_unlabeled = True
+    has_auxiliary_network = False
+    offsets_auxiliary_clip = False
+    """Whether a video's second clip may start `clip.max_offset_seconds` away from the first, or starts with it."""
+    clips_a_video = (1.0, 2.0)
+    """Primary clips that go forward and backward for a labelled and for an unlabelled video: what a cost estimate
+    counts."""
+
+    @staticmethod
+    def auxiliary_shape(primary, auxiliary):
+        """The shape of a second clip of each video (`batch.*.auxiliary`), made of the configuration's two; None:
+        there is none. All are pipelines.geometry.ClipShape."""
+        return None
 
     def __init__(self, *, primary: nn.Module, auxiliary: nn.Module | None = None) -> None:
         super().__init__()
         self.primary = primary
         self.auxiliary = auxiliary
 
-    def forward(self, batch: SemiBatch, *, unlabeled_weight: float) -> tuple[Tensor, Terms]:
+    def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         """The loss to descend and its terms. `unlabeled_weight` is lambda at this step; at 0 unlabelled clips are
-        not looked at."""
+        not looked at. `progress` is the share of training that is done, 0 to 1."""
         raise NotImplementedError
 
 

@@ -12,7 +12,8 @@ class Supervised(Method):
     """L = L_s (Eq. 2)."""
 
     uses_unlabeled = False
+    clips_a_video = (1.0, 0.0)
 
-    def forward(self, batch: SemiBatch, *, unlabeled_weight: float) -> tuple[Tensor, Terms]:
+    def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         loss = supervised_loss(self.primary(normalized(batch.labeled.standard.primary)), batch.labeled.labels)
         return loss, {"loss_supervised_primary": loss.detach()}

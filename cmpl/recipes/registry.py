@@ -1,12 +1,14 @@
-"""Which recipe belongs to which data set."""
+"""Which recipe belongs to which data set, and which to which row of the paper's tables."""
 
 from collections.abc import Callable
 
 from cmpl.config import Config
+from cmpl.recipes import ablations, tables
 from cmpl.recipes.demo import demo
 from cmpl.recipes.folder import folder
 from cmpl.recipes.kinetics import k400
 from cmpl.recipes.lists import lists
+from cmpl.recipes.rows import Row, rows_of
 from cmpl.recipes.ucf101 import ucf101
 from pipelines.errors import InputError, nearest
 
@@ -21,3 +23,29 @@ def recipe_for(dataset: str) -> Recipe:
     if dataset not in RECIPES:
         raise InputError(f"--dataset: received {dataset!r}, no data set and no folder{nearest(dataset, RECIPES)}")
     return RECIPES[dataset]
+
+
+ROWS: dict[str, Row] = rows_of(tables, ablations)
+"""Name -> row of a table or point of a figure, in the paper's order."""
+
+
+def row_for(name: str) -> Row:
+    """The row of a recipe's name. Raises InputError for an unknown one, naming the nearest."""
+    if name not in ROWS:
+        known = nearest(name.lower(), ROWS)
+        raise InputError(f"recipe: received {name!r}{known or '; accepted: a name that `cmpl recipes` lists'}")
+    return ROWS[name]
+
+
+def row_config(name: str, *, dataset: str | None = None, labeled: str | None = None) -> Config:
+    """The experiment of a row on its own data set or another one; on the demo, shrunk to it.
+
+    Without `labeled`, the row's own share on the paper's data sets and the data's elsewhere. Raises InputError.
+    """
+    row = row_for(name)
+    dataset = dataset or row.dataset
+    if dataset == "demo":
+        return row.demo_config(recipe_for(row.dataset)(row.labeled), labeled=labeled)
+    share = labeled or (row.labeled if dataset in ("k400", "ucf101") else None)
+    recipe = recipe_for(dataset)
+    return row.config(recipe(share) if share else recipe())

@@ -27,6 +27,10 @@ from cmpl.training.runtime import Runtime
 from pipelines.errors import InputError
 
 
+PAPER_BATCH = 192
+"""Videos of a step in the paper: 16 GPUs x (2 + 10)."""
+
+
 class Trainer:
     """Trains a method to `num_steps`, from wherever its run directory stands.
 
@@ -52,6 +56,7 @@ class Trainer:
         self.optimizer = sgd(self.method, config.optim)
         self.average = averaged(self.method, config.runtime.ema_decay)
         self.parallel = DistributedDataParallel(self.method) if ranks.num_ranks > 1 else self.method
+        self.peak_lr = peak_learning_rate(config, num_ranks=ranks.num_ranks)
         self.step = 0
         self.wall_seconds = 0.0
         self.best_top1 = -1.0
@@ -74,7 +79,7 @@ class Trainer:
             begin = mark = time.monotonic()
             wait_mark, step_mark = loader.wait_seconds, self.step
             while self.step < self.num_steps:
-                self._step(loader)
+                self.update(loader)
                 self.step += 1
                 last = self.step == self.num_steps
                 if last or self.step % self.config.runtime.log_every_steps == 0:
@@ -94,12 +99,12 @@ class Trainer:
             log.close()
         return self.step == self.num_steps
 
-    def _step(self, loader) -> None:
+    def update(self, loader) -> None:
         """One update. No line of it waits for the device."""
         config, accumulate = self.config, self.config.batch.accumulate
         set_learning_rate(
             self.optimizer,
-            learning_rate(self.step, num_steps=self.num_steps, lr=config.optim.lr, warmup=config.optim.warmup),
+            learning_rate(self.step, num_steps=self.num_steps, lr=self.peak_lr, warmup=config.optim.warmup),
         )
         self.optimizer.zero_grad(set_to_none=True)
         for micro_step in range(self.step * accumulate, (self.step + 1) * accumulate):
@@ -108,9 +113,13 @@ class Trainer:
             is_last = micro_step == (self.step + 1) * accumulate - 1
             with self._gradients_exchanged(is_last):
                 with self.runtime.autocast():
-                    loss, terms = self.parallel(batch, unlabeled_weight=self._unlabeled_weight())
+                    loss, terms = self.parallel(
+                        batch, unlabeled_weight=self._unlabeled_weight(), progress=self.step / self.num_steps
+                    )
                 (loss / accumulate).backward()
             self.sums.add({"loss": loss.detach(), **terms})
+        if config.optim.clip_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), config.optim.clip_gradient_norm)
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.method)
@@ -247,6 +256,12 @@ def averaged(method: Method, decay: float) -> AveragedModel | None:
 def step_seed(seed: int, micro_step: int, rank: int) -> int:
     """A seed for torch's generator, of (run, micro-step, rank): dropout, too, is a function of the position."""
     return (seed * 1_000_003 + micro_step) * 1_009 + rank
+
+
+def peak_learning_rate(config: Config, *, num_ranks: int) -> float:
+    """`optim.lr`, or with `optim.scale_lr` that times the videos of a step over the paper's 192 (Sec. 4.1)."""
+    videos = (config.batch.labeled + config.batch.unlabeled) * config.batch.accumulate * num_ranks
+    return config.optim.lr * (videos / PAPER_BATCH if config.optim.scale_lr else 1.0)
 
 
 def steps_of(config: Config, *, num_unlabeled_videos: int, num_ranks: int) -> int:

@@ -48,7 +48,9 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
     """Decides what is left to decide. Raises InputError for what this machine cannot do."""
     kind = device_type(config.device)
     if config.sync_batch_norm and kind == "cpu":
-        raise InputError("runtime.sync_batch_norm: received true on a CPU; accepted: false, torch has it for GPUs alone")
+        raise InputError(
+            "runtime.sync_batch_norm: received true on a CPU; accepted: false, torch has it for GPUs alone"
+        )
     device = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
     backend, why_backend = _backend(config.backend, kind)
     amp, why_amp = _amp(config.amp, device)

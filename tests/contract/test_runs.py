@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from cmpl.config import with_settings
 from cmpl.recipes.demo import demo
@@ -218,3 +220,15 @@ def test_videos_that_break_while_training_are_replaced_and_named(folder, tmp_pat
 def test_divergence_is_an_error_not_a_result(folder, tmp_path):
     with pytest.raises(InputError, match="training diverged; a lower optim.lr"):
         train(config_of(folder, **{"optim.lr": "1e30"}), path=tmp_path / "run", reporter=Reporter())
+
+
+def test_a_run_can_start_from_another_run_s_weights(finished, folder, tmp_path):
+    """--init: the first checkpoint is not of fresh networks; taken up again, the file is not read any more."""
+    still = {"optim.lr": "0", "optim.steps": "2", "optim.weight_decay": "0", "init": str(finished)}
+    train(config_of(folder, **still), path=tmp_path / "run", reporter=Reporter())
+    given = load_file(checkpoints(finished / "checkpoints")[-1] / "model.safetensors")
+    taken = load_file(checkpoints(tmp_path / "run" / "checkpoints")[-1] / "model.safetensors")
+    assert all(torch.equal(given[name], taken[name]) for name in given if name.endswith("weight") and "bn" not in name)
+    with pytest.raises(InputError, match="nothing-here"):
+        train(config_of(folder, init=str(tmp_path / "nothing-here")), path=tmp_path / "other", reporter=Reporter())
+    assert not (tmp_path / "other").exists()

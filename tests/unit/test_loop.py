@@ -70,9 +70,7 @@ def test_the_average_follows_its_definition(tmp_path):
     """w <- d w + (1 - d) w_new after every step, from the first step's weights on."""
     seen = []
     made = trainer(tmp_path / "run", **{"runtime.ema_decay": "0.5", "runtime.log_every_steps": "1"})
-    made.optimizer.register_step_post_hook(
-        lambda *_: seen.append(made.method.primary.head.weight.detach().clone())
-    )
+    made.optimizer.register_step_post_hook(lambda *_: seen.append(made.method.primary.head.weight.detach().clone()))
     made.fit()
     expected = seen[0]
     for weight in seen[1:]:

@@ -1,0 +1,82 @@
+"""Multiview Pseudo-Labeling (Xiong et al. 2021, Table 1): one network sees RGB and the temporal gradient.
+
+Optical flow, the paper's third view, is left out: it needs a GPU's optical-flow unit.
+
+Legend: M = 2 views (V rgb, G gradient); B_l, B_u videos; T frames; S crop side; K classes; z logits.
+"""
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from cmpl.methods.equations import pseudo_labels, supervised_loss, unsupervised_loss
+from cmpl.methods.method import Method, Terms, pseudo_label_terms
+from cmpl.methods.views import forward_views, normalized
+from pipelines.batch import ClipBatch, SemiBatch
+
+NUM_VIEWS = 2
+
+
+class MvPL(Method):
+    """L = mean over views of L_s + lambda times the mean over views of L_u.
+
+    `view_labels` says whose logits teach a view: "average" those of all views, "exclude-self" those of the others.
+    The gradient is of neighbouring frames of the auxiliary clip, one frame longer than the primary: where a video ends
+    too early for that frame, the auxiliary clip starts earlier by what is lacking. Evaluated on RGB alone.
+    """
+
+    settings = ("threshold", "view_labels", "batch_norm")
+    clips_a_video = (2.0, 4.0)
+
+    @staticmethod
+    def auxiliary_shape(primary, auxiliary):
+        return dataclasses.replace(primary, num_frames=primary.num_frames + 1)
+
+    def __init__(self, *, primary: nn.Module, threshold: float, view_labels: str, batch_norm: str) -> None:
+        super().__init__(primary=primary)
+        self.threshold = threshold
+        self.view_labels = view_labels
+        self.batch_norm = batch_norm
+
+    def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
+        y = batch.labeled.labels.repeat(NUM_VIEWS)
+        labeled = views(batch.labeled.standard)
+        if unlabeled_weight == 0:
+            L_s = supervised_loss(self.primary(normalized(labeled)), y)
+            return L_s, {"loss_supervised_primary": L_s.detach()}
+        weak, strong, truth = views(batch.unlabeled.weak), views(batch.unlabeled.strong), batch.unlabeled.truth
+        z = forward_views(self.primary, labeled, weak, strong, batch_norm=self.batch_norm)
+        l = view_distributions(z.weak, view_labels=self.view_labels)  # noqa: E741 (the symbol of equations.py)
+        y_hat, confident = pseudo_labels(l, self.threshold)  # (M B_u,)
+
+        L_s = supervised_loss(z.labeled, y)
+        L_u = unsupervised_loss(z.strong, y_hat, confident)
+        terms = {"loss_supervised_primary": L_s.detach(), "loss_unsupervised_primary": L_u.detach()}
+        terms |= pseudo_label_terms("primary", y_hat, confident, truth.repeat(NUM_VIEWS))
+        return L_s + unlabeled_weight * L_u, terms
+
+
+def views(clips: ClipBatch) -> Tensor:
+    """All views one after another (M B, 3, T, S, S) uint8: RGB of all videos, then their temporal gradient."""
+    return torch.cat([clips.primary, temporal_gradient(clips.auxiliary)])
+
+
+def temporal_gradient(clips: Tensor) -> Tensor:
+    """uint8((previous - current + 255) / 2) of neighbouring frames, rounded down: (B, 3, T + 1, S, S) -> T frames.
+    No change is 127."""
+    wide = clips.to(torch.int16)
+    return ((wide[:, :, :-1] - wide[:, :, 1:] + 255) // 2).to(torch.uint8)
+
+
+def view_distributions(z_weak: Tensor, *, view_labels: str) -> Tensor:
+    """l (M B_u, K): what each view is taught by, the softmax of the mean of the views' logits z_weak (M B_u, K)."""
+    z = z_weak.detach().float().unflatten(0, (NUM_VIEWS, -1))  # (M, B_u, K)
+    total = z.sum(dim=0, keepdim=True)
+    if view_labels == "average":
+        mean = (total / NUM_VIEWS).expand_as(z)
+    elif view_labels == "exclude-self":
+        mean = (total - z) / (NUM_VIEWS - 1)
+    else:
+        raise ValueError(f"view_labels: received {view_labels!r}; accepted: average, exclude-self")
+    return torch.softmax(mean, dim=2).flatten(0, 1)

@@ -1,0 +1,163 @@
+"""What networks start from: a 2D ResNet's ImageNet weights, inflated in time, or any run's, head replaced where needed.
+
+Files are read without unpickling code: safetensors, or torch's format with `weights_only`.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cmpl.models.resnet2d import ResNet2D, depth_of
+from cmpl.training.checkpoint import checkpoints, module_tensors
+from pipelines.errors import InputError
+
+ACCEPTED = "a .safetensors or .pth file of a 2D ResNet or of a run, a checkpoint's folder, or a run's folder"
+NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initialised:
+    """What became of every tensor of a network (or of both): by the model's names, each once."""
+
+    source: str
+    loaded: tuple[str, ...]
+    kept: dict[str, str]  # name -> why it keeps its fresh value
+    unused: tuple[str, ...]  # names of the file
+
+    def lines(self) -> list[str]:
+        """The same for people: counts, and what was not loaded, by name."""
+        reasons: dict[str, list[str]] = {}
+        for name, why in self.kept.items():
+            reasons.setdefault(why, []).append(name)
+        total = len(self.loaded) + len(self.kept)
+        lines = [f"initialised from {self.source}: {len(self.loaded)} of {total} tensors loaded"]
+        lines += [f"  fresh ({why}): {_shown(names)}" for why, names in reasons.items()]
+        return [*lines, f"  in the file, not used: {_shown(self.unused)}"] if self.unused else lines
+
+
+def initialise(method: nn.Module, source: str) -> Initialised:
+    """Starts a method's networks from `source`, in place, and says of every tensor what was done.
+
+    A 2D ResNet's weights are inflated into the primary (I3D: repeated over time, divided by its length). A run's are
+    taken by name, into both networks where the file has both. A head of another number of classes stays fresh.
+    Raises InputError for a file that cannot be read, or of which nothing fits.
+    """
+    tensors = read_tensors(source)
+    own = module_tensors(method)
+    inflating = "conv1.weight" in tensors and tensors["conv1.weight"].ndim == 4
+    given = _inflated(tensors, into=own) if inflating else _of_a_run(tensors)
+    loaded, kept = [], {}
+    with torch.no_grad():
+        for name, value in own.items():
+            why = _misfit(name, value, given.get(name), inflating=inflating)
+            if why is None:
+                fitting = _fitting(given[name], value) if inflating else given[name]
+                value.copy_(fitting)
+                loaded.append(name)
+            else:
+                kept[name] = why
+    if not any(name.endswith("weight") for name in loaded):
+        raise InputError(f"init: received {source}, of whose {len(tensors)} tensors none fits; accepted: {ACCEPTED}")
+    unused = tuple(name for name in given if name not in loaded)
+    return Initialised(source=source, loaded=tuple(loaded), kept=kept, unused=unused)
+
+
+def load_image_network(source: str, *, num_classes: int = 1000) -> ResNet2D:
+    """A 2D ResNet-18, 34 or 50 with the weights of a file, as torchvision names them. Raises InputError otherwise."""
+    tensors = read_tensors(source)
+    depth = depth_of(tensors)
+    if depth is None:
+        raise InputError(f"{source}: no ResNet-18, -34 or -50 with torchvision's names (conv1, layer1.0.conv1, ...)")
+    network = ResNet2D(depth=depth, num_classes=num_classes)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[1:2] or [str(error)]
+        raise InputError(f"{source}: not a ResNet-{depth} of {num_classes} classes:{first[0]}") from error
+    return network
+
+
+def read_tensors(source: str) -> dict[str, Tensor]:
+    """The tensors of a weight file, or of the newest checkpoint of a folder, by name. Raises InputError."""
+    path = _file(Path(source).expanduser())
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as weights ({_first_line(error)}); accepted: {ACCEPTED}") from error
+    except Exception as error:  # torch raises pickle's errors for what it refuses to unpickle
+        raise InputError(f"{path}: refused, it holds more than weights ({_first_line(error)})") from error
+    for wrapper in ("state_dict", "model_state", "model"):
+        content = content.get(wrapper, content) if isinstance(content, dict) else content
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    if not tensors:
+        raise InputError(f"{path}: holds no tensors by name; accepted: {ACCEPTED}")
+    return {name.removeprefix("module."): value for name, value in tensors.items()}
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        newest = checkpoints(path / "checkpoints")[-1:] or [path]
+        path = newest[0] / "model.safetensors"
+    if not path.is_file():
+        raise InputError(f"init: received {path}: no such file; accepted: {ACCEPTED}")
+    return path
+
+
+def _of_a_run(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """By the method's names; a lone network's file is the primary's."""
+    if any(name.startswith("primary.") for name in tensors):
+        return tensors
+    return {f"primary.{name}": value for name, value in tensors.items()}
+
+
+def _inflated(tensors: dict[str, Tensor], *, into: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A 2D ResNet's tensors under the names of ResNet3D, or of SlowFast's slow pathway; kernels are still 2D. The
+    ImageNet head is left out."""
+    pathway = "slow_" if "primary.slow_stem.conv.weight" in into else ""
+    renamed = {}
+    for name, value in tensors.items():
+        name = re.sub(r"^(conv1|bn1)\.", lambda m: f"stem.{m[1][:-1]}.", name)
+        name = re.sub(r"^layer(\d)\.", lambda m: f"stages.{int(m[1]) - 1}.", name)
+        name = name.replace("downsample.0.", "shortcut.conv.").replace("downsample.1.", "shortcut.bn.")
+        if not name.startswith("fc."):
+            renamed[f"primary.{pathway}{name}"] = value
+    return renamed
+
+
+def _fitting(value: Tensor, own: Tensor) -> Tensor:
+    """A 2D kernel (O, I, kh, kw) repeated over a 3D one's T and divided by it; anything else as it is."""
+    if own.ndim != 5 or value.ndim != 4:
+        return value
+    num_frames = own.shape[2]
+    return value.unsqueeze(2).expand(-1, -1, num_frames, -1, -1) / num_frames
+
+
+def _misfit(name: str, own: Tensor, value: Tensor | None, *, inflating: bool) -> str | None:
+    """Why a tensor cannot be taken, or None where it can."""
+    if value is None:
+        return "not in the file"
+    expected = tuple(own.shape)
+    if inflating and own.ndim == 5:
+        expected = expected[:2] + expected[3:]
+    if tuple(value.shape) != expected:
+        if name.split(".")[1:2] == ["head"]:
+            return f"another number of classes: {value.shape[0]} there, {expected[0]} here"
+        return "another shape"
+    return None
+
+
+def _shown(names) -> str:
+    names = list(names)
+    rest = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,170 @@
+"""Starting weights: inflation against the 2D network itself, fine-tuning, and files that are none."""
+
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from cmpl.config import NetworkConfig
+from cmpl.methods.cross_model import CrossModel
+from cmpl.methods.supervised import Supervised
+from cmpl.models.resnet2d import ResNet2D, depth_of
+from cmpl.models.resnet3d import ResNet3D
+from cmpl.models.slowfast import SlowFast
+from cmpl.training import checkpoint as ckpt
+from cmpl.training.initialise import initialise, load_image_network, read_tensors
+from pipelines.errors import InputError
+
+
+def image_network(depth: int, num_classes: int = 7) -> ResNet2D:
+    """With running statistics that matter."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(depth)
+        network = ResNet2D(depth=depth, num_classes=num_classes).eval()
+        for name, value in network.named_buffers():
+            if "running" in name:
+                nn.init.uniform_(value, 0.5, 1.5) if "var" in name else nn.init.normal_(value, std=0.1)
+    return network
+
+
+@pytest.fixture(scope="module", params=[18, 50])
+def inflated(request, tmp_path_factory):
+    """(2D network, its file, a method that started from it, what was said)."""
+    network = image_network(request.param)
+    file = tmp_path_factory.mktemp("weights") / "resnet.pth"
+    torch.save({"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, file)
+    method = Supervised(primary=ResNet3D(depth=request.param, num_classes=3)).eval()
+    return network, file, method, initialise(method, str(file))
+
+
+def test_on_a_still_picture_the_inflated_network_is_the_2d_one(inflated):
+    """Inside the clip; at its first and last frames zero padding in time dims what an inflated kernel sees."""
+    network, _, method, _ = inflated
+    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    clip = picture.unsqueeze(2).repeat(1, 1, 17, 1, 1)
+    with torch.no_grad():
+        x = network.layer1(nn.functional.max_pool2d(network.bn1(network.conv1(picture)).relu(), 3, 2, 1))
+        y = method.primary.stages[0](method.primary.stem(clip))
+    assert x.std() > 0.1
+    torch.testing.assert_close(y[:, :, 8], x, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(y[:, :, 0], x, rtol=1e-3, atol=1e-4)
+
+
+def test_inflation_says_what_became_of_every_tensor(inflated):
+    _, file, method, said = inflated
+    assert {*said.loaded, *said.kept} == set(ckpt.module_tensors(method))
+    assert said.kept.keys() == {"primary.head.weight", "primary.head.bias"}
+    assert said.unused == ()
+    text = "\n".join(said.lines())
+    assert f"initialised from {file}: {len(said.loaded)} of {len(said.loaded) + 2} tensors loaded" in text
+    assert "fresh (not in the file): primary.head.weight, primary.head.bias" in text
+
+
+def test_a_kernel_is_repeated_over_time_and_divided(inflated):
+    network, _, method, _ = inflated
+    kernel = method.primary.stem.conv.weight
+    assert torch.equal(kernel[:, :, 0], kernel[:, :, 4])
+    torch.testing.assert_close(kernel.sum(dim=2), network.conv1.weight)
+
+
+def test_slowfast_takes_what_fits_its_slow_pathway(tmp_path):
+    save_file(image_network(50).state_dict(), tmp_path / "r50.safetensors")
+    method = Supervised(primary=SlowFast(num_classes=3))
+    said = initialise(method, str(tmp_path / "r50.safetensors"))
+    assert "primary.slow_stem.conv.weight" in said.loaded
+    assert said.kept["primary.slow_stages.0.0.conv1.weight"] == "another shape"  # the fast pathway's channels join here
+    assert said.kept["primary.fast_stem.conv.weight"] == "not in the file"
+    assert "in the file, not used: primary.slow_stages.0.0.conv1.weight" in "\n".join(said.lines())
+
+
+def networks(num_classes: int) -> CrossModel:
+    def network(width: float) -> ResNet3D:
+        return ResNet3D(depth=10, width=width, num_classes=num_classes)
+
+    return CrossModel(primary=network(1 / 8), auxiliary=network(1 / 16), threshold=0.9)
+
+
+def test_fine_tuning_replaces_the_head_where_classes_differ(tmp_path):
+    before, after = networks(3), networks(5)
+    fresh = after.primary.head.weight.clone()
+    saved = ckpt.Checkpoint(step=4, state={}, model=ckpt.module_tensors(before), optimizer={}, ema={})
+    folder = ckpt.save_checkpoint(tmp_path / "checkpoints", saved)
+    for source in (tmp_path, folder, folder / "model.safetensors"):
+        said = initialise(after, str(source))
+        assert set(said.kept) == {
+            f"{net}.head.{part}" for net in ("primary", "auxiliary") for part in ("weight", "bias")
+        }
+        assert said.kept["primary.head.weight"] == "another number of classes: 3 there, 5 here"
+    assert torch.equal(after.primary.head.weight, fresh)
+    assert torch.equal(after.auxiliary.stem.conv.weight, before.auxiliary.stem.conv.weight)
+    assert not initialise(networks(3), str(tmp_path)).kept
+
+
+def test_a_lone_networks_file_is_the_primarys(tmp_path):
+    network = networks(3).primary
+    torch.save(network.state_dict(), tmp_path / "network.pt")
+    method = networks(3)
+    said = initialise(method, str(tmp_path / "network.pt"))
+    assert all(name.startswith("primary.") for name in said.loaded)
+    assert torch.equal(method.primary.head.weight, network.head.weight)
+
+
+def test_the_2d_network_has_torchvisions_names():
+    names = ResNet2D(depth=50).state_dict()
+    assert len(names) == 320
+    assert names["layer1.0.downsample.0.weight"].shape == (256, 64, 1, 1)
+    assert names["layer4.2.conv2.weight"].shape == (512, 512, 3, 3)
+    assert sum(p.numel() for p in ResNet2D(depth=50).parameters()) == 25_557_032
+    assert sum(p.numel() for p in ResNet2D(depth=18).parameters()) == 11_689_512
+    assert [depth_of(ResNet2D(depth=depth).state_dict()) for depth in (18, 34, 50)] == [18, 34, 50]
+
+
+def test_a_teacher_must_be_whole(tmp_path):
+    network = image_network(18)
+    save_file(network.state_dict(), tmp_path / "r18.safetensors")
+    loaded = load_image_network(str(tmp_path / "r18.safetensors"), num_classes=7)
+    assert torch.equal(loaded.fc.weight, network.fc.weight)
+    with pytest.raises(InputError, match="not a ResNet-18 of 1000 classes"):
+        load_image_network(str(tmp_path / "r18.safetensors"))
+    save_file({"stem.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"no ResNet-18, -34 or -50 with torchvision's names"):
+        load_image_network(str(tmp_path / "other.safetensors"))
+
+
+class Dangerous:
+    """What unpickling would run."""
+
+    def __reduce__(self):
+        return (print, ("unpickled",))
+
+
+def test_bad_files(tmp_path, capsys):
+    with pytest.raises(
+        InputError, match=r"init: received .*nowhere.pth: no such file; accepted: a .safetensors or .pth"
+    ):
+        read_tensors(str(tmp_path / "nowhere.pth"))
+    (tmp_path / "text.pth").write_text("not weights")
+    with pytest.raises(InputError, match=r"text.pth: (cannot be read as weights|refused)"):
+        read_tensors(str(tmp_path / "text.pth"))
+    (tmp_path / "text.safetensors").write_text("not weights")
+    with pytest.raises(InputError, match="text.safetensors: cannot be read as weights"):
+        read_tensors(str(tmp_path / "text.safetensors"))
+    torch.save({"weights": Dangerous()}, tmp_path / "bad.pth", pickle_module=pickle)
+    with pytest.raises(InputError, match="bad.pth: refused, it holds more than weights"):
+        read_tensors(str(tmp_path / "bad.pth"))
+    assert "unpickled" not in capsys.readouterr().out
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(InputError, match=r"list.pth: holds no tensors by name"):
+        read_tensors(str(tmp_path / "list.pth"))
+    save_file({"other.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"of whose 1 tensors none fits"):
+        initialise(networks(3), str(tmp_path / "other.safetensors"))
+
+
+def test_a_narrow_network_takes_nothing_of_a_wide_one(tmp_path):
+    save_file(image_network(18).state_dict(), tmp_path / "r18.safetensors")
+    narrow = Supervised(primary=ResNet3D(depth=18, width=NetworkConfig(width=0.25).width, num_classes=3))
+    with pytest.raises(InputError, match="none fits"):
+        initialise(narrow, str(tmp_path / "r18.safetensors"))
