@@ -92,7 +92,10 @@ def undecodable(source: TrainSource, *, engine: Engine) -> dict[int, str]:
                 return decode([types.Constant(array, device="cpu") for array in media], engine.backend)
 
             try:
-                _built(graph).run()
+                (clips,) = _built(graph).run()
+                num_decoded = clips.shape()[0][0]
+                if num_decoded != len(media[1]):
+                    found[int(ids[1])] = f"the decoder gave {num_decoded} of {len(media[1])} frames"
             except RuntimeError as error:
                 found[int(ids[1])] = f"the decoder refused it: {str(error).strip().splitlines()[-2][:200]}"
     return found

@@ -26,7 +26,6 @@ from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime
 from pipelines.errors import InputError
 
-
 PAPER_BATCH = 192
 """Videos of a step in the paper: 16 GPUs x (2 + 10)."""
 

@@ -92,6 +92,17 @@ def test_a_stream_that_the_decoder_refuses_is_set_aside_and_training_goes_on(sof
     assert list(made.problems) == [str(paths[1])]
 
 
+def test_a_stream_with_a_hole_is_set_aside_too(software_decoder, tmp_path):
+    """What the decoder neither refuses nor delivers: fewer frames than asked for."""
+    paths = vp9(tmp_path, 3)
+    content, third = paths[1].read_bytes(), len(paths[1].read_bytes()) // 3
+    paths[1].write_bytes(content[:third] + bytes(third) + content[2 * third :])
+    made = loader(pool_of(paths, num_frames=80, exact_seek=True), Engine(backend="gpu"))
+    for _ in range(4):
+        assert 1 not in next(made).unlabeled.truth.tolist()
+    assert list(made.problems) == [str(paths[1])]
+
+
 def test_an_empty_file_is_replaced_before_the_decoder(software_decoder, tmp_path):
     paths = vp9(tmp_path, 3)
     paths[2].write_bytes(b"")
