@@ -66,7 +66,7 @@ def planned_batch(config: Config, *, step: int, progress) -> tuple["UnlabeledBat
 
     if not build.method_class(config.method.name).uses_unlabeled:
         raise InputError(
-            f"--method: received {config.method.name!r}, which looks at no unlabelled video; accepted: the other methods"
+            f"--method: received {config.method.name!r}, which has no unlabelled videos; accepted: any other"
         )
     runtime = settle(dataclasses.replace(config.runtime, workers=0))
     data = build.open_data(config, progress=progress)

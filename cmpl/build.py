@@ -60,8 +60,9 @@ class Data:
             found |= {str(manifest.path(i)): reason for i, reason in sorted(manifest.problems.items())}
             codec, pixel_format = manifest.codec, manifest.pixel_format
             for i in np.setdiff1d(manifest.usable, decodable(manifest, manifest.usable, backend=backend)):
+                coding = f"{codec[i]} {pixel_format[i]}"
                 found[str(manifest.path(i))] = (
-                    f"NVDEC does not decode {codec[i]} {pixel_format[i]}: `cmpl prepare` it, or --set runtime.backend=cpu"
+                    f"NVDEC does not decode {coding}: `cmpl prepare` it, or --set runtime.backend=cpu"
                 )
         return found
 
