@@ -77,7 +77,12 @@ class SemiLoader:
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
-        def stream(planner: Planner, batch_size: int, graph: Callable[..., Pipeline]) -> StreamLoader:
+        for_labeled, for_unlabeled = engine, engine
+        if unlabeled:
+            shares = shared_workers(engine.num_workers, num_labeled, num_unlabeled)
+            for_labeled, for_unlabeled = (dataclasses.replace(engine, num_workers=share) for share in shares)
+
+        def stream(planner: Planner, batch_size: int, graph: Callable[..., Pipeline], engine: Engine) -> StreamLoader:
             source = TrainSource(
                 planner=planner,
                 backend=engine.backend,
@@ -90,8 +95,8 @@ class SemiLoader:
 
         self.wait_seconds = 0.0
         self.num_unlabeled = num_unlabeled if unlabeled else 0
-        self.labeled = stream(labeled, num_labeled, labeled_graph)
-        self.unlabeled = stream(unlabeled, num_unlabeled, unlabeled_graph) if unlabeled else None
+        self.labeled = stream(labeled, num_labeled, labeled_graph, for_labeled)
+        self.unlabeled = stream(unlabeled, num_unlabeled, unlabeled_graph, for_unlabeled) if unlabeled else None
 
     def __iter__(self) -> Iterator[SemiBatch]:
         return self
@@ -115,6 +120,15 @@ class SemiLoader:
     def problems(self) -> dict[str, str]:
         """Videos set aside so far on this rank: path -> reason."""
         return self.labeled.problems | (self.unlabeled.problems if self.unlabeled else {})
+
+
+def shared_workers(num_workers: int, num_labeled: int, num_unlabeled: int) -> tuple[int, int]:
+    """Reading processes of the labelled and of the unlabelled stream, by their batches; at least one each, unless
+    there are none at all."""
+    if num_workers == 0:
+        return 0, 0
+    for_labeled = max(1, round(num_workers * num_labeled / (num_labeled + num_unlabeled)))
+    return for_labeled, max(1, num_workers - for_labeled)
 
 
 def clip_batch(views: list[Tensor]) -> ClipBatch:

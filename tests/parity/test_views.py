@@ -7,7 +7,7 @@ import torch
 from pipelines import reference
 from pipelines.geometry import ClipShape, Geometry
 from pipelines.graph import Engine
-from pipelines.loader import SemiLoader
+from pipelines.loader import SemiLoader, shared_workers
 from pipelines.plan import Planner, Stream
 from pipelines.strong import GEOMETRIC, PHOTOMETRIC, RAND_AUGMENT_OPS, StrongSpec
 from tests.videos import decode_plainly, needs_real_videos, real_videos
@@ -201,6 +201,13 @@ def test_real_clips_at_full_size(path, tmp_path):
     expected = reference.weak_view(video, plan.primary, plan.weak, size=224)
     assert np.abs(pixels(batch.unlabeled.weak.primary[0]) - expected).max() <= RESIZE_TOLERANCE
     assert batch.unlabeled.strong.auxiliary.shape == (6, 3, 16, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "shares"), [(0, (0, 0)), (1, (1, 1)), (2, (1, 1)), (6, (1, 5)), (12, (2, 10)), (16, (3, 13))]
+)
+def test_reading_processes_are_shared_by_the_streams(num_workers, shares):
+    assert shared_workers(num_workers, 2, 10) == shares
 
 
 def test_operation_names_are_fourteen():
