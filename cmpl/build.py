@@ -35,7 +35,12 @@ from pipelines.source import EvaluationSource
 from pipelines.splits import labeled_subset
 from pipelines.strong import RAND_AUGMENT_OPS, StrongSpec
 
-NVDEC_CODECS = {"h264": ("yuv420p",), "hevc": ("yuv420p", "yuv420p10le"), "mpeg4": ("yuv420p",), "vp9": ("yuv420p",)}
+NVDEC_CODECS = {
+    "h264": ("yuv420p", "yuvj420p"),
+    "hevc": ("yuv420p", "yuvj420p", "yuv420p10le"),
+    "mpeg4": ("yuv420p",),
+    "vp9": ("yuv420p",),
+}
 """What NVDEC decodes on Ampere and Hopper; other files are set aside by the gpu back end, by name."""
 
 
