@@ -7,9 +7,7 @@ command goes on where it was stopped. Differences are paired by subset: the same
 """
 
 import json
-import math
 import multiprocessing
-import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import click
 from benchmarks.environment import environment
 from cmpl.config import Config, to_json, with_settings
 from cmpl.recipes.demo import demo
+from cmpl.subsets import spread
 
 METHODS = ("supervised", "fixmatch", "cmpl")
 ONE_THREAD = {"runtime.workers": "0", "runtime.torch_threads": "1", "runtime.loader_threads": "1"}
@@ -108,8 +107,8 @@ def summary(rows: list[dict], columns: list[Arm]) -> dict:
 
 def mean_and_error(values: list[float]) -> dict:
     """Mean, standard error of the mean, number of values."""
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "standard_error": error, "num": len(values)}
+    found = spread(values)
+    return {"mean": found["mean"], "standard_error": found["standard_error"], "num": len(values)}
 
 
 @click.command()

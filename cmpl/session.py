@@ -1,6 +1,5 @@
 """A run from a configuration to a result: the passage that ties data, method, trainer and evaluation together."""
 
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from cmpl.training.loop import Trainer, peak_learning_rate, steps_of
 from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks, wait_for_all
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
-from cmpl.training.runtime import Runtime, device_type, settle
+from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
 from pipelines.cache import Progress, no_progress
 from pipelines.errors import InputError
 
@@ -46,11 +45,7 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
         if (result := run.result()) is not None:
             reporter.note(f"{path} is finished; its result:")
             return Outcome(path=path, result=result)
-        runtime = settle(
-            config.runtime,
-            local_rank=ranks.local_rank,
-            num_local_ranks=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-        )
+        runtime = settle(config.runtime, local_rank=ranks.local_rank, num_local_ranks=ranks.num_local_ranks)
         torch.set_num_threads(runtime.torch_threads)
         reporter.note(", ".join(runtime.reasons))
         return _train(config, run=run, runtime=runtime, ranks=ranks, reporter=reporter, tune_loader=tune_loader)
@@ -72,7 +67,8 @@ def _train(
         run.claim(config)
     wait_for_all()
     num_steps = steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=ranks.num_ranks)
-    _introduce(config, data, plans, runtime=runtime, ranks=ranks, num_steps=num_steps, reporter=reporter)
+    unusable = data.problems(backend=runtime.backend)
+    _introduce(config, data, plans, unusable=unusable, ranks=ranks, num_steps=num_steps, reporter=reporter)
 
     def loader_at(micro_step: int):
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
@@ -111,7 +107,7 @@ def _train(
         crops=config.evaluation.crops,
         progress=reporter.progress,
     )
-    set_aside = data.problems(backend=runtime.backend) | run.problems() | counts.pop("problems")
+    set_aside = unusable | run.problems() | counts.pop("problems")
     result = {
         **scores,
         **counts,
@@ -137,7 +133,7 @@ def _tuned(
     def loader_at(config: Config, runtime: Runtime, micro_step: int):
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
-    num_cores = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    num_cores = cores_of_rank(ranks.num_local_ranks)
     choice = autotune(config, runtime, trainer=trainer, loader_at=loader_at, num_cores=num_cores)
     for line in choice.lines():
         reporter.note(line)
@@ -215,7 +211,7 @@ def _introduce(
     data: build.Data,
     plans: tuple,
     *,
-    runtime: Runtime,
+    unusable: dict[str, str],
     ranks: Ranks,
     num_steps: int,
     reporter: Reporter,
@@ -233,10 +229,9 @@ def _introduce(
         f"unlabelled x {batch.accumulate}), learning rate {peak_learning_rate(config, num_ranks=ranks.num_ranks):g}"
         f"{' (scaled with the batch)' if config.optim.scale_lr else ''}"
     )
-    problems = data.problems(backend=runtime.backend)
-    if problems:
-        path, reason = next(iter(problems.items()))
+    if unusable:
+        path, reason = next(iter(unusable.items()))
         reporter.note(
-            f"{len(problems)} unusable video{'s' if len(problems) > 1 else ''} set aside, listed in result.json; "
+            f"{len(unusable)} unusable video{'s' if len(unusable) > 1 else ''} set aside, listed in result.json; "
             f"the first: {path}: {reason}"
         )

@@ -12,11 +12,12 @@ from pipelines.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """This process among all: `rank` of `num_ranks`, `local_rank` on its machine."""
+    """This process among all: `rank` of `num_ranks`, `local_rank` of `num_local_ranks` on its machine."""
 
     rank: int = 0
     num_ranks: int = 1
     local_rank: int = 0
+    num_local_ranks: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -35,6 +36,7 @@ def join_ranks(device_type: str) -> Ranks:
         rank=int(os.environ["RANK"]),
         num_ranks=int(os.environ["WORLD_SIZE"]),
         local_rank=int(os.environ["LOCAL_RANK"]),
+        num_local_ranks=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
     )
     if device_type == "cuda":
         if ranks.local_rank >= torch.cuda.device_count():

@@ -54,7 +54,7 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
     device = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
     backend, why_backend = _backend(config.backend, kind)
     amp, why_amp = _amp(config.amp, device)
-    num_cores = max(1, len(os.sched_getaffinity(0)) // num_local_ranks)
+    num_cores = cores_of_rank(num_local_ranks)
     compute = 1 if kind == "cuda" else max(1, num_cores // 2)
     torch_threads = config.torch_threads or compute
     spare = max(0, num_cores - torch_threads)
@@ -75,6 +75,11 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
             f"thread{'s' if torch_threads != 1 else ''} (of {num_cores} cores)",
         ),
     )
+
+
+def cores_of_rank(num_local_ranks: int) -> int:
+    """Processor cores that one of a machine's ranks may use."""
+    return max(1, len(os.sched_getaffinity(0)) // num_local_ranks)
 
 
 def nvdec_problem() -> str | None:
