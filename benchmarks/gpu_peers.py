@@ -107,7 +107,7 @@ def media_of(peer: str, workload: Workload, *, engine: Engine, folder: Path) -> 
     planner = workload.planner
     source = FrozenSource(
         planner=planner,
-        backend="gpu",
+        media="cuts",
         batch_size=BATCH_SIZE,
         setup=Setup(peer=OURS),
         num_samples=workload.num_samples,
@@ -118,7 +118,7 @@ def media_of(peer: str, workload: Workload, *, engine: Engine, folder: Path) -> 
 
         def media() -> tuple:
             *encoded, table, _, _ = sample(chosen, engine)
-            return split(decode(encoded, "gpu"), planner.geometry), table
+            return split(decode(encoded, engine), planner.geometry), table
 
         return media
 

@@ -61,7 +61,7 @@ class Suite:
 
         number = 1 if self.cpu else 8
         options = {"num_workers": number, "num_threads": number} | changes
-        return Engine(backend="gpu", device_index=self.device_index, **options)
+        return Engine(media="cuts", device_index=self.device_index, **options)
 
     def workload(self, paths: list[Path], *, num_samples: int):
         """The frozen list of plans over some files."""
@@ -105,10 +105,10 @@ def parity(suite: Suite) -> Found:
         ours = decoded([(Path(job[0].path).read_bytes(), job[1])], suite)[0]
         yield f"{kind}: frames", difference(ours, decode_frames(job[0].path, job[1], exact_seek=job[0].exact_seek))
         views = []
-        for engine in (suite.engine(num_workers=0), Engine(backend="cpu")):
+        for engine in (suite.engine(num_workers=0), Engine(media="frames")):
             source = FrozenSource(
                 planner=workload.planner,
-                backend=engine.backend,
+                media=engine.media,
                 batch_size=BATCH_SIZE,
                 setup=Setup(peer=OURS),
                 num_samples=BATCH_SIZE,
@@ -179,14 +179,14 @@ def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, nu
     """DALI's decoder on the same files in every batch."""
     from nvidia.dali import fn, pipeline_def
 
-    from pipelines.graph import decode
+    from pipelines.graph import Engine, decode
 
     contents = [np.frombuffer(content, dtype=np.uint8) for content, _ in items]
     indices = [frames.astype(np.int32) for _, frames in items]
 
     @pipeline_def(batch_size=len(items), num_threads=num_threads, device_id=suite.device_index, exec_dynamic=True)
     def graph():
-        return decode(fn.external_source(source=lambda: (contents, indices), num_outputs=2), "gpu")
+        return decode(fn.external_source(source=lambda: (contents, indices), num_outputs=2), Engine(media="cuts"))
 
     pipeline = graph()
     pipeline.build()
@@ -320,7 +320,7 @@ def corrupt(suite: Suite) -> Found:
         broken.write_bytes(damage(paths[1].read_bytes()))
         planner = workload.planner
         pool = dataclasses.replace(planner.pool, paths=(planner.pool.paths[0], str(broken)))
-        source = TrainSource(planner=dataclasses.replace(planner, pool=pool), backend="gpu", batch_size=4)
+        source = TrainSource(planner=dataclasses.replace(planner, pool=pool), media="cuts", batch_size=4)
         begin = time.perf_counter()
         try:
             stream = StreamLoader(source, unlabeled_graph, geometry=planner.geometry, engine=engine)

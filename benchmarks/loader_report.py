@@ -16,6 +16,8 @@ CHART_REACH = 3
 """Bars end at so many times what training needs: what lies above limits nothing."""
 CROWDED = 1.5
 """Threads and processes a core above which they get into each other's way."""
+NVDEC_ENGINES = 8
+"""Threads that keep the decoders of today's largest GPUs busy (seven on an H100)."""
 NOTABLE_LOSS = 0.85
 """What is below this share of its expectation is worth a sentence."""
 STAGE_COLOR, WHOLE_COLOR = (70, 120, 190), (225, 135, 50)
@@ -27,40 +29,33 @@ MAX_WORKERS_NAMED = 16
 def limit(m: Measured) -> str:
     """What limits training: trainer, workers, read, cut, decode, threads or augment.
 
-    workers: reading processes are the narrowest part and cores are free for more. threads: so with the loader's
-    threads, which augment. Else the stage that takes longest of the narrowest part.
+    workers: reading processes are the narrowest part and cores are free for more. threads: so with NVDEC, and more
+    threads can keep more of its engines busy. Else the stage that takes longest of the narrowest part.
     """
     if m.rows["training"].wait_share < ENOUGH_WAIT_SHARE:
         return "trainer"
     reading, graph = reading_seconds(m), graph_seconds(m)
-    if sum(reading.values()) / max(1, m.num_workers) >= max(graph.values()):
+    if sum(reading.values()) / max(1, m.num_workers) >= max(graph.values(), default=0.0):
         return "workers" if m.num_workers < spare_cores(m) else max(reading, key=reading.get)
     narrowest = max(graph, key=graph.get)
-    return "threads" if narrowest == "augment" and m.backend == "cpu" and _more_threads(m) else narrowest
+    return "threads" if narrowest == "decode" and m.loader_threads < NVDEC_ENGINES else narrowest
 
 
 def reading_seconds(m: Measured) -> dict[str, float]:
     """Seconds a video of the stages that reading processes do, one after another."""
-    return {
-        name: m.rows[name].seconds_per_video for name in (("read", "decode") if m.backend == "cpu" else ("read", "cut"))
-    }
+    names = {"views": ("read", "decode", "augment"), "frames": ("read", "decode"), "cuts": ("read", "cut")}[m.media]
+    return {name: m.rows[name].seconds_per_video for name in names}
 
 
 def graph_seconds(m: Measured) -> dict[str, float]:
-    """Seconds a video of the stages that DALI's graph does; NVDEC and the GPU's other units work side by side."""
-    seconds = {"augment": m.rows["augment"].seconds_per_video}
-    if m.backend == "gpu":
-        seconds["decode"] = m.rows["decode, NVDEC"].seconds_per_video
-    return seconds
+    """Seconds a video of the stages that a GPU does; NVDEC and its other units work side by side."""
+    names = {"views": {}, "frames": {"augment": "augment"}, "cuts": {"augment": "augment", "decode": "decode, NVDEC"}}
+    return {stage: m.rows[name].seconds_per_video for stage, name in names[m.media].items()}
 
 
 def spare_cores(m: Measured) -> int:
     """Cores that torch's own threads leave."""
     return max(1, m.num_cores - m.torch_threads)
-
-
-def _more_threads(m: Measured) -> bool:
-    return m.loader_threads + m.num_workers < spare_cores(m)
 
 
 def advice(m: Measured) -> list[str]:
@@ -107,7 +102,7 @@ def _cut(m: Measured) -> Iterator[str]:
 
 
 def _decode(m: Measured) -> Iterator[str]:
-    on_gpu = m.backend == "gpu"
+    on_gpu = m.media == "cuts"
     row = m.rows["decode, NVDEC" if on_gpu else "decode"]
     who = "on NVDEC" if on_gpu else f"in {_readers(m)}, and no core is free for more"
     yield f"Decoding limits this machine: {_ms(row.seconds_per_video)} a video {who}."
@@ -122,18 +117,19 @@ def _decode(m: Measured) -> Iterator[str]:
 
 
 def _threads(m: Measured) -> Iterator[str]:
-    number = min(2 * m.loader_threads, spare_cores(m) - m.num_workers)
+    threads, more = m.loader_threads, min(2 * m.loader_threads, NVDEC_ENGINES)
     yield (
-        f"Augmentation limits this machine: {_ms(m.rows['augment'].seconds_per_video)} a video on {m.loader_threads} "
-        f"thread{'s' if m.loader_threads > 1 else ''}, and cores are free: --set runtime.loader_threads={number}."
+        f"Decoding limits this machine: {_ms(m.rows['decode, NVDEC'].seconds_per_video)} a video on NVDEC, with "
+        f"{threads} thread{'s' if threads > 1 else ''}. A thread keeps one engine busy, and GPUs have up to "
+        f"{NVDEC_ENGINES}: --set runtime.loader_threads={more}."
     )
 
 
 def _augment(m: Measured) -> Iterator[str]:
-    where = "the GPU" if m.backend == "gpu" else "CPU cores that are all busy"
-    yield f"Augmentation limits this machine: {_ms(m.rows['augment'].seconds_per_video)} a video on {where}."
-    if m.backend == "cpu":
-        yield "`cmpl prepare` takes decoding off those cores; a GPU with NVDEC takes both."
+    where = f"in {_readers(m)}, and no core is free for more" if m.media == "views" else "on the GPU"
+    yield f"Augmentation limits this machine: {_ms(m.rows['augment'].seconds_per_video)} a video {where}."
+    if m.media == "views":
+        yield "`cmpl prepare` takes decoding off those cores; a GPU takes the augmentation too."
 
 
 _ADVICE = {
@@ -160,7 +156,7 @@ def _crowded(m: Measured) -> Iterator[str]:
 
 def _slower_together(m: Measured) -> Iterator[str]:
     """Where the parts promise more than the whole gives."""
-    parts = max(sum(reading_seconds(m).values()) / max(1, m.num_workers), *graph_seconds(m).values())
+    parts = max([sum(reading_seconds(m).values()) / max(1, m.num_workers), *graph_seconds(m).values()])
     loader, training = m.rows["loader"], m.rows["training"]
     if loader.videos_per_second < NOTABLE_LOSS / 2 / parts:
         yield (

@@ -13,10 +13,10 @@ from benchmarks.environment import summarize
 STAGES = {
     "read": "files into memory, from the page cache",
     "cut": "the packets of the needed GOPs into a small MP4, for NVDEC",
-    "decode": "the plan's frames by PyAV on one thread",
+    "decode": "the plan's pictures by PyAV on one thread",
     "decode, NVDEC": "the plan's frames of the cut on the GPU",
-    "augment": "crops, RandAugment, Cutout: DALI's graph on decoded frames",
-    "hand-off": "DALI's buffers as torch tensors; nothing is copied",
+    "augment": "crops, RandAugment, Cutout: by the reading process, or by DALI's graph on a GPU",
+    "hand-off": "finished views as torch tensors",
 }
 WHOLE = {
     "loader": "the whole loader, nobody else at work",
@@ -97,7 +97,8 @@ class Measured:
     rows: dict[str, Row]
     work: DecodeWork
     missing: dict[str, str]
-    backend: str
+    media: str
+    """What reading processes give on: views, frames or cuts (`pipelines.source`)."""
     device: str
     num_cores: int
     num_workers: int

@@ -17,12 +17,13 @@ from nvidia.dali import fn, pipeline_def
 from benchmarks.loader_rows import STAGES, DecodeWork, Row, row_of
 from cmpl.build import method_class
 from cmpl.config import Config
-from pipelines.decode import decode_frames, demux, open_video, read_near, select_packets, video_errors
+from pipelines.decode import decode_each, decode_frames, demux, open_video, read_near, select_packets, video_errors
 from pipelines.gops import cut
 from pipelines.graph import Engine, decode, labeled_graph, sample, unlabeled_graph
 from pipelines.loader import StreamLoader
 from pipelines.plan import ClipPlan, Planner
-from pipelines.source import TrainSource, decode_problems, encode_problems, parameters
+from pipelines.source import TrainSource, decode_problems, encode_problems, parameters, picture_size
+from pipelines.views import views_of, wanted_frames
 
 NUM_BATCHES = 4
 """Different batches that are timed, in turn."""
@@ -84,12 +85,12 @@ class StreamStages:
 
     def __init__(self, planner: Planner, graph, *, num_videos: int, engine: Engine) -> None:
         alone = dataclasses.replace(engine, num_workers=0, prefetch_batches=1)
-        source = TrainSource(planner=planner, backend="cpu", batch_size=num_videos)
+        source = TrainSource(planner=planner, media="views", batch_size=num_videos)
         self.batches = [[plan_that_decodes(source, p) for p in source.positions(k)] for k in range(NUM_BATCHES)]
-        self._pool, self._on_gpu = planner.pool, engine.backend == "gpu"
+        self._pool, self._media, self._views_of_plan = planner.pool, engine.media, source.views
         self._source = Replay(planner, num_videos)
         self._graph = graph(self._source, geometry=planner.geometry, engine=alone)
-        self._decoder = decoding_graph(self._source, engine=alone) if self._on_gpu else None
+        self._decoder = decoding_graph(self._source, engine=alone) if self._media == "cuts" else None
         self._ran = Ran()
         self._hand_off = StreamLoader(self._source, lambda *_, **__: self._ran, geometry=planner.geometry, engine=alone)
 
@@ -106,31 +107,44 @@ class StreamStages:
         cost.num_bytes += sum(len(made.content) for made in cuts)
         with watch.stage("decode") as cost:
             clips = [
-                decode_frames(f, plan.frames, exact_seek=e) for f, plan, e in zip(files, plans, exact, strict=True)
+                list(decode_each(f, np.unique(plan.frames), exact_seek=e))
+                for f, plan, e in zip(files, plans, exact, strict=True)
             ]
-        cost.num_bytes += sum(clip.nbytes for clip in clips)
-        if self._on_gpu:
+        cost.num_bytes += sum(plane.buffer_size for clip in clips for _, picture in clip for plane in picture.planes)
+        if self._media == "views":
+            with watch.stage("augment"):
+                media = [self._views(plan, clip) for plan, clip in zip(plans, clips, strict=True)]
+        elif self._media == "cuts":
             media = [(np.frombuffer(made.content, dtype=np.uint8), made.frames) for made in cuts]
         else:
-            media = [(clip,) for clip in clips]
+            media = [
+                (decode_frames(f, plan.frames, exact_seek=e),) for f, plan, e in zip(files, plans, exact, strict=True)
+            ]
         self._source.arrays = [self._arrays(plan, *part) for plan, part in zip(plans, media, strict=True)]
         self._run_graph(watch, decoded_bytes=cost.num_bytes)
 
+    def _views(self, plan: ClipPlan, pictures: list) -> list[np.ndarray]:
+        views = self._views_of_plan(plan)
+        size = picture_size(self._pool, plan.video)
+        return views_of(pictures, views, wanted_frames(views), picture_size=size)
+
     def _arrays(self, plan: ClipPlan, *media: np.ndarray) -> tuple[np.ndarray, ...]:
         ids = np.array([plan.position, plan.video, int(self._pool.labels[plan.video])], dtype=np.int64)
-        return *media, parameters(plan), ids, encode_problems([])
+        settings = () if self._media == "views" else (parameters(plan),)
+        return *media, *settings, ids, encode_problems([])
 
     def _run_graph(self, watch: Stopwatch, *, decoded_bytes: int) -> None:
-        """DALI's part. On a GPU augmentation is the whole graph less its decoding, each run alone."""
+        """DALI's part: with NVDEC augmentation is the whole graph less its decoding, each run alone; finished views it
+        only hands on."""
         if self._decoder:
             with watch.stage("decode, NVDEC") as decoding:
                 self._decoder.run()
             decoding.num_bytes += decoded_bytes
-        with watch.stage("augment") as cost:
+        with watch.stage("hand-off" if self._media == "views" else "augment"):
             self._ran.outputs = self._graph.run()
         with watch.stage("hand-off"):
             views, _ = next(self._hand_off)
-        cost.num_bytes += sum(view.numel() for view in views)
+        watch.costs["augment"].num_bytes += sum(view.numel() for view in views)
         watch.num_clips += sum(map(len, views))
 
 
@@ -152,7 +166,7 @@ def decoding_graph(source: Replay, *, engine: Engine):
     )
     def graph():
         *media, parameters, ids, problems = sample(source, engine)
-        return decode(media, engine.backend), *(fn.copy(unused) for unused in (parameters, ids, problems))
+        return decode(media, engine), *(fn.copy(unused) for unused in (parameters, ids, problems))
 
     pipeline = graph()
     pipeline.build()

@@ -77,7 +77,7 @@ def measure(
         rows=rows,
         work=work,
         missing=reasons_missing(runtime, meter),
-        backend=runtime.backend,
+        media=engine.media,
         device=runtime.device.type,
         num_cores=num_cores,
         num_workers=runtime.num_workers,

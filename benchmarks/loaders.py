@@ -1,14 +1,17 @@
 """This project beside other ways to load the same clips: `python -m benchmarks.loaders [--json FILE]`.
 
-One frozen list of plans (videos, frames, crops, operations), as many cores and the same page cache for everybody. Two
-arms: "decode" takes the frames of both networks out of a file; "whole" goes on through the same DALI graph to weak and
-strong views, so that only reading and decoding differ. Peers take turns, round by round; each runs at the best of the
-settings that its documentation names. Before that a gate: whose pixels are further than 2 of 255 (mean) from those of
-plain decoding does not take part. Peers that are not installed are named and left out:
+One frozen list of plans (videos, frames, crops, operations), as many cores and the same page cache for everybody. Three
+arms: "decode" takes the frames of both networks out of a file; "whole" goes on to weak and strong views, which all
+reading processes make with this project's code, so that only reading and decoding differ; "whole, DALI's operators"
+has DALI's CPU operators behind the peers' decoders, as one would put a loader together without this project. Peers
+take turns, round by round; each runs at the best of the settings that its documentation names. Before that a gate:
+whose pixels are further than 2 of 255 (mean) from those of plain decoding does not take part. Peers that are not
+installed are named and left out:
 
     pip install decord opencv-python-headless torchcodec      (torchcodec needs FFmpeg's shared libraries)
 """
 
+import dataclasses
 import json
 import os
 import time
@@ -28,10 +31,13 @@ from pipelines.cache import cache_root
 from pipelines.decode import open_video, read_near, select_packets
 from pipelines.geometry import Geometry
 from pipelines.gops import cut
+from pipelines.transcode import STRIDE
 
 MAX_DIFFERENCE = 2.0
 """Of 255, mean over a sample: decoders round and convert colours differently, but show the same frames."""
 NUM_PARITY_SAMPLES, NUM_TRIED_SAMPLES, NUM_TRIED_ROUNDS = 4, 8, 2
+WHOLE_ARMS = {"whole": "views", "whole, DALI's operators": "frames"}
+"""What reading processes with a peer's decoder give on (`benchmarks.workload.whole_runner`)."""
 REACH = {ORIGINAL: 1.5, PREPARED: 2.0, ALIGNED: 2.0}
 """How many times the best peer's rate this project is meant to have."""
 
@@ -131,13 +137,14 @@ def run(
     geometry: Geometry = GEOMETRY,
     note: Callable[[str], None] = click.echo,
 ) -> dict:
-    """Everything on the CPU: rows of both arms for each kind of files, what was counted, who is missing and why."""
+    """Everything on the CPU: rows of all arms for each kind of files, what was counted, who is missing and why."""
     missing = {peer: problem for peer in PEERS if (problem := PEERS[peer].problem())}
     rows, work = [], {}
     for peer, problem in missing.items():
         note(f"without {peer}: {problem}")
     for kind, paths in videos.items():
-        workload = workload_of(paths, num_samples=num_samples, geometry=geometry)
+        clips = dataclasses.replace(geometry, start_multiple=STRIDE if kind == ALIGNED else 1)
+        workload = workload_of(paths, num_samples=num_samples, geometry=clips)
         work[kind] = decode_work(workload)
         counts = ", ".join(f"{name} {value:.2f}" for name, value in work[kind].items())
         note(f"\n{kind} files: frames decoded for one that is used: {counts}")
@@ -148,10 +155,11 @@ def run(
         arms = {"decode": take_turns({p: decoders[p] for p in passed}, workload, num_rounds=num_rounds)}
         for runner in decoders.values():
             runner.close()
-        graphs = {peer: whole_runner(chosen[peer][0], workload, num_cores=num_cores) for peer in passed}
-        arms["whole"] = take_turns(graphs, workload, num_rounds=num_rounds)
-        for runner in graphs.values():
-            runner.close()
+        for arm, media in WHOLE_ARMS.items():
+            graphs = {p: whole_runner(chosen[p][0], workload, media=media, num_cores=num_cores) for p in passed}
+            arms[arm] = take_turns(graphs, workload, num_rounds=num_rounds)
+            for runner in graphs.values():
+                runner.close()
         for arm, measured in arms.items():
             for peer in decoders:
                 setup, tried = chosen[peer]

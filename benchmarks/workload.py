@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import av
 import numpy as np
 
 from benchmarks.peers import OURS, Setup, Video, begin_worker
@@ -19,7 +20,8 @@ from pipelines.geometry import Geometry
 from pipelines.manifest import open_manifest
 from pipelines.plan import Planner, Stream
 from pipelines.pool import Pool, pool_of
-from pipelines.source import TrainSource, encode_problems, parameters
+from pipelines.source import TrainSource, encode_problems, parameters, picture_size
+from pipelines.views import views_of
 
 GEOMETRY = Geometry(max_offset_seconds=10.0)
 """The paper's: 8x8 and 16x4 frames of 224 pixels, up to ten seconds apart (Sec. 4.1)."""
@@ -61,7 +63,10 @@ def video_of(pool: Pool, index: int) -> Video:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrozenSource(TrainSource):
-    """The frozen list over and over, decoded by a peer; this project by its own source."""
+    """The frozen list over and over, decoded by a peer; this project by its own source.
+
+    A peer's frames go on as they are to DALI's operators, or become views as this project makes them (`media`).
+    """
 
     setup: Setup
     num_samples: int
@@ -72,9 +77,15 @@ class FrozenSource(TrainSource):
         if self.setup.peer == OURS:
             return super().sample(position)
         plan = self.planner.plan(position)
-        clip = self.setup.decode(video_of(self.planner.pool, plan.video), plan.frames)
         ids = np.array([position, plan.video, -1], dtype=np.int64)
-        return clip, parameters(plan), ids, encode_problems([])
+        video = video_of(self.planner.pool, plan.video)
+        if self.media == "frames":
+            return self.setup.decode(video, plan.frames), parameters(plan), ids, encode_problems([])
+        wanted = np.unique(plan.frames)
+        clip = np.ascontiguousarray(self.setup.decode(video, wanted))
+        pictures = ((k, av.VideoFrame.from_numpy_buffer(frame, format="rgb24")) for k, frame in enumerate(clip))
+        size = picture_size(self.planner.pool, plan.video)
+        return *views_of(pictures, self.views(plan), wanted, picture_size=size), ids, encode_problems([])
 
 
 class DecodeRunner:
@@ -152,14 +163,19 @@ def timed(work: Callable[[], None]) -> tuple[float, float]:
     return time.perf_counter() - begin, usage().cpu_seconds - cpu_before
 
 
-def whole_runner(setup: Setup, workload: Workload, *, num_cores: int) -> GraphRunner:
-    """A peer, or this project, before the graph that both share."""
+def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int) -> GraphRunner:
+    """A peer, or this project, up to finished views.
+
+    views: the reading processes make them, all with this project's code. frames: this project likewise; DALI's CPU
+    operators behind a peer's decoder, as a loader is put together without this project.
+    """
     from pipelines.graph import Engine, unlabeled_graph  # not above: every decoding process imports this file
 
-    engine = Engine(num_workers=setup.num_workers, num_threads=num_cores)
+    media = "views" if setup.peer == OURS else media
+    engine = Engine(media=media, num_workers=setup.num_workers, num_threads=num_cores)
     source = FrozenSource(
         planner=workload.planner,
-        backend="cpu",
+        media=media,
         batch_size=BATCH_SIZE,
         setup=setup,
         num_samples=workload.num_samples,

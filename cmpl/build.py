@@ -202,9 +202,10 @@ def planners(config: Config, data: Data, *, backend: str) -> tuple[Planner, Plan
 
 
 def engine_of(config: Config, runtime: Runtime) -> Engine:
-    """How the graphs are run."""
+    """How the graphs are run. Views are made where they are wanted: on the GPU, or by the reading processes."""
+    of_decoded = "views" if runtime.device_index is None else "frames"
     return Engine(
-        backend=runtime.backend,
+        media="cuts" if runtime.backend == "gpu" else of_decoded,
         device_index=runtime.device_index,
         num_workers=runtime.num_workers,
         num_threads=runtime.loader_threads,
@@ -237,20 +238,21 @@ def evaluation_loader_of(
     geometry = geometry_of(config)
     if not method_class(config.method.name).has_auxiliary_network:
         geometry = replace(geometry, auxiliary=None)
+    engine, size = engine_of(config, runtime), config.evaluation.short_side
     source = EvaluationSource(
         pool=pool,
         shapes=geometry.shapes,
         short_videos=geometry.short_videos,
         num_clips=clips,
         num_crops=crops,
-        backend=runtime.backend,
+        crop_size=size,
+        media=engine.media,
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
     )
-    size = config.evaluation.short_side
     frames = clips * geometry.num_frames * crops
     batch_size = min(16, max(1, 2**24 // (frames * size * size)), -(-len(pool) // ranks.num_ranks))
-    return EvaluationLoader(source, crop_size=size, batch_size=batch_size, engine=engine_of(config, runtime))
+    return EvaluationLoader(source, batch_size=batch_size, engine=engine)
 
 
 def network_of(config: NetworkConfig, *, num_classes: int) -> nn.Module:

@@ -6,7 +6,7 @@ A packet's order in the file is the order of decoding; a frame's index is its ra
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -209,26 +209,6 @@ def read_near(
     return packet_table(rows), packets
 
 
-class _Images:
-    """(F, H, W, 3) being filled; one reformatter, since making one costs more than a conversion."""
-
-    def __init__(self, num_frames: int) -> None:
-        self.num_missing = num_frames
-        self._num_frames = num_frames
-        self._reformatter = VideoReformatter()
-        self.rgb: np.ndarray | None = None
-
-    def put(self, slot: int, frame: av.VideoFrame) -> None:
-        height, width = frame.height, frame.width
-        if self.rgb is None:
-            self.rgb = np.empty((self._num_frames, height, width, 3), dtype=np.uint8)
-        elif self.rgb.shape[1:3] != (height, width):
-            before = f"{self.rgb.shape[2]}x{self.rgb.shape[1]}"
-            raise VideoError(f"the picture size changes from {before} to {width}x{height}")
-        self.rgb[slot] = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        self.num_missing -= 1
-
-
 def decode_frames(source: Path | str | bytes, frames: Sequence[int], *, exact_seek: bool) -> np.ndarray:
     """The frames of these presentation indices: (F, H, W, 3) uint8 RGB, in the order asked for.
 
@@ -237,32 +217,97 @@ def decode_frames(source: Path | str | bytes, frames: Sequence[int], *, exact_se
     the first frame to the last one asked for. Raises VideoError where the video has fewer frames, changes its
     picture size between them or cannot be decoded; InputError for no or negative indices.
     """
+    asked = checked_frames(frames)
+    wanted, slots = np.unique(asked, return_inverse=True)
+    rgb = _images(decode_each(source, wanted, exact_seek=exact_seek), num_frames=len(wanted))
+    return rgb if np.array_equal(wanted, asked) else rgb[slots]
+
+
+def checked_frames(frames: Sequence[int]) -> np.ndarray:
+    """Presentation indices as (F,) int64. Raises InputError for none or negative ones."""
     asked = np.asarray(frames, dtype=np.int64)
     if asked.ndim != 1 or not len(asked) or asked.min() < 0:
         raise InputError(f"frames: got {asked.tolist()}, accepted: one or more indices from 0 on")
-    wanted, slots = np.unique(asked, return_inverse=True)
-    rgb = decode_gops(source, wanted) if exact_seek else None
-    if rgb is None:
-        rgb = _decode_from_start(source, wanted)
-    return rgb if np.array_equal(wanted, asked) else rgb[slots]
+    return asked
 
 
 def decode_gops(source: Path | str | bytes, wanted: np.ndarray) -> np.ndarray | None:
     """(F, H, W, 3) of these ascending indices from their GOPs alone; None where packets don't lead there."""
+    try:
+        return _images(_from_gops(source, wanted), num_frames=len(wanted))
+    except _PacketsMislead:
+        return None
+
+
+def decode_each(
+    source: Path | str | bytes, wanted: np.ndarray, *, exact_seek: bool
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(k, picture of frame `wanted[k]`) for every k, in the decoder's order; `wanted` (F,) ascends.
+
+    All pictures are of one size. Raises VideoError as `decode_frames` does, after the pictures before the fault.
+    """
+    missing = set(range(len(wanted)))
+    if exact_seek:
+        with suppress(_PacketsMislead):
+            for slot, frame in _from_gops(source, wanted):
+                missing.remove(slot)
+                yield slot, frame
+    if missing:
+        for slot, frame in _from_start(source, wanted):
+            if slot in missing:
+                yield slot, frame
+
+
+class _PacketsMislead(Exception):
+    """A container's packets don't lead to the frames asked for."""
+
+
+def _images(pictures: Iterable[tuple[int, av.VideoFrame]], *, num_frames: int) -> np.ndarray:
+    """(F, H, W, 3) uint8; one reformatter, since making one costs more than a conversion."""
+    reformatter = VideoReformatter()
+    rgb: np.ndarray | None = None
+    with video_errors():
+        for slot, frame in same_size(pictures):
+            if rgb is None:
+                rgb = np.empty((num_frames, frame.height, frame.width, 3), dtype=np.uint8)
+            rgb[slot] = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    return rgb
+
+
+def same_size(pictures: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The pictures; VideoError where their size changes."""
+    size: tuple[int, int] | None = None
+    for slot, frame in pictures:
+        if size is None:
+            size = frame.width, frame.height
+        elif size != (frame.width, frame.height):
+            raise VideoError(f"the picture size changes from {size[0]}x{size[1]} to {frame.width}x{frame.height}")
+        yield slot, frame
+
+
+def check_size(width: int, height: int, probed: tuple[int, int]) -> None:
+    """Raises VideoError where a picture's size is not the one (width, height) that was probed."""
+    if (width, height) != probed:
+        raise VideoError(
+            f"frames are {width}x{height} pixels, the manifest says {probed[0]}x{probed[1]}: the file changed"
+        )
+
+
+def _from_gops(source: Path | str | bytes, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
     with video_errors(), open_video(source) as (container, stream):
         table, packets = read_near(container, stream, wanted)
         if table is None or wanted[-1] >= len(table.shown) or not table.keyframe[0]:
-            return None
+            raise _PacketsMislead
         positions = table.shown[wanted]
         slot_of_pts = {pts: slot for slot, pts in enumerate(table.pts[positions].tolist())}
         asked_for = frozenset(positions.tolist())
-        images = _Images(len(wanted))
         for chosen in select_packets(table, wanted):
             for frame in _decode_range(stream.codec_context, packets, chosen, asked_for):
                 slot = slot_of_pts.pop(frame.pts, None)
                 if slot is not None:
-                    images.put(slot, frame)
-        return None if images.num_missing else images.rgb
+                    yield slot, frame
+        if slot_of_pts:
+            raise _PacketsMislead
 
 
 def _decode_range(
@@ -279,19 +324,18 @@ def _decode_range(
     context.flush_buffers()
 
 
-def _decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> np.ndarray:
-    images = _Images(len(wanted))
+def _from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
     slot_of_index = {index: slot for slot, index in enumerate(wanted.tolist())}
     num_decoded = 0
     try:
         with video_errors(), open_video(source) as (container, stream):
             for frame in container.decode(stream):
-                slot = slot_of_index.get(num_decoded)
+                slot = slot_of_index.pop(num_decoded, None)
                 num_decoded += 1
                 if slot is not None:
-                    images.put(slot, frame)
-                    if not images.num_missing:
-                        return images.rgb
+                    yield slot, frame
+                    if not slot_of_index:
+                        return
     except VideoError as error:
         if not num_decoded:
             raise

@@ -1,7 +1,8 @@
-"""The DALI graphs, top to bottom as the path of a clip: sample -> decode -> weak / strong -> emit.
+"""The DALI graphs, top to bottom as the path of a clip: sample -> decode -> weak / strong.
 
-One function a stage; parameters come from the plan, nothing here is random. The same graph runs on both back ends:
-on `cpu` the source's workers have decoded with PyAV, on `gpu` NVDEC decodes here and every stage runs on the GPU.
+One function a stage; parameters come from the plan, nothing here is random. On a GPU every stage runs there, from
+NVDEC's pictures or from frames that the source's workers decoded. Without a GPU the workers make the views themselves
+(`pipelines.views`: the same pixels in a fraction of the time of DALI's CPU operators), and the graph carries them over.
 """
 
 import signal
@@ -18,30 +19,32 @@ from pipelines.strong import FILL
 
 DECODER_DEVICE = "mixed"
 """NVDEC, fed from the host. "cpu" is DALI's software decoder (VP8, VP9 and MJPEG alone), for tests."""
-MEDIA_LAYOUTS = {"cpu": ["FHWC"], "gpu": ["", ""]}
+MEDIA_LAYOUTS = {"frames": ["FHWC"], "cuts": ["", ""]}
 """Of the arrays that `pipelines.source.fetch` gives: frames, or a file's bytes and frame indices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """How a graph is run; changes no pixel."""
+    """How a graph is run: who decodes and who makes the views (`pipelines.source`), where, with how many hands."""
 
-    backend: str = "cpu"
-    device_index: int | None = None  # CUDA device; None on cpu
-    num_workers: int = 0  # processes that read (and on cpu decode); 0: in the trainer's process
+    media: str = "views"
+    device_index: int | None = None  # CUDA device; None: DALI's CPU operators
+    num_workers: int = 0  # processes that read (and decode, and make views); 0: in the trainer's process
     num_threads: int = 1  # DALI's own
     prefetch_batches: int = 2
 
 
 def labeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) -> Pipeline:
     """T_standard of both networks' clips. Outputs: one clip a network, ids, problems."""
+    if engine.media == "views":
+        return _carried(source, num_views=len(geometry.shapes), batch_size=source.batch_size, engine=engine)
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
     def graph():
         *media, parameters, ids, problems = sample(source, engine)
-        clips = split(decode(media, engine.backend), geometry)
+        clips = split(decode(media, engine), geometry)
         views = [crop_resize(clip, parameters[1 + k][BOX], geometry.crop_size) for k, clip in enumerate(clips)]
-        return *emit(views, engine), fn.copy(ids), fn.copy(problems)
+        return *views, fn.copy(ids), fn.copy(problems)
 
     return _built(graph)
 
@@ -51,31 +54,45 @@ def unlabeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) 
 
     Outputs: weak clip a network, strong clip a network, ids, problems.
     """
+    if engine.media == "views":
+        return _carried(source, num_views=2 * len(geometry.shapes), batch_size=source.batch_size, engine=engine)
     num_ops = source.planner.strong.num_ops
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
     def graph():
         *media, parameters, ids, problems = sample(source, engine)
-        clip = decode(media, engine.backend)
+        clip = decode(media, engine)
         weak = split(crop_resize(clip, parameters[0][BOX], geometry.crop_size), geometry)
         strong = [
             strong_view(part, parameters[1 + k], num_ops=num_ops, shape=geometry.shapes[k], size=geometry.crop_size)
             for k, part in enumerate(split(clip, geometry))
         ]
-        return *emit([*weak, *strong], engine), fn.copy(ids), fn.copy(problems)
+        return *weak, *strong, fn.copy(ids), fn.copy(problems)
 
     return _built(graph)
 
 
-def evaluation_graph(source: EvaluationSource, *, crop_size: int, batch_size: int, engine: Engine) -> Pipeline:
+def evaluation_graph(source: EvaluationSource, *, batch_size: int, engine: Engine) -> Pipeline:
     """Every crop of every clip. Outputs: for each crop all clips' frames (F, S, S, 3), then ids, problems."""
+    if engine.media == "views":
+        return _carried(source, num_views=source.num_crops, batch_size=batch_size, engine=engine)
 
     @pipeline_def(**_pipeline_arguments(engine, batch_size))
     def graph():
         *media, boxes, ids, problems = sample(source, engine)
-        clip = decode(media, engine.backend)
-        crops = [crop_resize(clip, boxes[k], crop_size) for k in range(source.num_crops)]
-        return *emit(crops, engine), fn.copy(ids), fn.copy(problems)
+        clip = decode(media, engine)
+        crops = [crop_resize(clip, boxes[k], source.crop_size) for k in range(source.num_crops)]
+        return *crops, fn.copy(ids), fn.copy(problems)
+
+    return _built(graph)
+
+
+def _carried(source, *, num_views: int, batch_size: int, engine: Engine) -> Pipeline:
+    """What the workers made, as batches: views, ids, problems."""
+
+    @pipeline_def(**_pipeline_arguments(engine, batch_size))
+    def graph():
+        return tuple(fn.copy(array) for array in external(source, engine, layouts=["FHWC"] * num_views + ["", ""]))
 
     return _built(graph)
 
@@ -89,7 +106,7 @@ def undecodable(source: TrainSource, *, engine: Engine) -> dict[int, str]:
 
             @pipeline_def(batch_size=1, num_threads=1, device_id=engine.device_index, prefetch_queue_depth=1)
             def graph(media=media):
-                return decode([types.Constant(array, device="cpu") for array in media], engine.backend)
+                return decode([types.Constant(array, device="cpu") for array in media], engine)
 
             try:
                 (clips,) = _built(graph).run()
@@ -103,7 +120,11 @@ def undecodable(source: TrainSource, *, engine: Engine) -> dict[int, str]:
 
 def sample(source, engine: Engine):
     """The planned video: (*media, parameters, ids, problems)."""
-    layouts = [*MEDIA_LAYOUTS[engine.backend], "", "", ""]
+    return external(source, engine, layouts=[*MEDIA_LAYOUTS[engine.media], "", "", ""])
+
+
+def external(source, engine: Engine, *, layouts: list[str]):
+    """The source's arrays, sample by sample, from its worker processes or from this one."""
     return fn.external_source(
         source=source,
         num_outputs=len(layouts),
@@ -114,10 +135,10 @@ def sample(source, engine: Engine):
     )
 
 
-def decode(media, backend: str):
+def decode(media, engine: Engine):
     """Frames (F, H, W, 3) uint8 of both networks, decoded once."""
-    if backend == "cpu":
-        return media[0]
+    if engine.media == "frames":
+        return media[0] if engine.device_index is None else media[0].gpu()
     encoded, frames = media
     return fn.decoders.video(encoded, device=DECODER_DEVICE, frames=frames, pad_mode="none")
 
@@ -222,12 +243,6 @@ def equalize(clip, *, num_frames: int, size: int):
 def cut_out(clip, cutout):
     """Cutout: one grey rectangle (y, x, height, width), the same in all frames."""
     return fn.erase(clip, anchor=cutout[0:2], shape=cutout[2:4], axis_names="HW", fill_value=FILL)
-
-
-def emit(views, engine: Engine):
-    """The finished views, on the trainer's device: what the CPU made for a GPU goes over here."""
-    moves = engine.backend == "cpu" and engine.device_index is not None
-    return [view.gpu() if moves else view for view in views]
 
 
 def _pipeline_arguments(engine: Engine, batch_size: int) -> dict:

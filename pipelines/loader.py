@@ -41,7 +41,7 @@ class StreamLoader:
         try:
             return self._pipeline.run(cuda_stream(self._engine))
         except RuntimeError as error:
-            if self._engine.backend == "cpu":  # its decoding errors were met in the source
+            if self._engine.media != "cuts":  # decoding errors were met in the source
                 raise
             return self._recover(error)
 
@@ -85,7 +85,7 @@ class SemiLoader:
         def stream(planner: Planner, batch_size: int, graph: Callable[..., Pipeline], engine: Engine) -> StreamLoader:
             source = TrainSource(
                 planner=planner,
-                backend=engine.backend,
+                media=engine.media,
                 batch_size=batch_size,
                 first_micro_step=first_micro_step,
                 rank=rank,
@@ -158,14 +158,14 @@ class EvaluationLoader:
     (V, F, S, S, 3) uint8 with all clips' frames of all shapes one after another. `problems` names the others.
     """
 
-    def __init__(self, source: EvaluationSource, *, crop_size: int, batch_size: int, engine: Engine) -> None:
+    def __init__(self, source: EvaluationSource, *, batch_size: int, engine: Engine) -> None:
         self.problems: dict[str, str] = {}
         self.num_videos = len(source.pool)
         self._source = source
         self._engine = engine
         self._num_own = len(range(source.rank, self.num_videos, source.num_ranks))
         self._batch_size = batch_size
-        self._pipeline = evaluation_graph(source, crop_size=crop_size, batch_size=batch_size, engine=engine)
+        self._pipeline = evaluation_graph(source, batch_size=batch_size, engine=engine)
 
     def __iter__(self) -> Iterator[tuple[list[int], list[int], list[Tensor]]]:
         for first in range(0, self._num_own, self._batch_size):

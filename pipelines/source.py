@@ -2,6 +2,12 @@
 
 Everything that the graph needs of a video comes from here, so that below it there is no randomness. Neither torch nor
 DALI is imported: workers stay small.
+
+What is fetched of a video ("media") depends on who decodes and who makes the views:
+
+    views   finished views: decoded and made here, for a machine without a GPU
+    frames  decoded here; the graph makes the views on its GPU
+    cuts    the needed GOPs as bytes; the graph decodes on NVDEC and makes the views on its GPU
 """
 
 import functools
@@ -15,15 +21,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.decode import decode_frames
+from pipelines.decode import check_size, decode_frames
 from pipelines.errors import VideoError
 from pipelines.gops import cut
-from pipelines.plan import ClipPlan, Planner, batch_positions
+from pipelines.plan import ClipPlan, Planner, Stream, batch_positions
 from pipelines.pool import Pool
 from pipelines.strong import IDENTITY, PHOTOMETRIC, Strong
+from pipelines.views import View, make_views
 from pipelines.weak import evaluation_boxes
 
-BACKENDS = ("cpu", "gpu")
+MEDIA = ("views", "frames", "cuts")
 MAX_ATTEMPTS = 32
 """Replacements tried for one broken video before giving up: more broken ones in a row are no accident."""
 
@@ -42,14 +49,14 @@ class _EndsWithTrainer:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainSource(_EndsWithTrainer):
-    """Sample number -> (media, parameters, ids, problems); media as `fetch` gives it.
+    """Sample number -> (views, ids, problems), or (frames or cut, parameters, ids, problems).
 
     Called by DALI's external_source with a SampleInfo. `first_micro_step` is where training stands.
     `broken` holds videos (pool indices) known not to decode.
     """
 
     planner: Planner
-    backend: str
+    media: str
     batch_size: int
     first_micro_step: int = 0
     rank: int = 0
@@ -74,22 +81,37 @@ class TrainSource(_EndsWithTrainer):
         for attempt in range(MAX_ATTEMPTS):
             plan = self.planner.plan(position, attempt=attempt)
             try:
-                media = fetch(self.planner.pool, plan.video, plan.frames, self.backend, self.broken)
+                arrays = self._fetch(plan)
             except VideoError as error:
                 self.broken[plan.video] = str(error)
                 problems.append((self.planner.pool.paths[plan.video], str(error)))
                 continue
             label = int(self.planner.pool.labels[plan.video])
             ids = np.array([position, plan.video, label], dtype=np.int64)
-            return *media, parameters(plan), ids, encode_problems(problems)
+            return *arrays, ids, encode_problems(problems)
         raise RuntimeError(f"no decodable video in {MAX_ATTEMPTS} tries at position {position}: {problems[-1]}")
+
+    def _fetch(self, plan: ClipPlan) -> tuple[np.ndarray, ...]:
+        pool = self.planner.pool
+        if self.media == "views":
+            return fetch_views(pool, plan.video, self.views(plan), self.broken)
+        return *fetch(pool, plan.video, plan.frames, self.media, self.broken), parameters(plan)
+
+    def views(self, plan: ClipPlan) -> list[View]:
+        """What this stream shows of a video: standard views, or weak and then strong ones; one a network."""
+        size = self.planner.geometry.crop_size
+        if self.planner.stream == Stream.LABELED:
+            return [View(frames=view.frames, box=view.box, size=size) for view in plan.views]
+        weak = [View(frames=view.frames, box=plan.weak, size=size) for view in plan.views]
+        return weak + [View(frames=v.frames, box=v.box, size=size, strong=v.strong) for v in plan.views]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EvaluationSource(_EndsWithTrainer):
-    """Sample number -> all clips of one video: (media, boxes, ids, problems); media as `fetch` gives it.
+    """Sample number -> all clips of one video: (views, ids, problems), or (frames or cut, boxes, ids, problems).
 
-    Clips are `num_clips` equally spaced ones from the first frame to the last, of each shape in turn.
+    A view is one crop of all clips: `num_clips` equally spaced ones from the first frame to the last, of each shape
+    in turn.
     """
 
     pool: Pool
@@ -97,7 +119,8 @@ class EvaluationSource(_EndsWithTrainer):
     short_videos: str
     num_clips: int
     num_crops: int
-    backend: str
+    crop_size: int
+    media: str
     rank: int = 0
     num_ranks: int = 1
     broken: dict[int, str] = field(default_factory=dict)
@@ -111,19 +134,24 @@ class EvaluationSource(_EndsWithTrainer):
         problems: list[tuple[str, str]] = []
         for attempt in range(MAX_ATTEMPTS):
             shown = (video + attempt) % len(self.pool)
-            frames = evaluation_frames(self, int(self.pool.num_frames[shown]))
             try:
-                media = fetch(self.pool, shown, frames, self.backend, self.broken)
+                arrays = self._fetch(shown)
             except VideoError as error:
                 self.broken[shown] = str(error)
                 problems.append((self.pool.paths[shown], str(error)))
                 continue
-            boxes = evaluation_boxes(
-                self.num_crops, width=int(self.pool.width[shown]), height=int(self.pool.height[shown])
-            )
             ids = np.array([video, shown if attempt == 0 else -1, int(self.pool.labels[video])], dtype=np.int64)
-            return *media, np.array(boxes, dtype=np.float32), ids, encode_problems(problems)
+            return *arrays, ids, encode_problems(problems)
         raise RuntimeError(f"no decodable video in {MAX_ATTEMPTS} tries at video {video}: {problems[-1]}")
+
+    def _fetch(self, video: int) -> tuple[np.ndarray, ...]:
+        frames = evaluation_frames(self, int(self.pool.num_frames[video]))
+        width, height = int(self.pool.width[video]), int(self.pool.height[video])
+        boxes = evaluation_boxes(self.num_crops, width=width, height=height)
+        if self.media == "views":
+            views = [View(frames=frames, box=box, size=self.crop_size) for box in boxes]
+            return fetch_views(self.pool, video, views, self.broken)
+        return *fetch(self.pool, video, frames, self.media, self.broken), np.array(boxes, dtype=np.float32)
 
 
 def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.ndarray:
@@ -142,24 +170,35 @@ def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.nda
     return np.concatenate(frames)
 
 
-def fetch(pool: Pool, video: int, frames: np.ndarray, backend: str, broken: dict[int, str]) -> tuple[np.ndarray, ...]:
+def fetch(pool: Pool, video: int, frames: np.ndarray, media: str, broken: dict[int, str]) -> tuple[np.ndarray, ...]:
     """What the graph's decode stage starts from.
 
-    cpu: the frames themselves, (F, H, W, 3) uint8, decoded here. gpu: the GOPs that hold them, cut out of the file as
-    bytes, and the frames' indices (F,) int32 in the cut, for NVDEC in the graph.
+    frames: (F, H, W, 3) uint8, decoded here. cuts: the GOPs that hold them, cut out of the file as bytes, and the
+    frames' indices (F,) int32 in the cut.
     Raises VideoError with the reason where the video is broken, now or earlier.
     """
     if video in broken:
         raise VideoError(broken[video])
-    path = pool.paths[video]
-    if backend == "gpu":
-        made = cut(path, frames, exact_seek=bool(pool.exact_seek[video]))
+    path, exact_seek = pool.paths[video], bool(pool.exact_seek[video])
+    if media == "cuts":
+        made = cut(path, frames, exact_seek=exact_seek)
         return np.frombuffer(made.content, dtype=np.uint8), made.frames
-    clip = decode_frames(path, frames, exact_seek=bool(pool.exact_seek[video]))
-    expected = (int(pool.height[video]), int(pool.width[video]))
-    if clip.shape[1:3] != expected:
-        raise VideoError(f"frames are {clip.shape[1:3]} pixels, the manifest says {expected}: the file changed")
+    clip = decode_frames(path, frames, exact_seek=exact_seek)
+    check_size(clip.shape[2], clip.shape[1], picture_size(pool, video))
     return (clip,)
+
+
+def fetch_views(pool: Pool, video: int, views: list[View], broken: dict[int, str]) -> tuple[np.ndarray, ...]:
+    """Each view (F, S, S, 3) uint8. Raises VideoError as `fetch` does."""
+    if video in broken:
+        raise VideoError(broken[video])
+    exact_seek = bool(pool.exact_seek[video])
+    return tuple(make_views(pool.paths[video], views, exact_seek=exact_seek, picture_size=picture_size(pool, video)))
+
+
+def picture_size(pool: Pool, video: int) -> tuple[int, int]:
+    """(width, height) in pixels, as probed."""
+    return int(pool.width[video]), int(pool.height[video])
 
 
 @functools.cache

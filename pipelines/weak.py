@@ -1,13 +1,13 @@
 """Boxes: what part of a source frame a view shows (weak, standard, evaluation), as values of a plan.
 
-A box is (top, left, bottom, right) in source pixels, the part that is scaled to the crop's size in one resize.
+A box is (top, left, bottom, right) in whole source pixels, the part that is scaled to the crop's size in one resize.
 Scaling the short side to s and cropping c pixels out of it shows c/s of the short side, so the two steps are one.
 left > right mirrors the view.
 """
 
 from collections.abc import Sequence
 
-Box = tuple[float, float, float, float]
+Box = tuple[int, int, int, int]
 
 
 def weak_box(*, width: int, height: int, short_side: int, crop_size: int) -> Box:
@@ -45,6 +45,6 @@ def mirrored(box: Box) -> Box:
 
 def _box(place_y: float, place_x: float, *, width: int, height: int, share: float) -> Box:
     """A square of `share` of the short side, at `place` (0 to 1) of the room that is left."""
-    side = share * min(width, height)
-    top, left = place_y * (height - side), place_x * (width - side)
+    side = max(1, round(share * min(width, height)))
+    top, left = round(place_y * (height - side)), round(place_x * (width - side))
     return top, left, top + side, left + side

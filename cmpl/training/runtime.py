@@ -63,7 +63,7 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
         device=device,
         backend=backend,
         num_workers=workers,
-        loader_threads=config.loader_threads or max(1, min(4, spare)),
+        loader_threads=config.loader_threads or (max(1, min(8, spare)) if kind == "cuda" else 1),
         torch_threads=torch_threads,
         amp=amp,
         reasons=(

@@ -69,7 +69,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 def test_encoded_files_give_the_views_that_frames_give(software_decoder, tmp_path, exact_seek):
     """Whole files, and GOPs cut out of them."""
     pool = pool_of(vp9(tmp_path, 3), num_frames=80, exact_seek=exact_seek)
-    ours, decoded = loader(pool, Engine(backend="gpu")), loader(pool, Engine(backend="cpu"))
+    ours, decoded = loader(pool, Engine(media="cuts")), loader(pool, Engine(media="frames"))
     for _ in range(3):
         a, b = next(ours), next(decoded)
         assert close(a.labeled.standard.primary, b.labeled.standard.primary)
@@ -81,7 +81,7 @@ def test_a_stream_that_the_decoder_refuses_is_set_aside_and_training_goes_on(sof
     paths = vp9(tmp_path, 3)
     content = paths[1].read_bytes()
     paths[1].write_bytes(content[: len(content) // 3] + b"\0" * 2000)
-    made = loader(pool_of(paths, num_frames=80), Engine(backend="gpu"))
+    made = loader(pool_of(paths, num_frames=80), Engine(media="cuts"))
     positions = []
     for _ in range(4):
         batch = next(made)
@@ -97,7 +97,7 @@ def test_a_stream_with_a_hole_is_set_aside_too(software_decoder, tmp_path):
     paths = vp9(tmp_path, 3)
     content, third = paths[1].read_bytes(), len(paths[1].read_bytes()) // 3
     paths[1].write_bytes(content[:third] + bytes(third) + content[2 * third :])
-    made = loader(pool_of(paths, num_frames=80, exact_seek=True), Engine(backend="gpu"))
+    made = loader(pool_of(paths, num_frames=80, exact_seek=True), Engine(media="cuts"))
     for _ in range(4):
         assert 1 not in next(made).unlabeled.truth.tolist()
     assert list(made.problems) == [str(paths[1])]
@@ -106,7 +106,7 @@ def test_a_stream_with_a_hole_is_set_aside_too(software_decoder, tmp_path):
 def test_an_empty_file_is_replaced_before_the_decoder(software_decoder, tmp_path):
     paths = vp9(tmp_path, 3)
     paths[2].write_bytes(b"")
-    made = loader(pool_of(paths, num_frames=80), Engine(backend="gpu"))
+    made = loader(pool_of(paths, num_frames=80), Engine(media="cuts"))
     for _ in range(3):
         assert 2 not in next(made).unlabeled.truth.tolist()
     assert made.problems == {str(paths[2]): "empty file"}
@@ -118,7 +118,7 @@ def test_nvdec_gives_the_views_that_pyav_gives(tmp_path):
     n = len(paths)
     pool = pool_of(paths, num_frames=80)
     pool = Pool(**{**vars(pool), "width": np.full(n, 320), "height": np.full(n, 240)})
-    ours, decoded = loader(pool, Engine(backend="gpu", device_index=0)), loader(pool, Engine(backend="cpu"))
+    ours, decoded = loader(pool, Engine(media="cuts", device_index=0)), loader(pool, Engine(media="frames"))
     for _ in range(3):
         a, b = next(ours), next(decoded)
         assert a.unlabeled.strong.primary.is_cuda

@@ -11,19 +11,21 @@ from pipelines.graph import Engine
 from pipelines.loader import EvaluationLoader
 from pipelines.source import EvaluationSource, evaluation_frames
 from pipelines.weak import evaluation_boxes
+from tests.parity.test_views import assert_same_view, seen_by
 from tests.unit.test_methods import Linear, clips
 
 SHAPES = (ClipShape(4, 16), ClipShape(8, 8))
 
 
-def source(pool, *, num_clips: int = 10, num_crops: int = 3, **ranks) -> EvaluationSource:
+def source(pool, *, num_clips: int = 10, num_crops: int = 3, media: str = "views", **ranks) -> EvaluationSource:
     return EvaluationSource(
         pool=pool,
         shapes=SHAPES,
         short_videos="loop",
         num_clips=num_clips,
         num_crops=num_crops,
-        backend="cpu",
+        crop_size=32,
+        media=media,
         **ranks,
     )
 
@@ -64,12 +66,13 @@ def test_three_crops_run_along_the_longer_side(width, height):
 
 @pytest.mark.parametrize("num_ranks", [1, 2])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_every_video_comes_once_with_all_its_views(pool, decoded, num_ranks, batch_size):
+@pytest.mark.parametrize("media", ["views", "frames"])
+def test_every_video_comes_once_with_all_its_views(pool, decoded, num_ranks, batch_size, media):
     """Whatever the ranks and batches, each network's views equal the twin's."""
     seen = []
     for rank in range(num_ranks):
-        made = source(pool, num_clips=2, num_crops=3, rank=rank, num_ranks=num_ranks)
-        loader = EvaluationLoader(made, crop_size=32, batch_size=batch_size, engine=Engine())
+        made = source(pool, num_clips=2, num_crops=3, rank=rank, num_ranks=num_ranks, media=media)
+        loader = EvaluationLoader(made, batch_size=batch_size, engine=Engine(media=media))
         for videos, labels, crops in loader:
             views = [loader.clips_of(crops, k) for k in range(2)]
             assert views[0].shape == (len(videos), 6, 3, 4, 32, 32)
@@ -78,9 +81,9 @@ def test_every_video_comes_once_with_all_its_views(pool, decoded, num_ranks, bat
                 _, height, width, _ = decoded[video].shape
                 frames = evaluation_frames(made, len(decoded[video]))
                 box = evaluation_boxes(3, width=width, height=height)[2]
-                expected = reference.crop_resize(decoded[video][frames[8 + 8 :]], box, 32)  # auxiliary, clip 1, crop 2
-                got = views[1][i, 5].permute(1, 2, 3, 0).numpy()
-                assert np.abs(got.astype(int) - expected).max() <= 1
+                seen_frames, box = seen_by(Engine(media=media), decoded[video][frames[8 + 8 :]], box)
+                expected = reference.crop_resize(seen_frames, box, 32)  # auxiliary, clip 1, crop 2
+                assert_same_view(views[1][i, 5], expected, Engine(media=media))
             seen += list(zip(videos, labels, strict=True))
     assert sorted(seen) == [(k, k % 3) for k in range(len(pool))]
 

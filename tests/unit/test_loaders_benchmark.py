@@ -67,7 +67,7 @@ def test_every_peer_shows_the_frames_that_plain_decoding_shows(workloads, peer, 
 def test_the_list_is_the_same_in_every_round(workloads):
     source = workload.FrozenSource(
         planner=workloads[ORIGINAL].planner,
-        backend="cpu",
+        media="frames",
         batch_size=4,
         setup=Setup(peer="PyAV plain", options=(("seek", "once"),)),
         num_samples=4,
@@ -102,7 +102,7 @@ def test_the_gate_names_who_shows_other_frames(workloads):
     assert found["cropped"] == 255
 
 
-def test_both_arms_are_measured_and_the_missing_named(videos, monkeypatch):
+def test_all_arms_are_measured_and_the_missing_named(videos, monkeypatch):
     absent = PEERS["PyAV plain"].__class__(decode=lambda: None, package="no_such_package", advice="")
     monkeypatch.setattr(loaders, "PEERS", {OURS: PEERS[OURS], "PyAV plain": PEERS["PyAV plain"], "absent": absent})
     monkeypatch.setattr(loaders, "NUM_TRIED_ROUNDS", 1)
@@ -112,7 +112,7 @@ def test_both_arms_are_measured_and_the_missing_named(videos, monkeypatch):
     )
     assert result["missing"] == {"absent": "no_such_package is not installed"}
     assert [(row["arm"], row["peer"]) for row in result["rows"]] == [
-        (arm, peer) for arm in ("decode", "whole") for peer in (OURS, "PyAV plain")
+        (arm, peer) for arm in ("decode", *loaders.WHOLE_ARMS) for peer in (OURS, "PyAV plain")
     ]
     assert all(row["passed"] and row["num_samples"] == 2 and row["videos_per_second"] > 0 for row in result["rows"])
     assert result["reached"]["original-like, whole"]["best_peer"] == "PyAV plain"

@@ -1,0 +1,130 @@
+"""Views of a video made on a CPU, by the process that decodes it, from pictures that its cache still holds.
+
+FFmpeg's scaler crops and scales (planar RGB, bilinear: what `pipelines.reference` and the DALI graph do), numpy does
+the rest. Legend: F frames, S crop side, H x W picture.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from pipelines.decode import check_size, checked_frames, decode_each, same_size, video_errors
+from pipelines.numpy_ops import Warp, cut_out, photometric
+from pipelines.strong import IDENTITY, Strong
+from pipelines.weak import Box
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One view of some frames of a video: what is asked for."""
+
+    frames: np.ndarray  # (F,) presentation indices, any order, with repetitions
+    box: Box  # in whole pixels of the picture
+    size: int
+    strong: Strong | None = None
+
+
+def make_views(
+    source: Path | str | bytes, views: Sequence[View], *, exact_seek: bool, picture_size: tuple[int, int]
+) -> list[np.ndarray]:
+    """Each view (F, S, S, 3) uint8; every frame is decoded once, whatever views show it.
+
+    `picture_size` is (width, height). Raises VideoError where frames cannot be decoded or have another size.
+    """
+    wanted = wanted_frames(views)
+    return views_of(decode_each(source, wanted, exact_seek=exact_seek), views, wanted, picture_size=picture_size)
+
+
+def wanted_frames(views: Sequence[View]) -> np.ndarray:
+    """The distinct frames (F,) that some views show, ascending."""
+    return np.unique(np.concatenate([checked_frames(view.frames) for view in views]))
+
+
+def views_of(
+    pictures: Iterable[tuple[int, av.VideoFrame]],
+    views: Sequence[View],
+    wanted: np.ndarray,
+    *,
+    picture_size: tuple[int, int],
+) -> list[np.ndarray]:
+    """The views, of (k, picture of frame `wanted[k]`) pairs in any order."""
+    makers = [ViewMaker(view, wanted) for view in views]
+    to_packed, to_planar = VideoReformatter(), VideoReformatter()
+    with video_errors():
+        for slot, frame in same_size(pictures):
+            check_size(frame.width, frame.height, picture_size)
+            # Straight to planar RGB, FFmpeg's scaler leaves the last columns of widths like 340 unwritten.
+            packed = to_packed.reformat(frame, format="rgb24", threads=1)
+            planar = to_planar.reformat(packed, format="gbrp", threads=1)
+            for maker in makers:
+                maker.put(slot, planar)
+    return [maker.finished() for maker in makers]
+
+
+class ViewMaker:
+    """One view being made, picture by picture, as they come out of the decoder."""
+
+    def __init__(self, view: View, wanted: np.ndarray) -> None:
+        self._view = view
+        self._rows: defaultdict[int, list[int]] = defaultdict(list)  # slot -> places in the view
+        for row, slot in enumerate(np.searchsorted(wanted, view.frames).tolist()):
+            self._rows[slot].append(row)
+        self._clip = np.empty((len(view.frames), view.size, view.size, 3), dtype=np.uint8)
+        self._scaler: av.filter.Graph | None = None
+        warps = view.strong is not None and view.strong.inverse_affine != IDENTITY
+        self._warp = Warp(view.strong.inverse_affine, size=view.size) if warps else None
+
+    def put(self, slot: int, planar: av.VideoFrame) -> None:
+        """The picture of a slot (gbrp), which the view may show at several places or not at all."""
+        if slot not in self._rows:
+            return
+        first, *others = self._rows[slot]
+        if self._scaler is None:
+            self._scaler = scaler(planar, self._view.box, self._view.size)
+        self._scaler.vpush(planar)
+        planes = rgb_planes(self._scaler.vpull())
+        if self._view.box[1] > self._view.box[3]:
+            planes = tuple(plane[:, ::-1] for plane in planes)
+        if self._warp is not None:
+            self._warp(planes, self._clip[first])
+        else:
+            for channel, plane in enumerate(planes):
+                self._clip[first, ..., channel] = plane
+        for row in others:
+            self._clip[row] = self._clip[first]
+
+    def finished(self) -> np.ndarray:
+        """(F, S, S, 3), with the operations that want the whole clip done."""
+        strong = self._view.strong
+        if strong is not None:
+            for op, value in strong.photometric:
+                photometric(self._clip, op, value)
+            cut_out(self._clip, strong.cutout)
+        return self._clip
+
+
+def scaler(picture: av.VideoFrame, box: Box, size: int) -> av.filter.Graph:
+    """What crops the box, not mirrored, out of pictures like this one and scales it to `size` x `size`."""
+    top, bottom = box[0], box[2]
+    left, right = sorted((box[1], box[3]))
+    graph = av.filter.Graph()
+    graph.threads = 1  # the videos are the parallelism
+    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=av.time_base)
+    crop = graph.add("crop", f"{right - left}:{bottom - top}:{left}:{top}")
+    scale = graph.add("scale", f"{size}:{size}:flags=bilinear+accurate_rnd")
+    graph.link_nodes(source, crop, scale, graph.add("format", "pix_fmts=gbrp"), graph.add("buffersink")).configure()
+    return graph
+
+
+def rgb_planes(picture: av.VideoFrame) -> tuple[np.ndarray, ...]:
+    """Red, green and blue (H, W) of a planar picture, without a copy: valid as long as the picture is."""
+    green, blue, red = (
+        np.frombuffer(plane, dtype=np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        for plane in picture.planes
+    )
+    return red, green, blue
