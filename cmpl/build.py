@@ -168,6 +168,8 @@ def geometry_of(config: Config) -> Geometry:
     """What is shown of a video: the primary's clip, and a second one where the method asks for it."""
     clip, kind = config.clip, method_class(config.method.name)
     primary = ClipShape.parse(clip.primary)
+    if config.method.flow and not kind.can_see_flow:
+        raise InputError(f"method.flow: received true, which {config.method.name} does not see; accepted: false")
     return Geometry(
         primary=primary,
         auxiliary=kind.auxiliary_shape(primary, ClipShape.parse(clip.auxiliary)),
@@ -175,6 +177,7 @@ def geometry_of(config: Config) -> Geometry:
         short_side=clip.short_side,
         short_side_jitter=clip.short_side_jitter,
         max_offset_seconds=clip.max_offset_seconds if kind.offsets_auxiliary_clip else 0.0,
+        flow=config.method.flow,
         start_multiple=clip.start_multiple,
         short_videos=clip.short_videos,
     )
@@ -218,6 +221,11 @@ def loader_of(
 ) -> SemiLoader:
     """The training loader of one rank, from a micro-step on."""
     labeled, unlabeled = plans
+    if config.method.flow and runtime.device_index is None:
+        raise InputError(
+            f"method.flow: received true, but the device is {runtime.device}; accepted: false, or an NVIDIA GPU with "
+            "an optical-flow unit (Turing and later)"
+        )
     return SemiLoader(
         labeled=labeled,
         unlabeled=unlabeled if method_class(config.method.name).uses_unlabeled else None,
@@ -237,7 +245,7 @@ def evaluation_loader_of(
     """The evaluation loader of one rank over a pool; the networks' shapes in the order primary, auxiliary."""
     geometry = geometry_of(config)
     if not method_class(config.method.name).has_auxiliary_network:
-        geometry = replace(geometry, auxiliary=None)
+        geometry = replace(geometry, auxiliary=None, flow=False)
     engine, size = engine_of(config, runtime), config.evaluation.short_side
     source = EvaluationSource(
         pool=pool,

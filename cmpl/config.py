@@ -104,6 +104,8 @@ class MethodConfig:
     """tcl: gamma_ft, weight of the pseudo-labels there."""
     view_labels: str = "average"
     """mvpl: what teaches a view: average (all views' logits), or exclude-self (those of the others)."""
+    flow: bool = False
+    """mvpl: optical flow as a third view; by the optical-flow unit of NVIDIA GPUs, Turing and later."""
     teacher: str | None = None
     """videossl: file of a 2D ResNet's ImageNet weights with torchvision's names, .pth or .safetensors."""
 

@@ -19,14 +19,15 @@ class ClipBatch:
 
     primary: Tensor  # (B, 3, T_primary, H, W) uint8
     auxiliary: Tensor | None = None  # (B, 3, T_auxiliary, H, W) uint8; None where no method asks for it
+    flow: Tensor | None = None  # (B, 3, T_auxiliary / 2, H, W) uint8; None where no method asks for it
 
     def __post_init__(self) -> None:
-        for name in ("primary", "auxiliary"):
+        for name in ("primary", "auxiliary", "flow"):
             clip = getattr(self, name)
             if clip is not None and (clip.ndim != 5 or clip.shape[1] != 3):
                 raise ValueError(f"{name}: expected (B, 3, T, H, W), got {tuple(clip.shape)}")
-        if self.auxiliary is not None and self.auxiliary.shape[0] != self.primary.shape[0]:
-            raise ValueError(f"auxiliary: expected {self.primary.shape[0]} videos, got {self.auxiliary.shape[0]}")
+            if clip is not None and clip.shape[0] != len(self):
+                raise ValueError(f"{name}: expected {len(self)} videos, got {clip.shape[0]}")
 
     def __len__(self) -> int:
         return self.primary.shape[0]

@@ -15,14 +15,21 @@ SHORT_VIDEOS = ("loop", "repeat-last")
 
 @dataclass(frozen=True)
 class ClipShape:
-    """`num_frames` frames, `stride` source frames apart; written `8x8`, as Sec. 4.1 does."""
+    """`num_frames` frames, `stride` source frames apart; written `8x8`, as Sec. 4.1 does.
+
+    With `pairs` frames come in twos, `stride` apart, the frame before and the frame itself: for what is seen between
+    neighbours (temporal gradient, optical flow). The video's first frame has itself before it.
+    """
 
     num_frames: int
     stride: int
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.stride < 1:
             raise InputError(f"clip: received {self}; accepted: frames and stride of at least 1")
+        if self.pairs and self.num_frames % 2:
+            raise InputError(f"clip: received {self}; accepted: an even number of frames in pairs")
 
     @classmethod
     def parse(cls, text: str) -> "ClipShape":
@@ -34,8 +41,12 @@ class ClipShape:
 
     @property
     def span_frames(self) -> int:
-        """Source frames that the clip stretches over: 64 for 8x8, 16x4 and 32x2."""
-        return self.num_frames * self.stride
+        """Source frames that the clip stretches over: 64 for 8x8, 16x4, 32x2 and pairs of 16x8."""
+        return self._num_places * self.stride
+
+    @property
+    def _num_places(self) -> int:
+        return self.num_frames // 2 if self.pairs else self.num_frames
 
     def frames(self, start: int, *, num_video_frames: int, short_videos: str = "loop") -> np.ndarray:
         """Source frame indices (num_frames,) int32 of the clip that starts at `start`; always inside the video.
@@ -43,13 +54,16 @@ class ClipShape:
         A video shorter than the span is looped (frame i shows i modulo its length) or, with `repeat-last`,
         stands still at its last frame. Black frames never occur.
         """
-        index = start + self.stride * np.arange(self.num_frames, dtype=np.int32)
+        index = start + self.stride * np.arange(self._num_places, dtype=np.int32)
         if short_videos == "loop":
-            return index % np.int32(num_video_frames)
-        return np.minimum(index, np.int32(num_video_frames - 1))
+            index %= np.int32(num_video_frames)
+        index = np.minimum(index, np.int32(num_video_frames - 1))
+        if self.pairs:
+            index = np.stack([np.maximum(index - 1, 0), index], axis=1).ravel()
+        return index
 
     def __str__(self) -> str:
-        return f"{self.num_frames}x{self.stride}"
+        return f"{self.num_frames}x{self.stride}{' pairs' if self.pairs else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +79,8 @@ class Geometry:
     """Standard and strong views scale the short side to a value in this closed range."""
     max_offset_seconds: float = 0.0
     """t_s: largest distance between the starts of the two networks' clips (Sec. 3.3)."""
+    flow: bool = False
+    """Whether optical flow is seen too: a third view, between the frames of the auxiliary clip's pairs."""
     start_multiple: int = 1
     """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --stride-aligned`."""
     short_videos: str = "loop"
@@ -80,6 +96,8 @@ class Geometry:
             raise InputError(f"crop_size: received {self.crop_size}; accepted: 1 to short_side = {self.short_side}")
         if self.max_offset_seconds < 0:
             raise InputError(f"max_offset_seconds: received {self.max_offset_seconds}; accepted: 0 or more")
+        if self.flow and not (self.auxiliary and self.auxiliary.pairs):
+            raise InputError(f"flow: received an auxiliary clip {self.auxiliary}; accepted: one of pairs")
         if self.start_multiple < 1:
             raise InputError(f"start_multiple: received {self.start_multiple}; accepted: 1 or more frames")
         if self.short_videos not in SHORT_VIDEOS:

@@ -19,6 +19,8 @@ from pipelines.strong import FILL
 
 DECODER_DEVICE = "mixed"
 """NVDEC, fed from the host. "cpu" is DALI's software decoder (VP8, VP9 and MJPEG alone), for tests."""
+FLOW_LIMIT_PIXELS = 20.0
+"""Movement between neighbouring frames at which the colours of optical flow end; usual where flow is kept as images."""
 MEDIA_LAYOUTS = {"frames": ["FHWC"], "cuts": ["", ""]}
 """Of the arrays that `pipelines.source.fetch` gives: frames, or a file's bytes and frame indices."""
 
@@ -35,7 +37,7 @@ class Engine:
 
 
 def labeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) -> Pipeline:
-    """T_standard of both networks' clips. Outputs: one clip a network, ids, problems."""
+    """T_standard of both networks' clips. Outputs: one clip a network, flow if there is any, ids, problems."""
     if engine.media == "views":
         return _carried(source, num_views=len(geometry.shapes), batch_size=source.batch_size, engine=engine)
 
@@ -44,7 +46,7 @@ def labeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) ->
         *media, parameters, ids, problems = sample(source, engine)
         clips = split(decode(media, engine), geometry)
         views = [crop_resize(clip, parameters[1 + k][BOX], geometry.crop_size) for k, clip in enumerate(clips)]
-        return *views, fn.copy(ids), fn.copy(problems)
+        return *with_flow(views, geometry), fn.copy(ids), fn.copy(problems)
 
     return _built(graph)
 
@@ -52,7 +54,7 @@ def labeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) ->
 def unlabeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) -> Pipeline:
     """T_weak and T_strong of both networks' clips, from one decode.
 
-    Outputs: weak clip a network, strong clip a network, ids, problems.
+    Outputs: weak clip a network (and flow), strong clip a network (and flow), ids, problems.
     """
     if engine.media == "views":
         return _carried(source, num_views=2 * len(geometry.shapes), batch_size=source.batch_size, engine=engine)
@@ -67,7 +69,7 @@ def unlabeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) 
             strong_view(part, parameters[1 + k], num_ops=num_ops, shape=geometry.shapes[k], size=geometry.crop_size)
             for k, part in enumerate(split(clip, geometry))
         ]
-        return *weak, *strong, fn.copy(ids), fn.copy(problems)
+        return *with_flow(weak, geometry), *with_flow(strong, geometry), fn.copy(ids), fn.copy(problems)
 
     return _built(graph)
 
@@ -243,6 +245,26 @@ def equalize(clip, *, num_frames: int, size: int):
 def cut_out(clip, cutout):
     """Cutout: one grey rectangle (y, x, height, width), the same in all frames."""
     return fn.erase(clip, anchor=cutout[0:2], shape=cutout[2:4], axis_names="HW", fill_value=FILL)
+
+
+def with_flow(views, geometry: Geometry):
+    """One view of each network, and where it is asked for, the optical flow of the auxiliary's."""
+    return [*views, flow_view(views[1], geometry.crop_size)] if geometry.flow else list(views)
+
+
+def flow_view(clip, size: int):
+    """Pairs of frames (2T, S, S, 3) -> (T, S, S, 3) uint8: movement to the right and downwards, FLOW_LIMIT_PIXELS being
+    127 from the middle, and a third channel at rest. Of what a view shows, its Cutout included."""
+    vectors = optical_flow(clip)[::2]  # (T, ceil(S / grid), ..., 2): between the two of every pair
+    vectors = fn.resize(vectors, size=[size, size], interp_type=types.INTERP_LINEAR)
+    seen = fn.cast(vectors * (127.0 / FLOW_LIMIT_PIXELS) + 127.5, dtype=types.UINT8)
+    return fn.pad(seen, axis_names="C", shape=[3], fill_value=127)
+
+
+def optical_flow(clip):
+    """Pixels (F - 1, h, w, 2) float32 that the picture moved by between neighbouring frames (F, S, S, 3), a vector for
+    each 4 x 4 pixels: by the optical-flow unit of NVIDIA GPUs, Turing and later."""
+    return fn.optical_flow(clip, device="gpu", output_grid=4)
 
 
 def _pipeline_arguments(engine: Engine, batch_size: int) -> dict:

@@ -132,8 +132,8 @@ def shared_workers(num_workers: int, num_labeled: int, num_unlabeled: int) -> tu
 
 
 def clip_batch(views: list[Tensor]) -> ClipBatch:
-    """One view of both networks, or of the primary alone."""
-    return ClipBatch(primary=views[0], auxiliary=views[1] if len(views) > 1 else None)
+    """One view of the primary network, of the auxiliary one and of their flow, as far as there are such."""
+    return ClipBatch(**dict(zip(("primary", "auxiliary", "flow"), views, strict=False)))
 
 
 def clips_of(view) -> Tensor:

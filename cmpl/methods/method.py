@@ -21,6 +21,8 @@ class Method(nn.Module):
     has_auxiliary_network = False
     offsets_auxiliary_clip = False
     """Whether a video's second clip may start `clip.max_offset_seconds` away from the first, or starts with it."""
+    can_see_flow = False
+    """Whether `method.flow` may add the optical flow of the second clip as a view of its own."""
     clips_a_video = (1.0, 2.0)
     """Primary clips that go forward and backward for a labelled and for an unlabelled video: what a cost estimate
     counts."""

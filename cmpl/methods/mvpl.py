@@ -1,8 +1,7 @@
-"""Multiview Pseudo-Labeling (Xiong et al. 2021, Table 1): one network sees RGB and the temporal gradient.
+"""Multiview Pseudo-Labeling (Xiong et al. 2021, Table 1): one network sees RGB, the temporal gradient and, where a GPU
+computes it, optical flow.
 
-Optical flow, the paper's third view, is left out: it needs a GPU's optical-flow unit.
-
-Legend: M = 2 views (V rgb, G gradient); B_l, B_u videos; T frames; S crop side; K classes; z logits.
+Legend: M = 2 or 3 views (RGB, gradient, flow); B_l, B_u videos; T frames; S crop side; K classes; z logits.
 """
 
 import dataclasses
@@ -15,23 +14,22 @@ from cmpl.methods.method import Method, Terms, pseudo_label_terms
 from cmpl.methods.views import forward_views, normalized
 from pipelines.batch import ClipBatch, SemiBatch
 
-NUM_VIEWS = 2
-
 
 class MvPL(Method):
     """L = mean over views of L_s + lambda times the mean over views of L_u.
 
     `view_labels` says whose logits teach a view: "average" those of all views, "exclude-self" those of the others.
-    The gradient is of neighbouring frames of the auxiliary clip, one frame longer than the primary: where a video ends
-    too early for that frame, the auxiliary clip starts earlier by what is lacking. Evaluated on RGB alone.
+    The auxiliary clip holds each frame of the primary's with the video's frame before it: gradient and flow are those
+    of neighbours. Evaluated on RGB alone.
     """
 
     settings = ("threshold", "view_labels", "batch_norm")
+    can_see_flow = True
     clips_a_video = (2.0, 4.0)
 
     @staticmethod
     def auxiliary_shape(primary, auxiliary):
-        return dataclasses.replace(primary, num_frames=primary.num_frames + 1)
+        return dataclasses.replace(primary, num_frames=2 * primary.num_frames, pairs=True)
 
     def __init__(self, *, primary: nn.Module, threshold: float, view_labels: str, batch_norm: str) -> None:
         super().__init__(primary=primary)
@@ -40,43 +38,45 @@ class MvPL(Method):
         self.batch_norm = batch_norm
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
-        y = batch.labeled.labels.repeat(NUM_VIEWS)
         labeled = views(batch.labeled.standard)
+        num_views = len(labeled) // len(batch.labeled.labels)
+        y = batch.labeled.labels.repeat(num_views)
         if unlabeled_weight == 0:
             L_s = supervised_loss(self.primary(normalized(labeled)), y)
             return L_s, {"loss_supervised_primary": L_s.detach()}
         weak, strong, truth = views(batch.unlabeled.weak), views(batch.unlabeled.strong), batch.unlabeled.truth
         z = forward_views(self.primary, labeled, weak, strong, batch_norm=self.batch_norm)
-        l = view_distributions(z.weak, view_labels=self.view_labels)  # noqa: E741 (the symbol of equations.py)
+        l = view_distributions(z.weak, num_views=num_views, view_labels=self.view_labels)  # noqa: E741 (the symbol of equations.py)
         y_hat, confident = pseudo_labels(l, self.threshold)  # (M B_u,)
 
         L_s = supervised_loss(z.labeled, y)
         L_u = unsupervised_loss(z.strong, y_hat, confident)
         terms = {"loss_supervised_primary": L_s.detach(), "loss_unsupervised_primary": L_u.detach()}
-        terms |= pseudo_label_terms("primary", y_hat, confident, truth.repeat(NUM_VIEWS))
+        terms |= pseudo_label_terms("primary", y_hat, confident, truth.repeat(num_views))
         return L_s + unlabeled_weight * L_u, terms
 
 
 def views(clips: ClipBatch) -> Tensor:
-    """All views one after another (M B, 3, T, S, S) uint8: RGB of all videos, then their temporal gradient."""
-    return torch.cat([clips.primary, temporal_gradient(clips.auxiliary)])
+    """All views one after another (M B, 3, T, S, S) uint8: RGB of all videos, their temporal gradient, their flow."""
+    seen = [clips.primary, temporal_gradient(clips.auxiliary)]
+    return torch.cat(seen if clips.flow is None else [*seen, clips.flow])
 
 
-def temporal_gradient(clips: Tensor) -> Tensor:
-    """uint8((previous - current + 255) / 2) of neighbouring frames, rounded down: (B, 3, T + 1, S, S) -> T frames.
+def temporal_gradient(pairs: Tensor) -> Tensor:
+    """uint8((previous - current + 255) / 2) of each pair of frames, rounded down: (B, 3, 2 T, S, S) -> T frames.
     No change is 127."""
-    wide = clips.to(torch.int16)
-    return ((wide[:, :, :-1] - wide[:, :, 1:] + 255) // 2).to(torch.uint8)
+    wide = pairs.to(torch.int16)
+    return ((wide[:, :, ::2] - wide[:, :, 1::2] + 255) // 2).to(torch.uint8)
 
 
-def view_distributions(z_weak: Tensor, *, view_labels: str) -> Tensor:
+def view_distributions(z_weak: Tensor, *, num_views: int, view_labels: str) -> Tensor:
     """l (M B_u, K): what each view is taught by, the softmax of the mean of the views' logits z_weak (M B_u, K)."""
-    z = z_weak.detach().float().unflatten(0, (NUM_VIEWS, -1))  # (M, B_u, K)
+    z = z_weak.detach().float().unflatten(0, (num_views, -1))  # (M, B_u, K)
     total = z.sum(dim=0, keepdim=True)
     if view_labels == "average":
-        mean = (total / NUM_VIEWS).expand_as(z)
+        mean = (total / num_views).expand_as(z)
     elif view_labels == "exclude-self":
-        mean = (total - z) / (NUM_VIEWS - 1)
+        mean = (total - z) / (num_views - 1)
     else:
         raise ValueError(f"view_labels: received {view_labels!r}; accepted: average, exclude-self")
     return torch.softmax(mean, dim=2).flatten(0, 1)
