@@ -5,17 +5,21 @@ NVDEC's pictures or from frames that the source's workers decoded. Without a GPU
 (`pipelines.views`: the same pixels in a fraction of the time of DALI's CPU operators), and the graph carries them over.
 """
 
+import logging
 import signal
 import threading
 from dataclasses import dataclass
 
 import numpy as np
-from nvidia.dali import fn, pipeline_def, types
+from nvidia.dali import backend, fn, pipeline_def, types
 from nvidia.dali.pipeline import Pipeline
 
 from pipelines.geometry import ClipShape, Geometry
+from pipelines.plan import Stream
 from pipelines.source import AFFINE, BOX, CUTOUT, OP_CODES, OPS, EvaluationSource, TrainSource
 from pipelines.strong import FILL
+
+log = logging.getLogger(__name__)
 
 DECODER_DEVICE = "mixed"
 """NVDEC, fed from the host. "cpu" is DALI's software decoder (VP8, VP9 and MJPEG alone), for tests."""
@@ -97,6 +101,21 @@ def _carried(source, *, num_views: int, batch_size: int, engine: Engine) -> Pipe
         return tuple(fn.copy(array) for array in external(source, engine, layouts=["FHWC"] * num_views + ["", ""]))
 
     return _built(graph)
+
+
+def preallocate(source: TrainSource, *, geometry: Geometry, engine: Engine) -> None:
+    """Takes from the GPU at once what the batches in flight need, so that no step waits for an allocation."""
+    if engine.device_index is None:
+        return
+    pool = source.planner.pool
+    decoded = geometry.num_frames * int(np.mean(pool.width * pool.height)) * 3
+    num_views = 1 if source.planner.stream == Stream.LABELED else 2
+    views = num_views * geometry.num_frames * geometry.crop_size**2 * 3
+    in_flight = source.batch_size * (engine.prefetch_batches + 1)
+    try:
+        backend.PreallocateDeviceMemory(in_flight * (decoded + views), engine.device_index)
+    except RuntimeError as error:
+        log.warning("no memory set aside for %d videos in flight: %s", in_flight, str(error).strip().splitlines()[0])
 
 
 def undecodable(source: TrainSource, *, engine: Engine) -> dict[int, str]:

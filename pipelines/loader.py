@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
 from pipelines.geometry import Geometry
-from pipelines.graph import Engine, evaluation_graph, labeled_graph, undecodable, unlabeled_graph
+from pipelines.graph import Engine, evaluation_graph, labeled_graph, preallocate, undecodable, unlabeled_graph
 from pipelines.plan import Planner
 from pipelines.source import EvaluationSource, TrainSource, decode_problems
 
@@ -24,6 +24,7 @@ class StreamLoader:
         self.positions: list[int] = []  # of the last batch
         self._source, self._graph, self._geometry, self._engine = source, graph, geometry, engine
         self._micro_step = source.first_micro_step
+        preallocate(source, geometry=geometry, engine=engine)
         self._pipeline = graph(source, geometry=geometry, engine=engine)
 
     def __next__(self) -> tuple[list[Tensor], Tensor]:

@@ -1,0 +1,69 @@
+"""The graphs as they are put together for a GPU: what can be known of them without one."""
+
+import numpy as np
+import nvidia.dali.backend
+import pytest
+from nvidia.dali.pipeline import Pipeline
+
+import pipelines.graph
+from pipelines.geometry import ClipShape, Geometry
+from pipelines.graph import Engine, evaluation_graph, labeled_graph, preallocate, unlabeled_graph
+from pipelines.plan import Planner, Stream
+from pipelines.source import EvaluationSource, TrainSource
+
+GEOMETRIES = {"paper": Geometry(), "flow": Geometry(auxiliary=ClipShape(16, 8, pairs=True), flow=True)}
+
+
+@pytest.fixture
+def unbuilt(monkeypatch):
+    """Pipelines that are put together and not started."""
+    monkeypatch.setattr(Pipeline, "build", lambda pipeline: pipeline._build_graph())
+
+
+def graphs(pool, media: str, geometry: Geometry) -> list[Pipeline]:
+    engine, made = Engine(media=media, device_index=0), []
+    for stream, graph in ((Stream.LABELED, labeled_graph), (Stream.UNLABELED, unlabeled_graph)):
+        planner = Planner(pool=pool, seed=0, stream=stream, geometry=geometry)
+        source = TrainSource(planner=planner, media=media, batch_size=2)
+        made.append(graph(source, geometry=geometry, engine=engine))
+    clips = {"shapes": (geometry.primary,), "short_videos": "loop", "num_clips": 2, "num_crops": 3, "crop_size": 64}
+    source = EvaluationSource(pool=pool, media=media, **clips)
+    return [*made, evaluation_graph(source, batch_size=2, engine=engine)]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
+@pytest.mark.parametrize("media", ["frames", "cuts"])
+def test_every_operator_of_a_gpu_graph_has_a_gpu_implementation(pool, unbuilt, media, geometry):
+    registered = {
+        "cpu": nvidia.dali.backend.RegisteredCPUOps(),
+        "gpu": nvidia.dali.backend.RegisteredGPUOps(),
+        "mixed": nvidia.dali.backend.RegisteredMixedOps(),
+    }
+    known = {device: {name.split("__")[-1].lstrip("_") for name in names} for device, names in registered.items()}
+    for pipeline in graphs(pool, media, geometry):
+        used = {(type(op._op).__name__.lstrip("_"), op._op._device) for op in pipeline._ops}
+        assert {name for name, device in used if name not in known[device]} == set()
+        *views, ids, problems = pipeline._graph_outputs
+        assert {view.device for view in views} == {"gpu"}
+        assert {ids.device, problems.device} == {"cpu"}
+
+
+def test_memory_for_the_batches_in_flight_is_set_aside(pool, monkeypatch, caplog):
+    asked = []
+    monkeypatch.setattr(
+        pipelines.graph.backend, "PreallocateDeviceMemory", lambda num_bytes, index: asked.append((num_bytes, index))
+    )
+    planner = Planner(pool=pool, seed=0, stream=Stream.UNLABELED, geometry=Geometry())
+    source = TrainSource(planner=planner, media="cuts", batch_size=10)
+    preallocate(source, geometry=Geometry(), engine=Engine(media="cuts"))
+    assert asked == [], "no GPU, no memory of it"
+    preallocate(source, geometry=Geometry(), engine=Engine(media="cuts", device_index=1, prefetch_batches=2))
+    pixels = int(np.mean(pool.width * pool.height)) + 2 * 224 * 224
+    assert asked == [(10 * 3 * 24 * 3 * pixels, 1)]
+
+    def refuse(num_bytes: int, index: int) -> None:
+        raise RuntimeError("out of memory\nmore words")
+
+    monkeypatch.setattr(pipelines.graph.backend, "PreallocateDeviceMemory", refuse)
+    preallocate(source, geometry=Geometry(), engine=Engine(media="cuts", device_index=1))
+    assert "no memory set aside for 30 videos in flight: out of memory" in caplog.text
