@@ -117,13 +117,21 @@ def measure(made: dict[str, Callable[[], list]], *, num_videos: int, num_rounds:
     return {name: summarize(seconds[1:]) for name, seconds in samples.items()}
 
 
-def run(folder: Path, *, num_videos: int, num_rounds: int, note: Callable[[str], None] = click.echo) -> list[dict]:
+def run(
+    folder: Path,
+    *,
+    num_videos: int,
+    num_rounds: int,
+    whole_only: bool = False,
+    note: Callable[[str], None] = click.echo,
+) -> list[dict]:
     """A row for the paper's augmentation and one for each operation alone."""
     paths = make_videos(folder, num_videos=4, kinds=(ORIGINAL,))[ORIGINAL]
     planner = workload_of(paths, num_samples=num_videos, geometry=GEOMETRY).planner
     decoded = decoded_videos(planner, num_videos=num_videos)
     cases = {"weak and strong, 2 of 14 operations": StrongSpec()}
-    cases |= {f"{op} alone": StrongSpec(ops=(op,), num_ops=1, cutout_fraction=0.0) for op in RAND_AUGMENT_OPS}
+    if not whole_only:
+        cases |= {f"{op} alone": StrongSpec(ops=(op,), num_ops=1, cutout_fraction=0.0) for op in RAND_AUGMENT_OPS}
     rows = []
     for case, strong in cases.items():
         planned = dataclasses.replace(planner, strong=strong)  # the same frames and boxes

@@ -219,6 +219,14 @@ def _synchronize(suite: Suite) -> None:
         torch.cuda.synchronize()
 
 
+def augment(suite: Suite) -> Found:
+    """The table of `benchmarks.augment`: DALI's graph on the GPU beside what reading processes do."""
+    from benchmarks.augment import run
+
+    num_videos, num_rounds = (2, 1) if suite.cpu else (12, 5)
+    yield "rows", run(suite.folder / "videos", num_videos=num_videos, num_rounds=num_rounds, whole_only=suite.cpu)
+
+
 def loaders(suite: Suite) -> Found:
     """The table of `benchmarks.gpu_peers`."""
     from benchmarks.gpu_peers import run_gpu

@@ -23,12 +23,13 @@ from benchmarks import gpu_sections as sections
 from benchmarks.gpu_sections import Found, Suite
 
 SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
-    "probe": (sections.probe, 40),
+    "probe": (sections.probe, 30),
     "parity": (sections.parity, 45),
     "decode_time": (sections.decode_time, 40),
     "sizes": (sections.sizes, 30),
     "threads": (sections.threads, 40),
-    "loaders": (sections.loaders, 110),
+    "augment": (sections.augment, 30),
+    "loaders": (sections.loaders, 90),
     "step": (sections.step, 60),
     "training": (sections.training, 75),
     "corrupt": (sections.corrupt, 30),

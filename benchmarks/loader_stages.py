@@ -21,6 +21,7 @@ from pipelines.decode import decode_each, decode_frames, demux, open_video, read
 from pipelines.gops import cut
 from pipelines.graph import Engine, decode, labeled_graph, sample, unlabeled_graph
 from pipelines.loader import StreamLoader
+from pipelines.nvdec import OnCpu, on_cpu
 from pipelines.plan import ClipPlan, Planner
 from pipelines.source import TrainSource, decode_problems, encode_problems, parameters, picture_size
 from pipelines.views import views_of, wanted_frames
@@ -85,7 +86,9 @@ class StreamStages:
 
     def __init__(self, planner: Planner, graph, *, num_videos: int, engine: Engine) -> None:
         alone = dataclasses.replace(engine, num_workers=0, prefetch_batches=1)
-        source = TrainSource(planner=planner, media="views", batch_size=num_videos)
+        left_out = on_cpu(planner.pool) if engine.media == "cuts" else OnCpu()
+        broken = {k: "not NVDEC's" for k in range(len(planner.pool)) if left_out.holds(planner.pool, k)}
+        source = TrainSource(planner=planner, media="views", batch_size=num_videos, broken=broken)
         self.batches = [[plan_that_decodes(source, p) for p in source.positions(k)] for k in range(NUM_BATCHES)]
         self._pool, self._media, self._views_of_plan = planner.pool, engine.media, source.views
         self._source = Replay(planner, num_videos)

@@ -57,7 +57,7 @@ def measure(
 
     `note` hears what comes next. Reading processes have ended on return.
     """
-    plans = build.planners(config, data, backend=runtime.backend)
+    plans = build.planners(config, data)
     engine, meter = build.engine_of(config, runtime), DecoderMeter(runtime.device_index)
     note("each stage alone")
     rows, work = measure_stages(config, plans, engine=engine, seconds=seconds)

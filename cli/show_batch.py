@@ -70,7 +70,7 @@ def planned_batch(config: Config, *, step: int, progress) -> tuple["UnlabeledBat
         )
     runtime = settle(dataclasses.replace(config.runtime, workers=0))
     data = build.open_data(config, progress=progress)
-    plans = build.planners(config, data, backend=runtime.backend)
+    plans = build.planners(config, data)
     loader = build.loader_of(config, plans, runtime=runtime, ranks=Ranks(), first_micro_step=step)
     batch = next(loader).unlabeled
     planner = plans[1]

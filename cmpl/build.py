@@ -35,14 +35,6 @@ from pipelines.source import EvaluationSource
 from pipelines.splits import labeled_subset
 from pipelines.strong import RAND_AUGMENT_OPS, StrongSpec
 
-NVDEC_CODECS = {
-    "h264": ("yuv420p", "yuvj420p"),
-    "hevc": ("yuv420p", "yuvj420p", "yuv420p10le"),
-    "mpeg4": ("yuv420p",),
-    "vp9": ("yuv420p",),
-}
-"""What NVDEC decodes on Ampere and Hopper; other files are set aside by the gpu back end, by name."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
@@ -58,18 +50,10 @@ class Data:
     def classes(self) -> tuple[str, ...]:
         return self.annotations.classes
 
-    def problems(self, *, backend: str) -> dict[str, str]:
-        """Videos that cannot be used, by what probing found or for the back end: path -> reason."""
-        found = {}
-        for manifest in (m for m in (self.train, self.val, self.unlabeled) if m is not None):
-            found |= {str(manifest.path(i)): reason for i, reason in sorted(manifest.problems.items())}
-            codec, pixel_format = manifest.codec, manifest.pixel_format
-            for i in np.setdiff1d(manifest.usable, decodable(manifest, manifest.usable, backend=backend)):
-                coding = f"{codec[i]} {pixel_format[i]}"
-                found[str(manifest.path(i))] = (
-                    f"NVDEC does not decode {coding}: `cmpl prepare` it, or --set runtime.backend=cpu"
-                )
-        return found
+    def problems(self) -> dict[str, str]:
+        """Videos that probing found unusable: path -> reason."""
+        manifests = (m for m in (self.train, self.val, self.unlabeled) if m is not None)
+        return {str(m.path(i)): reason for m in manifests for i, reason in sorted(m.problems.items())}
 
 
 def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annotations:
@@ -134,34 +118,26 @@ def open_data(config: Config, *, progress: Progress = no_progress) -> Data:
     return Data(annotations=annotations, train=train, val=val, unlabeled=manifest("unlabeled"), labeled=drawn)
 
 
-def decodable(manifest: Manifest, indices: np.ndarray, *, backend: str) -> np.ndarray:
-    """The videos that a back end can decode; the cpu back end takes them all."""
-    if backend == "cpu":
-        return indices
-    codec, pixel_format = manifest.codec, manifest.pixel_format
-    return np.array([i for i in indices if pixel_format[i] in NVDEC_CODECS.get(codec[i], ())], dtype=np.int64)
-
-
-def labeled_pool(data: Data, *, backend: str) -> Pool:
+def labeled_pool(data: Data) -> Pool:
     """The labelled training videos."""
-    return pool_of((data.train, decodable(data.train, data.labeled, backend=backend)))
+    return pool_of((data.train, data.labeled))
 
 
-def unlabeled_pool(config: Config, data: Data, *, backend: str) -> Pool:
+def unlabeled_pool(config: Config, data: Data) -> Pool:
     """All training videos, without their labels, and the data set's own unlabelled ones."""
     train = data.train.usable
     if not config.data.labeled_in_unlabeled:
         train = np.setdiff1d(train, data.labeled)
-    parts = [(data.train, decodable(data.train, train, backend=backend))]
+    parts = [(data.train, train)]
     if data.unlabeled is not None:
-        parts.append((data.unlabeled, decodable(data.unlabeled, data.unlabeled.usable, backend=backend)))
+        parts.append((data.unlabeled, data.unlabeled.usable))
     return pool_of(*parts)
 
 
-def evaluation_pool(data: Data, *, backend: str) -> Pool:
+def evaluation_pool(data: Data) -> Pool:
     """The validation videos of known class."""
     usable = data.val.usable
-    return pool_of((data.val, decodable(data.val, usable[data.val.labels[usable] >= 0], backend=backend)))
+    return pool_of((data.val, usable[data.val.labels[usable] >= 0]))
 
 
 def geometry_of(config: Config) -> Geometry:
@@ -183,7 +159,7 @@ def geometry_of(config: Config) -> Geometry:
     )
 
 
-def planners(config: Config, data: Data, *, backend: str) -> tuple[Planner, Planner]:
+def planners(config: Config, data: Data) -> tuple[Planner, Planner]:
     """The plans of the labelled and of the unlabelled stream."""
     clip, flip = config.clip, config.data.horizontal_flip
     make = functools.partial(
@@ -199,8 +175,8 @@ def planners(config: Config, data: Data, *, backend: str) -> tuple[Planner, Plan
         horizontal_flip=data.annotations.horizontal_flip if flip is None else flip,
     )
     return (
-        make(pool=labeled_pool(data, backend=backend), stream=Stream.LABELED),
-        make(pool=unlabeled_pool(config, data, backend=backend), stream=Stream.UNLABELED),
+        make(pool=labeled_pool(data), stream=Stream.LABELED),
+        make(pool=unlabeled_pool(config, data), stream=Stream.UNLABELED),
     )
 
 
@@ -247,6 +223,7 @@ def evaluation_loader_of(
     if not method_class(config.method.name).has_auxiliary_network:
         geometry = replace(geometry, auxiliary=None, flow=False)
     engine, size = engine_of(config, runtime), config.evaluation.short_side
+    frames = clips * geometry.num_frames * crops
     source = EvaluationSource(
         pool=pool,
         shapes=geometry.shapes,
@@ -255,12 +232,11 @@ def evaluation_loader_of(
         num_crops=crops,
         crop_size=size,
         media=engine.media,
+        batch_size=min(16, max(1, 2**24 // (frames * size * size)), -(-len(pool) // ranks.num_ranks)),
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
     )
-    frames = clips * geometry.num_frames * crops
-    batch_size = min(16, max(1, 2**24 // (frames * size * size)), -(-len(pool) // ranks.num_ranks))
-    return EvaluationLoader(source, batch_size=batch_size, engine=engine)
+    return EvaluationLoader(source, engine=engine)
 
 
 def network_of(config: NetworkConfig, *, num_classes: int) -> nn.Module:

@@ -58,7 +58,7 @@ def _train(
 ) -> Outcome:
     with first_rank_first(ranks):
         data = build.open_data(config, progress=reporter.progress)
-    plans = build.planners(config, data, backend=runtime.backend)
+    plans = build.planners(config, data)
     method = build.method_of(config, num_classes=len(data.classes))
     if config.init and not checkpoints(run.checkpoints):
         for line in initialise(method, config.init).lines():
@@ -67,7 +67,7 @@ def _train(
         run.claim(config)
     wait_for_all()
     num_steps = steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=ranks.num_ranks)
-    unusable = data.problems(backend=runtime.backend)
+    unusable = data.problems()
     _introduce(config, data, plans, unusable=unusable, ranks=ranks, num_steps=num_steps, reporter=reporter)
 
     def loader_at(micro_step: int):
@@ -154,7 +154,7 @@ def evaluate(
     progress: Progress = no_progress,
 ) -> tuple[dict, dict]:
     """({network: {"top1", "top5", "per_class"}}, counts) on the validation videos; the same on every rank."""
-    pool = build.evaluation_pool(data, backend=runtime.backend)
+    pool = build.evaluation_pool(data)
     loader = build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops)
     networks = build.networks_of(method)
     predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)

@@ -25,8 +25,8 @@ DECODER_DEVICE = "mixed"
 """NVDEC, fed from the host. "cpu" is DALI's software decoder (VP8, VP9 and MJPEG alone), for tests."""
 FLOW_LIMIT_PIXELS = 20.0
 """Movement between neighbouring frames at which the colours of optical flow end; usual where flow is kept as images."""
-MEDIA_LAYOUTS = {"frames": ["FHWC"], "cuts": ["", ""]}
-"""Of the arrays that `pipelines.source.fetch` gives: frames, or a file's bytes and frame indices."""
+MEDIA_LAYOUTS = {"frames": ["FHWC"], "cuts": ["", ""], "mixed": ["", "", "FHWC", ""]}
+"""Of the arrays that `pipelines.source.fetch` gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Engine:
 def labeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) -> Pipeline:
     """T_standard of both networks' clips. Outputs: one clip a network, flow if there is any, ids, problems."""
     if engine.media == "views":
-        return _carried(source, num_views=len(geometry.shapes), batch_size=source.batch_size, engine=engine)
+        return _carried(source, num_views=len(geometry.shapes), engine=engine)
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
     def graph():
@@ -61,7 +61,7 @@ def unlabeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) 
     Outputs: weak clip a network (and flow), strong clip a network (and flow), ids, problems.
     """
     if engine.media == "views":
-        return _carried(source, num_views=2 * len(geometry.shapes), batch_size=source.batch_size, engine=engine)
+        return _carried(source, num_views=2 * len(geometry.shapes), engine=engine)
     num_ops = source.planner.strong.num_ops
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
@@ -78,12 +78,12 @@ def unlabeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) 
     return _built(graph)
 
 
-def evaluation_graph(source: EvaluationSource, *, batch_size: int, engine: Engine) -> Pipeline:
+def evaluation_graph(source: EvaluationSource, *, engine: Engine) -> Pipeline:
     """Every crop of every clip. Outputs: for each crop all clips' frames (F, S, S, 3), then ids, problems."""
     if engine.media == "views":
-        return _carried(source, num_views=source.num_crops, batch_size=batch_size, engine=engine)
+        return _carried(source, num_views=source.num_crops, engine=engine)
 
-    @pipeline_def(**_pipeline_arguments(engine, batch_size))
+    @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
     def graph():
         *media, boxes, ids, problems = sample(source, engine)
         clip = decode(media, engine)
@@ -93,10 +93,10 @@ def evaluation_graph(source: EvaluationSource, *, batch_size: int, engine: Engin
     return _built(graph)
 
 
-def _carried(source, *, num_views: int, batch_size: int, engine: Engine) -> Pipeline:
+def _carried(source, *, num_views: int, engine: Engine) -> Pipeline:
     """What the workers made, as batches: views, ids, problems."""
 
-    @pipeline_def(**_pipeline_arguments(engine, batch_size))
+    @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
     def graph():
         return tuple(fn.copy(array) for array in external(source, engine, layouts=["FHWC"] * num_views + ["", ""]))
 
@@ -118,25 +118,30 @@ def preallocate(source: TrainSource, *, geometry: Geometry, engine: Engine) -> N
         log.warning("no memory set aside for %d videos in flight: %s", in_flight, str(error).strip().splitlines()[0])
 
 
-def undecodable(source: TrainSource, *, engine: Engine) -> dict[int, str]:
-    """Which videos of the batches in flight the graph's decoder refuses, each tried alone: {pool index: reason}."""
+def refused(source: TrainSource | EvaluationSource, *, engine: Engine) -> tuple[dict[int, str], set[int]]:
+    """Which videos of the batches in flight the graph's decoder does not take, {pool index: reason}, and all that it
+    was tried on, each alone."""
     found: dict[int, str] = {}
+    tried: set[int] = set()
     for iteration in range(engine.prefetch_batches + 1):
-        for position in source.positions(iteration):
-            *media, _, ids, _ = source.sample(position)
+        for *media, _, ids, _ in source.samples(iteration):
+            if engine.media == "mixed" and media[-1]:
+                continue
+            tried.add(int(ids[1]))
+            num_frames = len(media[1])
 
             @pipeline_def(batch_size=1, num_threads=1, device_id=engine.device_index, prefetch_queue_depth=1)
-            def graph(media=media):
-                return decode([types.Constant(array, device="cpu") for array in media], engine)
+            def graph(media=media[:2]):
+                return decode_cut(*(types.Constant(array, device="cpu") for array in media))
 
             try:
                 (clips,) = _built(graph).run()
                 num_decoded = clips.shape()[0][0]
-                if num_decoded != len(media[1]):
-                    found[int(ids[1])] = f"the decoder gave {num_decoded} of {len(media[1])} frames"
+                if num_decoded != num_frames:
+                    found[int(ids[1])] = f"the decoder gave {num_decoded} of {num_frames} frames"
             except RuntimeError as error:
                 found[int(ids[1])] = f"the decoder refused it: {str(error).strip().splitlines()[-2][:200]}"
-    return found
+    return found, tried
 
 
 def sample(source, engine: Engine):
@@ -159,9 +164,25 @@ def external(source, engine: Engine, *, layouts: list[str]):
 def decode(media, engine: Engine):
     """Frames (F, H, W, 3) uint8 of both networks, decoded once."""
     if engine.media == "frames":
-        return media[0] if engine.device_index is None else media[0].gpu()
-    encoded, frames = media
+        return uploaded(media[0], engine)
+    if engine.media == "cuts":
+        return decode_cut(*media)
+    encoded, frames, pictures, by_cpu = media
+    if by_cpu:  # noqa: SIM108 (DALI makes branches of statements alone)
+        clip = uploaded(pictures, engine)
+    else:
+        clip = decode_cut(encoded, frames)
+    return clip
+
+
+def decode_cut(encoded, frames):
+    """The frames of a file in memory, in the order asked for."""
     return fn.decoders.video(encoded, device=DECODER_DEVICE, frames=frames, pad_mode="none")
+
+
+def uploaded(clip, engine: Engine):
+    """Frames that the reading processes decoded, where the views are made."""
+    return clip if engine.device_index is None else clip.gpu()
 
 
 def split(clip, geometry: Geometry):

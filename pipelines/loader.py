@@ -1,6 +1,8 @@
 """Pairs the labelled and the unlabelled stream and hands SemiBatches to torch; its position is the micro-step."""
 
 import dataclasses
+import functools
+import logging
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,9 +13,56 @@ from torch import Tensor
 
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
 from pipelines.geometry import Geometry
-from pipelines.graph import Engine, evaluation_graph, labeled_graph, preallocate, undecodable, unlabeled_graph
+from pipelines.graph import Engine, evaluation_graph, labeled_graph, preallocate, refused, unlabeled_graph
+from pipelines.nvdec import OnCpu, after_refusal, on_cpu
 from pipelines.plan import Planner
 from pipelines.source import EvaluationSource, TrainSource, decode_problems
+
+log = logging.getLogger(__name__)
+
+
+class Recovering:
+    """A graph that outlives what its decoder refuses.
+
+    One refused stream takes DALI's pipeline along. The culprits are found, decoded by the reading processes from then
+    on, and the graph begins again at the same batch; what these cannot decode either, the source replaces and names.
+    """
+
+    def __init__(self, source, graph: Callable[..., Pipeline], engine: Engine) -> None:
+        self._source, self._graph, self._engine = source, graph, engine
+        self._num_taken = 0
+        self._pipeline = graph(source, engine=engine)
+
+    def run(self) -> tuple:
+        """The outputs of the next batch."""
+        try:
+            outputs = self._pipeline.run(cuda_stream(self._engine))
+        except RuntimeError as error:
+            if self._engine.media not in ("cuts", "mixed"):  # decoding errors were met in the source
+                raise
+            self._recover(error)
+            return self.run()
+        self._num_taken += 1
+        return outputs
+
+    def _recover(self, error: RuntimeError) -> None:
+        source = self._source.after(self._num_taken)
+        found, tried = refused(source, engine=self._engine)
+        if not found:
+            raise error
+        for video, reason in found.items():
+            log.warning("%s is decoded on the CPU from here on: %s", source.pool.paths[video], reason)
+        known = after_refusal(source.on_cpu, source.pool, refused=found, tried=tried)
+        for coding in known.codings - source.on_cpu.codings:
+            log.warning("all videos of the kind %s are decoded on the CPU: NVDEC takes none of them", coding)
+        self._num_taken = 0
+        self._source, self._engine = with_cpu(source, self._engine, known)
+        self._pipeline = self._graph(self._source, engine=self._engine)
+
+
+def with_cpu(source, engine: Engine, known: OnCpu) -> tuple:
+    """Source and engine that leave some videos to the reading processes."""
+    return dataclasses.replace(source, media="mixed", on_cpu=known), dataclasses.replace(engine, media="mixed")
 
 
 class StreamLoader:
@@ -22,40 +71,18 @@ class StreamLoader:
     def __init__(self, source: TrainSource, graph: Callable[..., Pipeline], *, geometry: Geometry, engine: Engine):
         self.problems: dict[str, str] = {}  # path -> reason
         self.positions: list[int] = []  # of the last batch
-        self._source, self._graph, self._geometry, self._engine = source, graph, geometry, engine
-        self._micro_step = source.first_micro_step
         preallocate(source, geometry=geometry, engine=engine)
-        self._pipeline = graph(source, geometry=geometry, engine=engine)
+        self._running = Recovering(source, functools.partial(graph, geometry=geometry), engine)
 
     def __next__(self) -> tuple[list[Tensor], Tensor]:
         """The clips of one batch, each (B, 3, T, S, S) uint8, and its labels (B,) int64 on the same device."""
-        *views, ids, problems = self._run()
-        self._micro_step += 1
+        *views, ids, problems = self._running.run()
         for i in range(len(problems)):
             self.problems.update(decode_problems(np.from_dlpack(problems[i])))
         ids = torch.from_dlpack(ids.as_tensor())
         self.positions = ids[:, 0].tolist()
         clips = [clips_of(view) for view in views]
         return clips, on_device(ids[:, 2].clone(), clips[0].device)
-
-    def _run(self) -> tuple:
-        try:
-            return self._pipeline.run(cuda_stream(self._engine))
-        except RuntimeError as error:
-            if self._engine.media != "cuts":  # decoding errors were met in the source
-                raise
-            return self._recover(error)
-
-    def _recover(self, error: RuntimeError) -> tuple:
-        """A stream that NVDEC refuses takes its pipeline along: find it, set it aside, go on at the same batch."""
-        source = dataclasses.replace(self._source, first_micro_step=self._micro_step)
-        found = undecodable(source, engine=self._engine)
-        if not found:
-            raise error
-        self.problems |= {source.planner.pool.paths[video]: reason for video, reason in found.items()}
-        self._source = dataclasses.replace(source, broken=source.broken | found)
-        self._pipeline = self._graph(self._source, geometry=self._geometry, engine=self._engine)
-        return self._run()
 
 
 class SemiLoader:
@@ -92,6 +119,8 @@ class SemiLoader:
                 rank=rank,
                 num_ranks=num_ranks,
             )
+            if engine.media == "cuts" and (known := on_cpu(source.pool)):
+                source, engine = with_cpu(source, engine, known)
             return StreamLoader(source, graph, geometry=geometry, engine=engine)
 
         self.wait_seconds = 0.0
@@ -159,18 +188,18 @@ class EvaluationLoader:
     (V, F, S, S, 3) uint8 with all clips' frames of all shapes one after another. `problems` names the others.
     """
 
-    def __init__(self, source: EvaluationSource, *, batch_size: int, engine: Engine) -> None:
+    def __init__(self, source: EvaluationSource, *, engine: Engine) -> None:
         self.problems: dict[str, str] = {}
         self.num_videos = len(source.pool)
         self._source = source
-        self._engine = engine
         self._num_own = len(range(source.rank, self.num_videos, source.num_ranks))
-        self._batch_size = batch_size
-        self._pipeline = evaluation_graph(source, batch_size=batch_size, engine=engine)
+        if engine.media == "cuts" and (known := on_cpu(source.pool)):
+            source, engine = with_cpu(source, engine, known)
+        self._running = Recovering(source, evaluation_graph, engine)
 
     def __iter__(self) -> Iterator[tuple[list[int], list[int], list[Tensor]]]:
-        for first in range(0, self._num_own, self._batch_size):
-            *crops, ids, problems = self._pipeline.run(cuda_stream(self._engine))
+        for first in range(0, self._num_own, self._source.batch_size):
+            *crops, ids, problems = self._running.run()
             for i in range(len(problems)):
                 self.problems.update(decode_problems(np.from_dlpack(problems[i])))
             ids = np.array(ids.as_array())

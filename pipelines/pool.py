@@ -19,17 +19,23 @@ class Pool:
     width: np.ndarray  # (N,) int64, pixels
     height: np.ndarray  # (N,) int64, pixels
     exact_seek: np.ndarray  # (N,) bool: decoding may start at a keyframe
+    codings: tuple[str, ...]  # codec and pixel format, such as "h264 yuv420p": those that there are
+    coding: np.ndarray  # (N,) int64, index into codings
 
     def __post_init__(self) -> None:
         if not self.paths:
             raise InputError("pool: received no usable video; accepted: at least one")
-        for name in ("labels", "num_frames", "fps", "width", "height", "exact_seek"):
+        for name in ("labels", "num_frames", "fps", "width", "height", "exact_seek", "coding"):
             column = getattr(self, name)
             if column.shape != (len(self.paths),):
                 raise ValueError(f"pool.{name}: received shape {column.shape}, expected ({len(self.paths)},)")
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def coding_of(self, video: int) -> str:
+        """Codec and pixel format of a video."""
+        return self.codings[self.coding[video]]
 
 
 def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
@@ -39,6 +45,10 @@ def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
         parts = [np.asarray(getattr(manifest, name))[indices] for manifest, indices in selections]
         return np.concatenate(parts).astype(dtype)
 
+    names = [" ".join(coding) for manifest, _ in selections for coding in manifest.codings]
+    before = np.cumsum([0] + [len(manifest.codings) for manifest, _ in selections])
+    coding = [m.facts["coding"][indices] + first for (m, indices), first in zip(selections, before, strict=False)]
+    used, coding = np.unique(np.concatenate(coding), return_inverse=True)
     return Pool(
         paths=tuple(f"{manifest.root}/{manifest.paths[i]}" for manifest, indices in selections for i in indices),
         labels=column("labels", np.int64),
@@ -47,4 +57,6 @@ def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
         width=column("width", np.int64),
         height=column("height", np.int64),
         exact_seek=column("exact_seek", np.bool_),
+        codings=tuple(names[index] for index in used),
+        coding=coding.astype(np.int64),
     )

@@ -8,15 +8,17 @@ What is fetched of a video ("media") depends on who decodes and who makes the vi
     views   finished views: decoded and made here, for a machine without a GPU
     frames  decoded here; the graph makes the views on its GPU
     cuts    the needed GOPs as bytes; the graph decodes on NVDEC and makes the views on its GPU
+    mixed   cuts, but frames of videos that NVDEC does not take (`pipelines.nvdec`)
 """
 
+import dataclasses
 import functools
 import json
 import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,18 +26,21 @@ import numpy as np
 from pipelines.decode import check_size, decode_frames
 from pipelines.errors import VideoError
 from pipelines.gops import cut
+from pipelines.nvdec import OnCpu
 from pipelines.plan import ClipPlan, Planner, Stream, batch_positions
 from pipelines.pool import Pool
 from pipelines.strong import IDENTITY, PHOTOMETRIC, Strong
 from pipelines.views import View, make_views
 from pipelines.weak import evaluation_boxes
 
-MEDIA = ("views", "frames", "cuts")
 MAX_ATTEMPTS = 32
 """Replacements tried for one broken video before giving up: more broken ones in a row are no accident."""
 
 BOX, AFFINE, CUTOUT, OPS = slice(0, 4), slice(4, 11), slice(11, 15), 15
 """Where a view's parameters lie in its row: box; whether to warp and the affine map; Cutout; (operation, value)s."""
+NO_CUT = (np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.int32))
+NO_FRAMES = (np.zeros((1, 1, 1, 3), dtype=np.uint8),)
+"""What takes the place of the media that a video of mixed ones does not have."""
 OP_CODES = {name: code for code, name in enumerate(("identity", *PHOTOMETRIC))}
 
 
@@ -61,7 +66,21 @@ class TrainSource(_EndsWithTrainer):
     first_micro_step: int = 0
     rank: int = 0
     num_ranks: int = 1
+    on_cpu: OnCpu = field(default_factory=OnCpu)  # of mixed media
     broken: dict[int, str] = field(default_factory=dict)  # grows as this process meets broken ones
+
+    @property
+    def pool(self) -> Pool:
+        """The stream's videos."""
+        return self.planner.pool
+
+    def after(self, num_batches: int) -> "TrainSource":
+        """The same source so many batches later."""
+        return dataclasses.replace(self, first_micro_step=self.first_micro_step + num_batches)
+
+    def samples(self, iteration: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """The samples of a batch, one by one."""
+        return map(self.sample, self.positions(iteration))
 
     def __call__(self, info) -> tuple[np.ndarray, ...]:
         return self.sample(self.positions(info.iteration)[info.idx_in_batch])
@@ -92,10 +111,9 @@ class TrainSource(_EndsWithTrainer):
         raise RuntimeError(f"no decodable video in {MAX_ATTEMPTS} tries at position {position}: {problems[-1]}")
 
     def _fetch(self, plan: ClipPlan) -> tuple[np.ndarray, ...]:
-        pool = self.planner.pool
         if self.media == "views":
-            return fetch_views(pool, plan.video, self.views(plan), self.broken)
-        return *fetch(pool, plan.video, plan.frames, self.media, self.broken), parameters(plan)
+            return fetch_views(self.pool, plan.video, self.views(plan), self.broken)
+        return *fetch(self, plan.video, plan.frames), parameters(plan)
 
     def views(self, plan: ClipPlan) -> list[View]:
         """What this stream shows of a video: standard views, or weak and then strong ones; one a network."""
@@ -121,12 +139,28 @@ class EvaluationSource(_EndsWithTrainer):
     num_crops: int
     crop_size: int
     media: str
+    batch_size: int
+    first_batch: int = 0
     rank: int = 0
     num_ranks: int = 1
+    on_cpu: OnCpu = field(default_factory=OnCpu)
     broken: dict[int, str] = field(default_factory=dict)
 
+    def after(self, num_batches: int) -> "EvaluationSource":
+        """The same source so many batches later."""
+        return dataclasses.replace(self, first_batch=self.first_batch + num_batches)
+
+    def samples(self, iteration: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """The samples of a batch, one by one."""
+        return (self.sample(self._video(iteration, k)) for k in range(self.batch_size))
+
     def __call__(self, info) -> tuple[np.ndarray, ...]:
-        return self.sample((info.idx_in_epoch * self.num_ranks + self.rank) % len(self.pool))
+        return self.sample(self._video(info.iteration, info.idx_in_batch))
+
+    def _video(self, iteration: int, place: int) -> int:
+        """What a place of a batch shows; the last batch is filled up from the front."""
+        number = (self.first_batch + iteration) * self.batch_size + place
+        return (number * self.num_ranks + self.rank) % len(self.pool)
 
     def sample(self, video: int) -> tuple[np.ndarray, ...]:
         """The arrays of one video. A broken one is named and marked by id -1, and never counted in a result: a
@@ -151,7 +185,7 @@ class EvaluationSource(_EndsWithTrainer):
         if self.media == "views":
             views = [View(frames=frames, box=box, size=self.crop_size) for box in boxes]
             return fetch_views(self.pool, video, views, self.broken)
-        return *fetch(self.pool, video, frames, self.media, self.broken), np.array(boxes, dtype=np.float32)
+        return *fetch(self, video, frames), np.array(boxes, dtype=np.float32)
 
 
 def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.ndarray:
@@ -170,22 +204,31 @@ def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.nda
     return np.concatenate(frames)
 
 
-def fetch(pool: Pool, video: int, frames: np.ndarray, media: str, broken: dict[int, str]) -> tuple[np.ndarray, ...]:
+def fetch(source: TrainSource | EvaluationSource, video: int, frames: np.ndarray) -> tuple[np.ndarray, ...]:
     """What the graph's decode stage starts from.
 
     frames: (F, H, W, 3) uint8, decoded here. cuts: the GOPs that hold them, cut out of the file as bytes, and the
-    frames' indices (F,) int32 in the cut.
+    frames' indices (F,) int32 in the cut. mixed: bytes and indices, frames, and which of the two count.
     Raises VideoError with the reason where the video is broken, now or earlier.
     """
-    if video in broken:
-        raise VideoError(broken[video])
-    path, exact_seek = pool.paths[video], bool(pool.exact_seek[video])
-    if media == "cuts":
-        made = cut(path, frames, exact_seek=exact_seek)
-        return np.frombuffer(made.content, dtype=np.uint8), made.frames
-    clip = decode_frames(path, frames, exact_seek=exact_seek)
+    if video in source.broken:
+        raise VideoError(source.broken[video])
+    by_cpu = source.media == "frames" or (source.media == "mixed" and source.on_cpu.holds(source.pool, video))
+    media = _decoded(source.pool, video, frames) if by_cpu else _cut(source.pool, video, frames)
+    if source.media != "mixed":
+        return media
+    return (*NO_CUT, *media, np.array(True)) if by_cpu else (*media, *NO_FRAMES, np.array(False))
+
+
+def _decoded(pool: Pool, video: int, frames: np.ndarray) -> tuple[np.ndarray]:
+    clip = decode_frames(pool.paths[video], frames, exact_seek=bool(pool.exact_seek[video]))
     check_size(clip.shape[2], clip.shape[1], picture_size(pool, video))
     return (clip,)
+
+
+def _cut(pool: Pool, video: int, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    made = cut(pool.paths[video], frames, exact_seek=bool(pool.exact_seek[video]))
+    return np.frombuffer(made.content, dtype=np.uint8), made.frames
 
 
 def fetch_views(pool: Pool, video: int, views: list[View], broken: dict[int, str]) -> tuple[np.ndarray, ...]:

@@ -47,4 +47,6 @@ def pool(videos) -> Pool:
         width=width,
         height=height,
         exact_seek=np.ones(len(videos), dtype=bool),
+        codings=("h264 yuv420p",),
+        coding=np.zeros(len(videos), dtype=np.int64),
     )

@@ -24,6 +24,8 @@ def golden_planner() -> Planner:
         width=320 + 20 * k,
         height=240 + 10 * k,
         exact_seek=k >= 0,
+        codings=("h264 yuv420p",),
+        coding=0 * k,
     )
     return Planner(pool=pool, seed=3, stream=Stream.UNLABELED, geometry=Geometry(max_offset_seconds=10.0))
 

@@ -27,12 +27,12 @@ def graphs(pool, media: str, geometry: Geometry) -> list[Pipeline]:
         source = TrainSource(planner=planner, media=media, batch_size=2)
         made.append(graph(source, geometry=geometry, engine=engine))
     clips = {"shapes": (geometry.primary,), "short_videos": "loop", "num_clips": 2, "num_crops": 3, "crop_size": 64}
-    source = EvaluationSource(pool=pool, media=media, **clips)
-    return [*made, evaluation_graph(source, batch_size=2, engine=engine)]
+    source = EvaluationSource(pool=pool, media=media, batch_size=2, **clips)
+    return [*made, evaluation_graph(source, engine=engine)]
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
-@pytest.mark.parametrize("media", ["frames", "cuts"])
+@pytest.mark.parametrize("media", ["frames", "cuts", "mixed"])
 def test_every_operator_of_a_gpu_graph_has_a_gpu_implementation(pool, unbuilt, media, geometry):
     registered = {
         "cpu": nvidia.dali.backend.RegisteredCPUOps(),

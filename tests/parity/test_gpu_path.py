@@ -13,9 +13,11 @@ import pipelines.graph
 from cmpl.training.runtime import nvdec_problem
 from pipelines.geometry import ClipShape, Geometry
 from pipelines.graph import Engine
-from pipelines.loader import SemiLoader
+from pipelines.loader import EvaluationLoader, SemiLoader
+from pipelines.nvdec import OnCpu, after_refusal
 from pipelines.plan import Planner, Stream
 from pipelines.pool import Pool
+from pipelines.source import EvaluationSource
 from tests.videos import make_video
 
 GEOMETRY = Geometry(
@@ -34,6 +36,8 @@ def pool_of(paths: list[Path], *, num_frames: int, exact_seek: bool = False) -> 
         width=np.full(n, 64),
         height=np.full(n, 48),
         exact_seek=np.full(n, exact_seek),
+        codings=("vp9 yuv420p",),
+        coding=np.zeros(n, dtype=np.int64),
     )
 
 
@@ -110,6 +114,58 @@ def test_an_empty_file_is_replaced_before_the_decoder(software_decoder, tmp_path
     for _ in range(3):
         assert 2 not in next(made).unlabeled.truth.tolist()
     assert made.problems == {str(paths[2]): "empty file"}
+
+
+def h264_among_vp9(tmp_path: Path, *, declared: bool) -> Pool:
+    """Four videos of VP9 and two of H.264, which DALI's software decoder refuses; `declared` says so beforehand."""
+    paths = vp9(tmp_path, 4) + [make_video(tmp_path / f"h{k}.mp4", num_frames=80, gop=20, seed=k) for k in (4, 5)]
+    pool = pool_of(paths, num_frames=80, exact_seek=True)
+    foreign = {"codings": ("vp9 yuv420p", "h263 yuv420p"), "coding": np.array([0, 0, 0, 0, 1, 1])}
+    return Pool(**vars(pool) | foreign) if declared else pool
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_what_the_decoder_does_not_take_is_decoded_on_the_cpu(software_decoder, tmp_path, declared, caplog):
+    pool = h264_among_vp9(tmp_path, declared=declared)
+    ours, decoded = loader(pool, Engine(media="cuts")), loader(pool, Engine(media="frames"))
+    for _ in range(5):
+        a, b = next(ours), next(decoded)
+        assert ours.unlabeled.positions == decoded.unlabeled.positions
+        assert torch.equal(a.unlabeled.truth, b.unlabeled.truth)
+        assert torch.equal(a.labeled.labels, b.labeled.labels)
+        assert close(a.unlabeled.weak.auxiliary, b.unlabeled.weak.auxiliary)
+        assert close(a.unlabeled.strong.primary, b.unlabeled.strong.primary)
+    assert ours.problems == {}
+    assert ("h4.mp4 is decoded on the CPU from here on" in caplog.text) == (not declared)
+
+
+def test_a_coding_that_is_always_refused_is_given_up_as_a_whole():
+    pool = pool_of([Path(f"{k}") for k in range(6)], num_frames=80)
+    pool = Pool(**vars(pool) | {"codings": ("a x", "b x"), "coding": np.array([0, 0, 0, 1, 1, 1])})
+    known = after_refusal(OnCpu(), pool, refused={0, 3, 4}, tried={0, 1, 3, 4})
+    assert known == OnCpu(codings=frozenset({"b x"}), videos=frozenset({0, 3, 4}))
+    assert [known.holds(pool, k) for k in range(6)] == [True, False, False, True, True, True]
+    assert after_refusal(OnCpu(), pool, refused={3}, tried={3}).codings == frozenset(), "one may just be broken"
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_evaluation_goes_on_too(software_decoder, tmp_path, declared):
+    pool = h264_among_vp9(tmp_path, declared=declared)
+    (tmp_path / "2.webm").write_bytes(b"broken")
+    source = EvaluationSource(
+        pool=pool,
+        shapes=GEOMETRY.shapes,
+        short_videos="loop",
+        num_clips=2,
+        num_crops=1,
+        crop_size=32,
+        media="cuts",
+        batch_size=4,
+    )
+    made = EvaluationLoader(source, engine=Engine(media="cuts"))
+    seen = [video for videos, _, _ in made for video in videos]
+    assert seen == [0, 1, 3, 4, 5]
+    assert list(made.problems) == [str(tmp_path / "2.webm")]
 
 
 @needs_gpu

@@ -8,6 +8,7 @@ from cmpl.config import with_settings
 from cmpl.recipes.demo import demo
 from cmpl.recipes.kinetics import k400
 from pipelines.errors import InputError
+from pipelines.nvdec import on_cpu
 from tests.videos import make_video
 
 
@@ -31,28 +32,29 @@ def opened(folder, **settings: str) -> tuple:
 
 def test_labelled_videos_stay_in_the_unlabelled_pool_unless_told(folder):
     config, data = opened(folder)
-    assert len(build.labeled_pool(data, backend="cpu")) == 2
-    assert len(build.unlabeled_pool(config, data, backend="cpu")) == 8
+    assert len(build.labeled_pool(data)) == 2
+    assert len(build.unlabeled_pool(config, data)) == 8
     apart = with_settings(config, {"data.labeled_in_unlabeled": "false"})
-    pool = build.unlabeled_pool(apart, data, backend="cpu")
+    pool = build.unlabeled_pool(apart, data)
     assert len(pool) == 6
-    assert not set(pool.paths) & set(build.labeled_pool(data, backend="cpu").paths)
+    assert not set(pool.paths) & set(build.labeled_pool(data).paths)
 
 
-def test_what_nvdec_cannot_decode_is_set_aside_by_name(folder):
+def test_what_nvdec_cannot_decode_stays_in_the_pool(folder):
     config, data = opened(folder)
-    assert len(build.unlabeled_pool(config, data, backend="gpu")) == 7
-    ((path, reason),) = data.problems(backend="gpu").items()
-    assert path.endswith("b3.mp4")
-    assert "yuv444p" in reason
-    assert data.problems(backend="cpu") == {}
+    pool = build.unlabeled_pool(config, data)
+    assert len(pool) == 8
+    known = on_cpu(pool)
+    assert known.codings == {"h264 yuv444p"}
+    assert [pool.paths[k].endswith("b3.mp4") for k in range(8)] == [known.holds(pool, k) for k in range(8)]
+    assert data.problems() == {}
 
 
 def test_the_data_set_says_whether_to_flip_unless_the_user_does(folder):
     config, data = opened(folder)
-    assert build.planners(config, data, backend="cpu")[0].horizontal_flip
+    assert build.planners(config, data)[0].horizontal_flip
     still = with_settings(config, {"data.horizontal_flip": "false"})
-    assert not build.planners(still, data, backend="cpu")[1].horizontal_flip
+    assert not build.planners(still, data)[1].horizontal_flip
 
 
 def test_the_same_seed_gives_the_same_networks():

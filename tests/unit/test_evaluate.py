@@ -17,7 +17,9 @@ from tests.unit.test_methods import Linear, clips
 SHAPES = (ClipShape(4, 16), ClipShape(8, 8))
 
 
-def source(pool, *, num_clips: int = 10, num_crops: int = 3, media: str = "views", **ranks) -> EvaluationSource:
+def source(
+    pool, *, num_clips: int = 10, num_crops: int = 3, media: str = "views", batch_size: int = 1, **ranks
+) -> EvaluationSource:
     return EvaluationSource(
         pool=pool,
         shapes=SHAPES,
@@ -26,6 +28,7 @@ def source(pool, *, num_clips: int = 10, num_crops: int = 3, media: str = "views
         num_crops=num_crops,
         crop_size=32,
         media=media,
+        batch_size=batch_size,
         **ranks,
     )
 
@@ -71,8 +74,10 @@ def test_every_video_comes_once_with_all_its_views(pool, decoded, num_ranks, bat
     """Whatever the ranks and batches, each network's views equal the twin's."""
     seen = []
     for rank in range(num_ranks):
-        made = source(pool, num_clips=2, num_crops=3, rank=rank, num_ranks=num_ranks, media=media)
-        loader = EvaluationLoader(made, batch_size=batch_size, engine=Engine(media=media))
+        made = source(
+            pool, num_clips=2, num_crops=3, rank=rank, num_ranks=num_ranks, media=media, batch_size=batch_size
+        )
+        loader = EvaluationLoader(made, engine=Engine(media=media))
         for videos, labels, crops in loader:
             views = [loader.clips_of(crops, k) for k in range(2)]
             assert views[0].shape == (len(videos), 6, 3, 4, 32, 32)

@@ -230,9 +230,9 @@ def check_size(tmp_path, *, divisor):
     remember_as_probed([annotations.train, annotations.val], cache_dir=tmp_path / "cache" / "manifests")
     data = build.open_data(config)
     assert len(data.labeled) == 2400
-    assert len(data.problems(backend="cpu")) == len(lost)
-    assert set(data.problems(backend="cpu").values()) == {"missing"}
-    labeled, unlabeled = build.planners(config, data, backend="gpu")
+    assert len(data.problems()) == len(lost)
+    assert set(data.problems().values()) == {"missing"}
+    labeled, unlabeled = build.planners(config, data)
     assert (len(labeled.pool), len(unlabeled.pool)) == (2400, num_train - len(annotations.train.absent))
     assert np.diff(unlabeled.plan(7).primary.frames).tolist() == [8] * 7
 

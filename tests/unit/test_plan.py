@@ -28,6 +28,8 @@ def pool_like(num_videos: int, *, num_frames: int = 300, fps: float = 30.0) -> P
         width=np.full(num_videos, 340),
         height=np.full(num_videos, 256),
         exact_seek=np.ones(num_videos, dtype=bool),
+        codings=("h264 yuv420p",),
+        coding=np.zeros(num_videos, dtype=np.int64),
     )
 
 

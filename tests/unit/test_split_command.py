@@ -164,10 +164,10 @@ def test_table_a1(tmp_path, monkeypatch):
     assert len(data.labeled) == 60
     assert len(data.unlabeled) == 400
     assert set(data.unlabeled.labels.tolist()) == {-1}
-    labeled, unlabeled = build.planners(run, data, backend="cpu")
+    labeled, unlabeled = build.planners(run, data)
     assert (len(labeled.pool), len(unlabeled.pool)) == (60, 460)
     without = config("ucf101", tmp_path, unlabeled="k400", labeled="all", settings=("data.labeled_in_unlabeled=false",))
-    pool = build.unlabeled_pool(without, data, backend="cpu")
+    pool = build.unlabeled_pool(without, data)
     assert len(pool) == 400
     assert all("k400/train/" in path for path in pool.paths)
 
