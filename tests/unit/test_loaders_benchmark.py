@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from benchmarks import gpu_sections, gpu_suite, loaders, workload
+from benchmarks import augment, gpu_sections, gpu_suite, loaders, workload
 from benchmarks.peers import OURS, PEERS, Setup, reference_frames, setups
 from benchmarks.videos import ALIGNED, KINDS, ORIGINAL, PREPARED, make_videos
 from pipelines.geometry import ClipShape, Geometry
@@ -118,6 +118,15 @@ def test_all_arms_are_measured_and_the_missing_named(videos, monkeypatch):
     assert result["reached"]["original-like, whole"]["best_peer"] == "PyAV plain"
     assert "without absent: no_such_package is not installed" in said
     json.dumps(result)
+
+
+def test_both_ways_to_make_views_are_compared(workloads):
+    decoded = augment.decoded_videos(workloads[ORIGINAL].planner, num_videos=3)
+    made = augment.ways(decoded, num_threads=1)
+    assert list(made)[:2] == [augment.READERS, augment.DALI_CPU]
+    assert 0 < augment.differences(made)[augment.DALI_CPU] <= augment.MAX_DIFFERENCE
+    rows = augment.measure(made, num_videos=3, num_rounds=2)
+    assert all(row["num_samples"] == 2 and row["median_seconds"] > 0 for row in rows.values())
 
 
 def test_a_section_in_its_own_process_says_what_it_found(suite):
