@@ -163,16 +163,31 @@ def sizes(suite: Suite) -> Found:
 
 
 def threads(suite: Suite) -> Found:
-    """DALI's decoding threads: 1 to 16, on cuts of the planned clips, in batches of 32."""
+    """DALI's decoding threads, 1 to 16, on cuts of the planned clips in batches of 32: pictures a second, and the share
+    that they are of what NVDEC decodes where every thread has one long stream, up to 8, from start to end."""
+    from benchmarks.loaders import num_packets
     from pipelines.gops import cut
 
+    num_frames, numbers = (60, (1, 2)) if suite.cpu else (300, (1, 2, 4, 7, 8, 12, 16))
     for kind, paths in suite.videos().items():
         jobs = suite.workload(paths, num_samples=4 if suite.cpu else 32).jobs()
         cuts = [cut(video.path, frames, exact_seek=video.exact_seek) for video, frames in jobs]
         items = [(made.content, made.frames) for made in cuts]
-        for number in (1, 2) if suite.cpu else (1, 2, 4, 7, 8, 12, 16):
-            seconds = seconds_per_video(items, suite, num_threads=number)
-            yield f"{kind}: {number}", {"videos_per_second": 1 / seconds}
+        pictures_a_video = sum(num_packets(made.content) for made in cuts) / len(cuts)
+        streams = [(path.read_bytes(), np.arange(num_frames, dtype=np.int32)) for path in paths]
+        for number in numbers:
+            videos_per_second = 1 / seconds_per_video(items, suite, num_threads=number)
+            most = num_frames / seconds_per_video(streams[:number], suite, num_threads=number, num_repeats=3)
+            rate = pictures_a_video * videos_per_second
+            yield (
+                f"{kind}: {number}",
+                {
+                    "videos_per_second": videos_per_second,
+                    "pictures_per_second": rate,
+                    "long_streams_pictures_per_second": most,
+                    "share": rate / most,
+                },
+            )
 
 
 def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int):
