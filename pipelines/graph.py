@@ -140,7 +140,8 @@ def refused(source: TrainSource | EvaluationSource, *, engine: Engine) -> tuple[
                 if num_decoded != num_frames:
                     found[int(ids[1])] = f"the decoder gave {num_decoded} of {num_frames} frames"
             except RuntimeError as error:
-                found[int(ids[1])] = f"the decoder refused it: {str(error).strip().splitlines()[-2][:200]}"
+                reason = (str(error).strip().splitlines() or [""])[-2:][0]  # behind it: that the pipeline is lost
+                found[int(ids[1])] = f"the decoder refused it: {reason[:200]}"
     return found, tried
 
 
