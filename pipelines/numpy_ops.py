@@ -3,8 +3,10 @@
 DALI's CPU operators do the same in a multiple of the time (`python -m benchmarks.augment`). Values are those of
 `pipelines.strong`; all but the warp work in place.
 
-Legend: F frames, S crop side; clips are uint8 (F, S, S, 3), pictures (S, S, 3).
+Legend: F frames, S crop side; clips are uint8 (F, S, S, 3).
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,75 +17,69 @@ _EVEN_BYTES = np.uint32(0x00FF00FF)
 _ODD_BYTES = np.uint32(0xFF00FF00)
 _HALF = np.uint32(0x00800080)
 _GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+BLOCK_PIXELS = 1 << 16
+"""Pixels that are worked on at a time: few enough for the cache, many enough for numpy."""
+
+
+def blocks(clip: np.ndarray) -> Iterator[np.ndarray]:
+    """The clip (F, H, W, ...) in parts of some frames, without a copy."""
+    num_frames = max(1, BLOCK_PIXELS // (clip.shape[1] * clip.shape[2]))
+    for first in range(0, len(clip), num_frames):
+        yield clip[first : first + num_frames]
 
 
 class Warp:
     """One affine map for all frames of a clip: bilinear, FILL where it shows what lies outside.
 
-    Weights have eight bits. A picture's pixels are packed into 32 bits, two of them side by side in 64, so that one
-    look-up fetches a pixel and its right neighbour.
+    Weights have eight bits. A pixel is 32 bits of which one byte is free, and two that lie side by side are looked up
+    at once, as 64 bits.
     """
 
-    def __init__(self, inverse_affine: Affine, *, size: int) -> None:
+    def __init__(self, inverse_affine: Affine, *, num_frames: int, size: int) -> None:
         self._size, self._row = size, size + 2  # with one pixel of FILL around
         a, b, x0, c, d, y0 = inverse_affine
         position = np.arange(size, dtype=np.float32) + np.float32(0.5)
         x, y = position[None, :], position[:, None]
-        self._corner, weights = self._taps(a * x + b * y + (x0 - 0.5), c * x + d * y + (y0 - 0.5))
-        self._weights = [pair.reshape(-1, 2) for pair in weights]
-        self._packed = np.full((self._row, self._row), FILL * 0x010101, dtype=np.uint32)
-        self._pairs = np.empty((self._row, self._row, 2), dtype=np.uint32)
-        num_pixels = size * size
-        self._taken = np.empty(num_pixels, dtype=np.uint64)
-        self._work, self._even, self._odd = np.empty((3, num_pixels, 2), dtype=np.uint32)
+        self._corner, self._weights = self._taps(a * x + b * y + (x0 - 0.5), c * x + d * y + (y0 - 0.5))
+        self._pixels = np.full((num_frames, self._row, self._row), FILL * 0x010101, dtype=np.uint32)
 
-    def _taps(self, source_x: np.ndarray, source_y: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Where in the padded picture each pixel's upper left tap lies (S * S,), and the weights (S, S, 2) uint32 of
+    def _taps(self, source_x: np.ndarray, source_y: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """Where in the padded picture each pixel's upper left tap lies (S * S,), and the weights (S * S, 2) uint32 of
         the upper and of the lower two taps; a pixel outside shows the padding's first corner."""
         left, top = np.floor(source_x), np.floor(source_y)
         inside = (left >= -1) & (left < self._size) & (top >= -1) & (top < self._size)
         corner = np.where(inside, (top + 1) * self._row + left + 1, 0).astype(np.int64)
-        u = np.rint((source_x - left) * 256).astype(np.uint32)
-        v = np.rint((source_y - top) * 256).astype(np.uint32)
+        u = np.where(inside, np.rint((source_x - left) * 256), 0).astype(np.uint32)
+        v = np.where(inside, np.rint((source_y - top) * 256), 0).astype(np.uint32)
         both = (u * v + 128) >> 8
         upper, lower = np.stack([256 - u - v + both, u - both], axis=-1), np.stack([v - both, both], axis=-1)
-        for weights in (upper, lower):
-            weights[~inside] = 0
-        upper[~inside, 0] = 256
-        return corner.ravel(), [upper, lower]
+        return corner.ravel(), (upper.reshape(-1, 2), lower.reshape(-1, 2))
 
-    def __call__(self, planes: tuple[np.ndarray, ...], out: np.ndarray) -> None:
-        """Warps a picture given as red, green and blue (S, S) into `out` (S, S, 3)."""
-        pixels = self._packed.view(np.uint8).reshape(self._row, self._row, 4)
+    def put(self, frame: int, planes: tuple[np.ndarray, ...]) -> None:
+        """A picture as it comes, given as red, green and blue (S, S)."""
+        channels = self._pixels[frame].view(np.uint8).reshape(self._row, self._row, 4)
         for channel, plane in enumerate(planes):
-            pixels[1:-1, 1:-1, channel] = plane
-        self._pairs[..., 0] = self._packed
-        self._pairs.reshape(-1, 2)[:-1, 1] = self._packed.reshape(-1)[1:]
-        lookup = self._pairs.view(np.uint64).reshape(-1)
-        self._even.fill(_HALF)
-        self._odd.fill(0)
-        for first, weights in zip((0, self._row), self._weights, strict=True):
-            np.take(lookup[first:], self._corner, out=self._taken, mode="clip")
-            taken = self._taken.view(np.uint32).reshape(-1, 2)
-            self._add(taken, weights)
-        even, odd = self._even[:, 0], self._odd[:, 0]
-        np.add(even, self._even[:, 1] - _HALF, out=even)
-        np.add(odd, self._odd[:, 1], out=odd)
-        np.add(odd, _HALF, out=odd)
-        warped = ((even >> np.uint32(8)) & _EVEN_BYTES) | (odd & _ODD_BYTES)
-        channels = warped.view(np.uint8).reshape(self._size, self._size, 4)
-        for channel in range(3):
-            out[..., channel] = channels[..., channel]
+            channels[1:-1, 1:-1, channel] = plane
 
-    def _add(self, taken: np.ndarray, weights: np.ndarray) -> None:
-        work = self._work
-        np.bitwise_and(taken, _EVEN_BYTES, out=work)
-        np.multiply(work, weights, out=work)
-        np.add(self._even, work, out=self._even)
-        np.right_shift(taken, np.uint32(8), out=work)
-        np.bitwise_and(work, _EVEN_BYTES, out=work)
-        np.multiply(work, weights, out=work)
-        np.add(self._odd, work, out=self._odd)
+    def into(self, clip: np.ndarray) -> None:
+        """Warps all pictures into `clip` (F, S, S, 3)."""
+        for pixels, out in zip(blocks(self._pixels), blocks(clip), strict=True):
+            warped = self._warped(pixels).view(np.uint8).reshape(len(out), self._size, self._size, 4)
+            for channel in range(3):
+                out[..., channel] = warped[..., channel]
+
+    def _warped(self, pixels: np.ndarray) -> np.ndarray:
+        pixels = pixels.reshape(len(pixels), -1)
+        pairs = np.stack([pixels[:, :-1], pixels[:, 1:]], axis=-1).view(np.uint64)[..., 0]
+        even = odd = None  # sums over the taps, two colours each
+        for first, weights in zip((0, self._row), self._weights, strict=True):
+            taps = np.take(pairs[:, first:], self._corner, axis=1, mode="clip").view(np.uint32)
+            taps = taps.reshape(len(pixels), -1, 2)
+            low = (taps & _EVEN_BYTES) * weights
+            high = ((taps >> np.uint32(8)) & _EVEN_BYTES) * weights
+            even, odd = (low, high) if even is None else (even + low, odd + high)
+        even, odd = even[..., 0] + even[..., 1] + _HALF, odd[..., 0] + odd[..., 1] + _HALF
+        return ((even >> np.uint32(8)) & _EVEN_BYTES) | (odd & _ODD_BYTES)
 
 
 def photometric(clip: np.ndarray, op: str, value: float) -> None:
@@ -98,12 +94,12 @@ def photometric(clip: np.ndarray, op: str, value: float) -> None:
 
 def apply_tone(clip: np.ndarray, curve: np.ndarray) -> None:
     """v -> curve[v], in place; `curve` (256,) uint8 for all channels, or one for each (3, 256)."""
-    for picture in clip:
+    for part in blocks(clip):
         if curve.ndim == 1:
-            np.take(curve, picture, out=picture, mode="clip")
+            np.take(curve, part, out=part, mode="clip")
         else:
             for channel in range(3):
-                picture[..., channel] = curve[channel][picture[..., channel]]
+                part[..., channel] = curve[channel][part[..., channel]]
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
@@ -171,23 +167,22 @@ TONES = {
 def color(clip: np.ndarray, factor: float) -> None:
     """A blend with the grey of each pixel: one colour matrix."""
     matrix = np.eye(3, dtype=np.float32) * np.float32(factor) + _GREY[:, None] * np.float32(1 - factor)
-    for picture in clip:
-        blended = picture.reshape(-1, 3).astype(np.float32) @ matrix
+    for part in blocks(clip):
+        blended = part.reshape(-1, 3).astype(np.float32) @ matrix
         blended += 0.5
         np.clip(blended, 0, 255, out=blended)
-        picture[...] = blended.reshape(picture.shape)
+        part[...] = blended.reshape(part.shape)
 
 
 def sharpness(clip: np.ndarray, factor: float) -> None:
     """A blend with the 3x3 smoothing [1 1 1; 1 5 1; 1 1 1] / 13, mirrored at the edges without the edge pixel."""
-    share = np.float32((1 - factor) / 13)
-    width = clip.shape[2]
-    for picture in clip:
-        padded = np.pad(picture.astype(np.int16), ((1, 1), (1, 1), (0, 0)), mode="reflect")
-        down = padded[:-2] + padded[1:-1] + padded[2:]
-        box = down[:, :width] + down[:, 1:-1] + down[:, 2:]
-        blended = (box + 4 * padded[1:-1, 1:-1]) * share + picture * np.float32(factor) + np.float32(0.5)
-        picture[...] = np.clip(blended, 0, 255)
+    share, width = np.float32((1 - factor) / 13), clip.shape[2]
+    for part in blocks(clip):
+        padded = np.pad(part.astype(np.int16), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+        down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+        box = down[:, :, :width] + down[:, :, 1:-1] + down[:, :, 2:]
+        blended = (box + 4 * padded[:, 1:-1, 1:-1]) * share + part * np.float32(factor) + np.float32(0.5)
+        part[...] = np.clip(blended, 0, 255)
 
 
 def cut_out(clip: np.ndarray, cutout: tuple[int, int, int, int]) -> None:

@@ -77,30 +77,31 @@ class ViewMaker:
         self._clip = np.empty((len(view.frames), view.size, view.size, 3), dtype=np.uint8)
         self._scaler: av.filter.Graph | None = None
         warps = view.strong is not None and view.strong.inverse_affine != IDENTITY
-        self._warp = Warp(view.strong.inverse_affine, size=view.size) if warps else None
+        self._warp = Warp(view.strong.inverse_affine, num_frames=len(view.frames), size=view.size) if warps else None
 
     def put(self, slot: int, planar: av.VideoFrame) -> None:
         """The picture of a slot (gbrp), which the view may show at several places or not at all."""
-        if slot not in self._rows:
+        rows = self._rows.get(slot)
+        if rows is None:
             return
-        first, *others = self._rows[slot]
         if self._scaler is None:
             self._scaler = scaler(planar, self._view.box, self._view.size)
         self._scaler.vpush(planar)
         planes = rgb_planes(self._scaler.vpull())
         if self._view.box[1] > self._view.box[3]:
             planes = tuple(plane[:, ::-1] for plane in planes)
-        if self._warp is not None:
-            self._warp(planes, self._clip[first])
-        else:
-            for channel, plane in enumerate(planes):
-                self._clip[first, ..., channel] = plane
-        for row in others:
-            self._clip[row] = self._clip[first]
+        for row in rows:
+            if self._warp is not None:
+                self._warp.put(row, planes)
+            else:
+                for channel, plane in enumerate(planes):
+                    self._clip[row, ..., channel] = plane
 
     def finished(self) -> np.ndarray:
         """(F, S, S, 3), with the operations that want the whole clip done."""
         strong = self._view.strong
+        if self._warp is not None:
+            self._warp.into(self._clip)
         if strong is not None:
             for op, value in strong.photometric:
                 photometric(self._clip, op, value)

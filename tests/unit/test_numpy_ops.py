@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import pipelines.numpy_ops
 from pipelines import reference
 from pipelines.numpy_ops import TONES, Warp, cut_out, photometric
 from pipelines.strong import FILL, IDENTITY, PHOTOMETRIC, affine_of, compose, photometric_value
@@ -21,10 +22,17 @@ def clip_of(seed: int, *, num_frames: int = 3, size: int = 20) -> np.ndarray:
 
 def warped(clip: np.ndarray, affine) -> np.ndarray:
     out = np.empty_like(clip)
-    warp = Warp(affine, size=clip.shape[1])
-    for picture, target in zip(clip, out, strict=True):
-        warp(tuple(np.moveaxis(picture, -1, 0)), target)
+    warp = Warp(affine, num_frames=len(clip), size=clip.shape[1])
+    for k, picture in enumerate(clip):
+        warp.put(k, tuple(np.moveaxis(picture, -1, 0)))
+    warp.into(out)
     return out
+
+
+@pytest.fixture(params=[1, 600, 1 << 16], autouse=True)
+def block_pixels(request, monkeypatch):
+    """Clips worked on picture by picture, in blocks of one and a rest, and at once."""
+    monkeypatch.setattr(pipelines.numpy_ops, "BLOCK_PIXELS", request.param)
 
 
 @given(
@@ -34,7 +42,7 @@ def warped(clip: np.ndarray, affine) -> np.ndarray:
     signs=st.tuples(st.sampled_from([-1, 1]), st.sampled_from([-1, 1])),
     size=st.sampled_from([1, 2, 15, 24]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_warp_equals_the_twin(first, second, levels, signs, size):
     affine = compose(
         affine_of(first, level=levels[0], sign=signs[0], size=size),
