@@ -93,7 +93,7 @@ def _home(root: Path) -> Path:
     for name in HOMES:
         if any((root / name / folder).is_dir() for folder in VIDEO_FOLDERS["train"]):
             return root / name
-    what = "found none of them" if root.is_dir() else "no such folder"
+    what = "no training videos" if root.is_dir() else "no such folder"
     raise InputError(
         f"{root}: {what}; accepted: the folder of Kinetics-400, with the training videos in "
         f"{', '.join(f'{folder}/' for folder in VIDEO_FOLDERS['train'])}"

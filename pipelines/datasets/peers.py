@@ -3,14 +3,15 @@
 Looked for in the root, then in its annotations/:
 
     train.csv, train.txt, train_list.txt, <any>_train_list_videos.txt or <any>_train_split_N_videos.txt (N: the official
-    split asked for); the same with val, validation or test for validation; and, optional, with unlabeled, whose lines
-    may be the path alone
+    split asked for); the same with val, validation or test for validation, the first of these that there is; and,
+    optional, with unlabeled, whose lines may be the path alone
     classes.txt, optional: the name of class 0, 1, ... one a line
 
 Paths are relative to the root, or to videos_train/, train/ or videos/ in it (videos_val/ ... for validation), whichever
 holds more of them. Absolute paths are taken as they are.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -63,9 +64,8 @@ def read_lists(root: Path, *, split: int = 1, max_missing_share: float = 0.05) -
 def _find(root: Path, part: str, *, split: int) -> _List | None:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; accepted: the folder of train.csv, train_list.txt or the like")
-    words = "|".join(WORDS[part])
-    pattern = re.compile(rf"({words})(_list)?\.(csv|txt)|.+_({words})(_list|_split_{split})?(_videos)?\.(csv|txt)")
-    for folder in (root, root / "annotations"):
+    for folder, word in itertools.product((root, root / "annotations"), WORDS[part]):
+        pattern = re.compile(rf"{word}(_list)?\.(csv|txt)|.+_{word}(_list|_split_{split})?(_videos)?\.(csv|txt)")
         names = sorted(name for name in os.listdir(folder) if pattern.fullmatch(name)) if folder.is_dir() else []
         if len(names) > 1:
             raise InputError(f"{folder}: received several lists for {part}, {' and '.join(names)}; accepted: one")

@@ -202,7 +202,7 @@ def test_refuses_a_validation_class_that_training_lacks(tmp_path):
 
 
 def test_refuses_other_folders(tmp_path):
-    with pytest.raises(InputError, match="found none of them; accepted: .*train/"):
+    with pytest.raises(InputError, match="no training videos; accepted: .*train/"):
         read_kinetics(tmp_path)
     with pytest.raises(InputError, match="absent: no such folder"):
         read_kinetics(tmp_path / "absent")

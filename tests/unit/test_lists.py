@@ -67,6 +67,17 @@ def test_pyslowfast(tmp_path):
     assert (annotations.unlabeled.paths, annotations.unlabeled.labels.tolist()) == (("u/5.mp4",), [-1])
 
 
+def test_pyslowfast_lists_for_validation_and_test(tmp_path):
+    """PySlowFast wants train.csv, val.csv and test.csv: validation is on the second, wherever it lies."""
+    touch(tmp_path, [*TRAIN, *VAL, "t.mp4"])
+    write(tmp_path, train__csv=text_of(TRAIN, (0, 0, 1)), val__csv=text_of(VAL, (1,)), test__csv="t.mp4 0\n")
+    assert read_lists(tmp_path).val.paths == VAL
+    (tmp_path / "val.csv").rename(tmp_path / "validation.csv")
+    assert read_lists(tmp_path).val.paths == VAL
+    (tmp_path / "validation.csv").unlink()
+    assert read_lists(tmp_path).val.paths == ("t.mp4",)
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_absolute_paths(tmp_path, inside):
     """Names do not hold the machine's folders."""

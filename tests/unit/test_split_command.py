@@ -116,7 +116,7 @@ def test_ucf_and_its_official_splits(tmp_path, monkeypatch):
             ["--dataset", "k400"],
             "data.root: received none; accepted: the data set's folder (--data-root or $CMPL_DATA)",
         ),
-        (["--dataset", "k400", "--data-root", "."], "found none of them; accepted: the folder of Kinetics-400"),
+        (["--dataset", "k400", "--data-root", "."], "no training videos; accepted: the folder of Kinetics-400"),
         (["--dataset", "k400", "--data-root", "k"], "class 'abseiling' has 1 usable videos, accepted: at most 1"),
         (["--dataset", "k400", "--data-root", "k", "--scheme", "categorywise"], "did you mean 'category-wise'"),
         (
