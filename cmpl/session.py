@@ -63,6 +63,7 @@ def _train(
     if config.init and not checkpoints(run.checkpoints):
         for line in initialise(method, config.init).lines():
             reporter.note(line)
+    method.begin_training()
     if ranks.is_first:  # only now: a run that cannot start leaves no folder behind
         run.claim(config)
     wait_for_all()

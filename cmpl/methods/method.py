@@ -38,6 +38,10 @@ class Method(nn.Module):
         self.primary = primary
         self.auxiliary = auxiliary
 
+    def begin_training(self) -> None:
+        """Called once before a run's first or next step: reads what training alone needs. Raises InputError where that
+        cannot be had."""
+
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         """The loss to descend and its terms. `unlabeled_weight` is lambda at this step; at 0 unlabelled clips are
         not looked at. `progress` is the share of training that is done, 0 to 1."""

@@ -21,7 +21,7 @@ class VideoSSL(Method):
 
     L_pseudo: the network's own confident classes of the weak clips, learnt on the same clips. L_distill, over labelled
     and weak clips: a second head of J classes matches the teacher's probabilities on one frame of the clip, drawn from
-    torch's generator. `teacher` is a file of ImageNet weights, read at the first step; it is no part of checkpoints,
+    torch's generator. `teacher` is a file of ImageNet weights, read when training begins; it is no part of checkpoints,
     and evaluation does without it.
     """
 
@@ -36,6 +36,12 @@ class VideoSSL(Method):
         nn.init.zeros_(self.image_head.bias)
         self._teacher_file = teacher
         self._teacher: tuple[ResNet2D, ...] = ()  # in a tuple, so that it is neither saved nor trained nor averaged
+
+    def begin_training(self) -> None:
+        """Reads the teacher. Raises InputError for a file that is no ImageNet ResNet."""
+        num_image_classes = self.image_head.out_features
+        teacher = load_image_network(self._teacher_file, num_classes=num_image_classes, field="method.teacher")
+        self._teacher = (teacher.requires_grad_(False).eval(),)
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         labeled, y = batch.labeled.standard.primary, batch.labeled.labels
@@ -58,11 +64,10 @@ class VideoSSL(Method):
 
     @torch.no_grad()
     def teacher_probabilities(self, images: Tensor) -> Tensor:
-        """q (B, J) of uint8 images (B, 3, S, S). Raises InputError for a file that is no ImageNet ResNet."""
+        """q (B, J) of uint8 images (B, 3, S, S)."""
         if not self._teacher:
-            teacher = load_image_network(self._teacher_file, num_classes=self.image_head.out_features)
-            self._teacher = (teacher.to(images.device).requires_grad_(False).eval(),)
-        return probabilities(self._teacher[0](images))
+            self.begin_training()
+        return probabilities(self._teacher[0].to(images.device)(images))
 
 
 def random_frames(clips: Tensor) -> Tensor:

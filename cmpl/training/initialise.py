@@ -67,24 +67,28 @@ def initialise(method: nn.Module, source: str) -> Initialised:
     return Initialised(source=source, loaded=tuple(loaded), kept=kept, unused=unused)
 
 
-def load_image_network(source: str, *, num_classes: int = 1000) -> ResNet2D:
-    """A 2D ResNet-18, 34 or 50 with the weights of a file, as torchvision names them. Raises InputError otherwise."""
-    tensors = read_tensors(source)
+def load_image_network(source: str, *, num_classes: int = 1000, field: str) -> ResNet2D:
+    """A 2D ResNet-18, 34 or 50 with the weights of a file, as torchvision names them. Raises InputError otherwise;
+    `field` is the setting that names the file."""
+    tensors = read_tensors(source, field=field)
     depth = depth_of(tensors)
     if depth is None:
-        raise InputError(f"{source}: no ResNet-18, -34 or -50 with torchvision's names (conv1, layer1.0.conv1, ...)")
+        raise InputError(
+            f"{field}: received {source}, which holds no ResNet-18, -34 or -50 with torchvision's names (conv1, "
+            "layer1.0.conv1, ...)"
+        )
     network = ResNet2D(depth=depth, num_classes=num_classes)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         first = str(error).strip().splitlines()[1:2] or [str(error)]
-        raise InputError(f"{source}: not a ResNet-{depth} of {num_classes} classes:{first[0]}") from error
+        raise InputError(f"{field}: {source}: not a ResNet-{depth} of {num_classes} classes: {first[0].strip()}") from error
     return network
 
 
-def read_tensors(source: str) -> dict[str, Tensor]:
+def read_tensors(source: str, *, field: str = "init") -> dict[str, Tensor]:
     """The tensors of a weight file, or of the newest checkpoint of a folder, by name. Raises InputError."""
-    path = _file(Path(source).expanduser())
+    path = _file(Path(source).expanduser(), field=field)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -101,12 +105,12 @@ def read_tensors(source: str) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in tensors.items()}
 
 
-def _file(path: Path) -> Path:
+def _file(path: Path, *, field: str) -> Path:
     if path.is_dir():
         newest = checkpoints(path / "checkpoints")[-1:] or [path]
         path = newest[0] / "model.safetensors"
     if not path.is_file():
-        raise InputError(f"init: received {path}: no such file; accepted: {ACCEPTED}")
+        raise InputError(f"{field}: received {path}: no such file; accepted: {ACCEPTED}")
     return path
 
 

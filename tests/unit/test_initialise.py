@@ -124,13 +124,13 @@ def test_the_2d_network_has_torchvisions_names():
 def test_a_teacher_must_be_whole(tmp_path):
     network = image_network(18)
     save_file(network.state_dict(), tmp_path / "r18.safetensors")
-    loaded = load_image_network(str(tmp_path / "r18.safetensors"), num_classes=7)
+    loaded = load_image_network(str(tmp_path / "r18.safetensors"), num_classes=7, field="x")
     assert torch.equal(loaded.fc.weight, network.fc.weight)
     with pytest.raises(InputError, match="not a ResNet-18 of 1000 classes"):
-        load_image_network(str(tmp_path / "r18.safetensors"))
+        load_image_network(str(tmp_path / "r18.safetensors"), field="method.teacher")
     save_file({"stem.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"no ResNet-18, -34 or -50 with torchvision's names"):
-        load_image_network(str(tmp_path / "other.safetensors"))
+        load_image_network(str(tmp_path / "other.safetensors"), field="method.teacher")
 
 
 class Dangerous:

@@ -104,7 +104,7 @@ def test_distillation_is_least_at_the_teachers_answer():
 def test_evaluation_does_without_the_file():
     method: Method = VideoSSL(primary=Trunk(), threshold=0.9, teacher="/nowhere/at/all.pth")
     assert method.primary(torch.zeros(1, 3, 2, 4, 4)).shape == (1, 4)
-    with pytest.raises(InputError, match=r"/nowhere/at/all.pth: no such file"):
+    with pytest.raises(InputError, match=r"method.teacher: received /nowhere/at/all.pth: no such file"):
         method(batch(), unlabeled_weight=1.0)
 
 
