@@ -74,11 +74,15 @@ def config_of(
     if options.get("init"):
         options["init"] = os.path.abspath(os.path.expanduser(options["init"]))
     given = {SETTING_OF[option]: str(value) for option, value in options.items() if value is not None}
+    parsed = _parsed(settings)
     if "optim.epochs" in given:
         given["optim.steps"] = "none"
     if root is not None:
         given["data.root"] = root
-    config = with_settings(_recipe(name, recipe, given.get("data.labeled")), given | _parsed(settings))
+    if parsed.get("method.teacher", "none").lower() != "none":
+        parsed["method.teacher"] = os.path.abspath(os.path.expanduser(parsed["method.teacher"]))
+    given |= parsed
+    config = with_settings(_recipe(name, recipe, given.get("data.labeled")), given)
     if recipe and row_for(recipe).starts_from_weights and config.init is None:
         raise InputError(
             f"--init: received none, but {recipe} starts from ImageNet weights; accepted: a file of a 2D ResNet-50's "

@@ -82,7 +82,7 @@ def show_all(facts: list[dict]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("recipe", no_wrap=True)
     for title in ("table", "row", "data"):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     for title in ("paper's\ntop-1", "GPU-\nhours"):
         table.add_column(title, justify="right")
     for fact in facts:

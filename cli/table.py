@@ -15,11 +15,16 @@ from pipelines.errors import InputError, nearest
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A finished run: its configuration and top-1 in per cent."""
+    """A finished run: its configuration, top-1 and top-5 in per cent."""
 
     path: str
     config: Config
     top1: float
+    top5: float
+
+    @property
+    def data(self) -> tuple[str, str]:
+        return self.config.data.dataset, self.config.data.labeled
 
 
 @click.command()
@@ -29,15 +34,16 @@ class Measured:
 def command(*, table: str, runs: tuple[str, ...], as_json: bool) -> None:
     """Set measured results beside a table of the paper.
 
-    TABLE is 1 to 6, A1, A2, A3 or fig4; RUNS are folders of finished runs. A run belongs to a row if it was made by its
-    recipe or has its settings; several runs of a row and data, such as the three splits, are averaged.
+    TABLE is 1 to 6, A1, A2, A3 or fig4; RUNS are folders of finished runs, or of several subsets. A run belongs to a
+    row if it was made by its recipe or has its settings; several runs of a row and data, such as the three splits, are
+    averaged. Settings that were changed beside the recipe are named.
 
     \b
       cmpl table 2
       cmpl table 3 runs/table3-*
     """
     name = table_name(table)
-    measured = [read_run(path) for path in runs]
+    measured = [run for path in runs for run in read_runs(path)]
     lines, strangers = compare(name, measured)
     if as_json:
         click.echo(json.dumps({"table": name, "rows": lines, "elsewhere": strangers}, indent=1))
@@ -54,6 +60,13 @@ def table_name(text: str) -> str:
     return plain[key]
 
 
+def read_runs(path: str) -> list[Measured]:
+    """The run in a folder, or each of the labelled subsets that `cmpl train --subsets` left there."""
+    if not (Path(path) / "subsets.json").is_file():
+        return [read_run(path)]
+    return [read_run(str(run)) for run in sorted(Path(path).glob("subset-*"))]
+
+
 def read_run(path: str) -> Measured:
     """A finished run's figures. Raises InputError where there is no run, or no result yet."""
     from cmpl.training.run_directory import RunDirectory
@@ -62,7 +75,8 @@ def read_run(path: str) -> Measured:
     result = run.result()
     if result is None:
         raise InputError(f"{path}: holds no result.json; accepted: folders of finished runs")
-    return Measured(path=path, config=run.config(), top1=100 * result["primary"]["top1"])
+    figures = {name: 100 * result["primary"][name] for name in ("top1", "top5")}
+    return Measured(path=path, config=run.config(), **figures)
 
 
 def compare(table: str, runs: list[Measured]) -> tuple[list[dict], list[str]]:
@@ -71,23 +85,28 @@ def compare(table: str, runs: list[Measured]) -> tuple[list[dict], list[str]]:
     for row in (row for row in ROWS.values() if row.table == table):
         mine = [run for run in runs if belongs(run.config, row)]
         placed |= {run.path for run in mine}
-        data_of = {run.path: (run.config.data.dataset, run.config.data.labeled) for run in mine}
         printed = list(row.expected) or [(row.dataset, row.labeled)]
-        for data in dict.fromkeys([*printed, *data_of.values()]):
-            top1 = [run.top1 for run in mine if data_of[run.path] == data]
-            lines.append(
-                {
-                    "recipe": row.name,
-                    "row": row.label,
-                    "dataset": data[0],
-                    "labeled": data[1],
-                    "paper_top1": row.expected.get(data),
-                    "measured_top1": round(statistics.mean(top1), 2) if top1 else None,
-                    "deviation": round(statistics.stdev(top1), 2) if len(top1) > 1 else None,
-                    "num_runs": len(top1),
-                }
-            )
+        for data in dict.fromkeys([*printed, *(run.data for run in mine)]):
+            lines.append(line_of(row, data, [run for run in mine if run.data == data]))
     return lines, [run.path for run in runs if run.path not in placed]
+
+
+def line_of(row: Row, data: tuple[str, str], runs: list[Measured]) -> dict:
+    """A row's figures on one data set and share of labels: the paper's, and the mean of these runs."""
+    top1 = [run.top1 for run in runs]
+    return {
+        "recipe": row.name,
+        "row": row.label,
+        "dataset": data[0],
+        "labeled": data[1],
+        "paper_top1": row.expected.get(data),
+        "measured_top1": round(statistics.mean(top1), 2) if top1 else None,
+        "deviation": round(statistics.stdev(top1), 2) if len(top1) > 1 else None,
+        "paper_top5": row.top5 if data == (row.dataset, row.labeled) else None,
+        "measured_top5": round(statistics.mean(run.top5 for run in runs), 2) if runs else None,
+        "num_runs": len(runs),
+        "changed": sorted({key for run in runs for key in changed_settings(run.config, row)}),
+    }
 
 
 def belongs(config: Config, row: Row) -> bool:
@@ -95,10 +114,13 @@ def belongs(config: Config, row: Row) -> bool:
     the place of the files, the machine and the number of passes a step."""
     if config.recipe == row.name:
         return True
-    if config.data.dataset not in ("k400", "ucf101"):
-        return False
+    return config.data.dataset in ("k400", "ucf101") and not changed_settings(config, row)
+
+
+def changed_settings(config: Config, row: Row) -> list[str]:
+    """The fields in which a run differs from the row's recipe on the same data."""
     wanted = row_config(row.name, dataset=config.data.dataset, labeled=config.data.labeled)
-    return not differences(_comparable(wanted), _comparable(config))
+    return [line.split(":")[0] for line in differences(_comparable(wanted), _comparable(config))]
 
 
 def _comparable(config: Config) -> Config:
@@ -108,6 +130,7 @@ def _comparable(config: Config) -> Config:
         recipe=plain.recipe,
         seed=plain.seed,
         init=plain.init if config.init is None else "given",
+        method=dataclasses.replace(config.method, teacher=None),
         runtime=plain.runtime,
         data=dataclasses.replace(config.data, root=None, split_seed=0, unlabeled_root=None),
         batch=dataclasses.replace(config.batch, accumulate=1),
@@ -123,18 +146,27 @@ def show(table: str, lines: list[dict], strangers: list[str]) -> None:
     title = table if table.startswith("Fig") else f"Table {table}"
     drawn = Table(box=None, pad_edge=False, title=title, title_justify="left")
     drawn.add_column("recipe", no_wrap=True)
-    drawn.add_column("row")
-    drawn.add_column("data")
-    for title in ("paper", "measured", "runs"):
-        drawn.add_column(title, justify="right")
+    drawn.add_column("row", overflow="fold", min_width=8)
+    drawn.add_column("data", overflow="fold")
+    with_top5 = any(line["paper_top5"] is not None for line in lines)
+    for title in ("paper", "measured", *(("paper,\ntop-5", "here,\ntop-5") if with_top5 else ()), "runs"):
+        drawn.add_column(title, justify="right", no_wrap=True)
     for line in lines:
-        measured = "-" if line["measured_top1"] is None else f"{line['measured_top1']:.2f}"
+        measured = _figure(line["measured_top1"])
         measured += f" ± {line['deviation']:.2f}" if line["deviation"] is not None else ""
-        paper = "-" if line["paper_top1"] is None else f"{line['paper_top1']:.2f}"
-        data = f"{line['dataset']} {line['labeled']}"
-        drawn.add_row(line["recipe"], line["row"], data, paper, measured, str(line["num_runs"] or "-"))
+        top5 = [_figure(line["paper_top5"]), _figure(line["measured_top5"])] if with_top5 else []
+        data = f"{line['dataset']} {Path(line['labeled']).name}"
+        figures = [_figure(line["paper_top1"]), measured, *top5, str(line["num_runs"] or "-")]
+        drawn.add_row(line["recipe"], line["row"], data, *figures)
     console = console_of()
     console.print(drawn)
     say(console, "Top-1 in per cent, of the primary network; ± is the standard deviation over runs.")
+    for line in (line for line in lines if line["changed"]):
+        where = f"{line['recipe']} on {line['dataset']} {line['labeled']}"
+        say(console, f"{where} is not as the recipe has it: {', '.join(line['changed'])}")
     if strangers:
         say(console, f"Of no row of this table: {', '.join(strangers)}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

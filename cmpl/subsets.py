@@ -8,6 +8,7 @@ from pathlib import Path
 from cmpl.config import Config, with_settings
 from cmpl.session import Outcome, train
 from cmpl.training.reporter import Reporter
+from pipelines.errors import InputError
 
 
 def train_subsets(
@@ -16,8 +17,9 @@ def train_subsets(
     """Trains `path/subset-0`, ... with split seeds 0, 1, ... one after another; writes `path/subsets.json`.
 
     The networks' seed stays. Ends early, with a result of None last, where a signal stopped a run; the same call goes
-    on from there. Raises InputError as `cmpl.session.train` does.
+    on from there. Raises InputError as `cmpl.session.train` does, and where all subsets would be the same.
     """
+    _check_drawn(config, num_subsets=num_subsets)
     outcomes = []
     for split_seed in range(num_subsets):
         reporter.note(f"labelled subset {split_seed} of {num_subsets}")
@@ -29,6 +31,19 @@ def train_subsets(
     draft.write_text(json.dumps(summary([outcome.result for outcome in outcomes]), indent=1) + "\n")
     draft.replace(path / "subsets.json")
     return outcomes
+
+
+def _check_drawn(config: Config, *, num_subsets: int) -> None:
+    data = config.data
+    if data.split_seed != 0:
+        raise InputError(
+            f"data.split_seed: received {data.split_seed}, but several subsets take 0 to {num_subsets - 1}; accepted: 0"
+        )
+    if data.labeled in ("all", "100pct") or "/" in data.labeled:
+        raise InputError(
+            f"data.labeled: received {data.labeled!r}, of which there are no several subsets; accepted: 1pct, 10pct, "
+            "any <number>pct below 100, or a number of videos per class"
+        )
 
 
 def summary(results: list[dict]) -> dict:

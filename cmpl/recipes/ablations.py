@@ -1,7 +1,8 @@
 """The paper's studies: one function a row of Tables 2 to 6, A2 and A3 and a point of Fig. 4.
 
-All are of Kinetics-400 with 1 % of labels and 50 epochs; `top1` is the paper's figure in per cent. Fig. 4's points bear
-figures whose place the text at hand does not settle: there `top1` is given only where the paper's words do.
+All are of Kinetics-400 with 1 % of labels and 50 epochs; `top1` is the paper's figure in per cent. Of Fig. 4 the text
+at hand has ticks and figures, but not which belong together. `top1` is given where the paper's words settle it: (a)
+three ticks and figures that rise with tau; (b) 5 alone; (c) 5 the best, 1 and 10 about 2 % below, so 2 the fourth.
 """
 
 import dataclasses
@@ -156,25 +157,25 @@ def table5_ts_10(base: Config) -> Config:
     return changed(ablation(base), "clip", max_offset_seconds=10.0)
 
 
-@row("6", "FixMatch", top1=6.78)
+@row("6", "FixMatch", top1=6.78, top5=17.92)
 def table6_fixmatch(base: Config) -> Config:
     """No auxiliary network."""
     return fixmatch(base)
 
 
-@row("6", "L_s^A", top1=10.57)
+@row("6", "L_s^A", top1=10.57, top5=25.53)
 def table6_supervised(base: Config) -> Config:
     """A learns from labels alone."""
     return changed(ablation(base), "method", auxiliary_unsupervised=False)
 
 
-@row("6", "L_u^A", top1=10.32)
+@row("6", "L_u^A", top1=10.32, top5=24.46)
 def table6_unsupervised(base: Config) -> Config:
     """A learns from pseudo-labels alone."""
     return changed(ablation(base), "method", auxiliary_supervised=False)
 
 
-@row("6", "L_s^A, L_u^A", top1=12.9)
+@row("6", "L_s^A, L_u^A", top1=12.9, top5=28.19)
 def table6_both(base: Config) -> Config:
     """A learns from both."""
     return ablation(base)
@@ -234,13 +235,7 @@ def fig4_tau_0_3(base: Config) -> Config:
     return changed(ablation(base), "method", threshold=0.3)
 
 
-@row("Fig. 4", "(a) tau = 0.5", name="fig4-tau-0.5")
-def fig4_tau_0_5(base: Config) -> Config:
-    """Pseudo-labels from a confidence of 0.5 on."""
-    return changed(ablation(base), "method", threshold=0.5)
-
-
-@row("Fig. 4", "(a) tau = 0.7", name="fig4-tau-0.7")
+@row("Fig. 4", "(a) tau = 0.7", top1=11.47, name="fig4-tau-0.7")
 def fig4_tau_0_7(base: Config) -> Config:
     """Pseudo-labels from a confidence of 0.7 on."""
     return changed(ablation(base), "method", threshold=0.7)
@@ -254,13 +249,13 @@ def fig4_tau_0_9(base: Config) -> Config:
 
 @row("Fig. 4", "(b) B_u / B_l = 1")
 def fig4_ratio_1(base: Config) -> Config:
-    """1 unlabelled video for each labelled one."""
+    """1 unlabelled video for each labelled one. For 1, 2 and 10 the paper has 12.10, 11.75 and 11.07 in some order."""
     return changed(ablation(base), "batch", unlabeled=1 * base.batch.labeled)
 
 
 @row("Fig. 4", "(b) B_u / B_l = 2")
 def fig4_ratio_2(base: Config) -> Config:
-    """2 unlabelled videos for each labelled one."""
+    """2 unlabelled videos for each labelled one. For 1, 2 and 10 the paper has 12.10, 11.75 and 11.07 in some order."""
     return changed(ablation(base), "batch", unlabeled=2 * base.batch.labeled)
 
 
@@ -272,13 +267,13 @@ def fig4_ratio_5(base: Config) -> Config:
 
 @row("Fig. 4", "(b) B_u / B_l = 10")
 def fig4_ratio_10(base: Config) -> Config:
-    """10 unlabelled videos for each labelled one."""
+    """10 unlabelled videos for each labelled one. For 1, 2 and 10 the paper has 12.10, 11.75, 11.07 in some order."""
     return changed(ablation(base), "batch", unlabeled=10 * base.batch.labeled)
 
 
 @row("Fig. 4", "(c) lambda = 1")
 def fig4_lambda_1(base: Config) -> Config:
-    """The unlabelled losses weigh 1."""
+    """The unlabelled losses weigh 1. For 1 and 10 the paper prints 10.66 and 10.24 in some order."""
     return changed(ablation(base), "method", unlabeled_weight=1.0)
 
 
@@ -296,5 +291,5 @@ def fig4_lambda_5(base: Config) -> Config:
 
 @row("Fig. 4", "(c) lambda = 10")
 def fig4_lambda_10(base: Config) -> Config:
-    """The unlabelled losses weigh 10."""
+    """The unlabelled losses weigh 10. For 1 and 10 the paper prints 10.66 and 10.24 in some order."""
     return changed(ablation(base), "method", unlabeled_weight=10.0)

@@ -30,9 +30,10 @@ ROWS: dict[str, Row] = rows_of(tables, ablations)
 
 
 def row_for(name: str) -> Row:
-    """The row of a recipe's name. Raises InputError for an unknown one, naming the nearest."""
+    """The row of a recipe's name. Raises InputError for an unknown one, naming those that begin so or the nearest."""
     if name not in ROWS:
-        known = nearest(name.lower(), ROWS)
+        begun = [known for known in ROWS if known.startswith(f"{name.lower()}-")]
+        known = f"; accepted: {', '.join(begun)}" if begun else nearest(name.lower(), ROWS)
         raise InputError(f"recipe: received {name!r}{known or '; accepted: a name that `cmpl recipes` lists'}")
     return ROWS[name]
 

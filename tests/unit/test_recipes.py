@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def given(**options) -> dict:
 
 
 PRINTED = {  # the tables' figures once more, row by row
-    "1": [4.4, None, 8.6, 10.1, None, 8.5, 17.0, 16.5, 17.6],
+    "1": [4.4, 29.1, 8.6, 10.1, 42.0, 8.5, 17.0, 16.5, 17.6],
     "2": [6.78, 7.12, 7.68, 12.04, 12.90, 13.71],
     "3": [6.78, 7.12, 9.97, 10.63, 10.88, 11.57, 12.90, 12.08],
     "4": [12.04, 12.90, 12.94],
@@ -54,7 +55,7 @@ PRINTED = {  # the tables' figures once more, row by row
     "A1": [61.1, 86.2, 88.9],
     "A2": [6.78, 10.80, 11.13, 11.85, 12.16, 12.90],
     "A3": [12.90, 12.68],
-    "Fig. 4": [9.53, None, None, 12.90, None, None, 12.90, None, None, 11.73, 12.90, None],
+    "Fig. 4": [9.53, 11.47, 12.90, None, None, 12.90, None, None, 11.73, 12.90, None],
 }
 
 
@@ -163,13 +164,18 @@ def test_an_unknown_recipe_names_the_nearest():
         assert result.exit_code == 2
         assert "recipe: received 'table3-aux-r19'; did you mean 'table3-aux-r18'?" in result.output
     assert "accepted: a name that `cmpl recipes` lists" not in call("recipes", "Table3-Aux-R18").output
+    begun = "recipe: received 'table4'; accepted: table4-8x8, table4-16x4, table4-32x2"
+    assert begun in " ".join(call("recipes", "table4").output.split())
 
 
 def test_options_win_over_the_recipe():
     config = config_of(**given(recipe="fig4-tau-0.7", settings=("method.threshold=0.8",), seed=3))
     assert (config.method.threshold, config.seed, config.data.dataset) == (0.8, 3, "k400")
     assert config_of(**given(recipe="table1-cmpl-r50", labeled="10pct")).method.unlabeled_weight == 2
+    assert config_of(**given(recipe="table1-cmpl-r50", settings=("data.labeled=10pct",))).method.unlabeled_weight == 2
     assert config_of(**given(recipe="table1-cmpl-r50", dataset="ucf101")).optim.weight_decay == 1e-3
+    teacher = config_of(**given(recipe="table1-videossl", settings=("method.teacher=r18.pth",))).method.teacher
+    assert teacher == str(Path("r18.pth").absolute())
 
 
 def test_weights_that_a_recipe_starts_from_are_asked_for():
@@ -197,7 +203,7 @@ def test_recipes_are_listed_and_shown():
 def finished_run(path: Path, config: Config, top1: float) -> str:
     run = RunDirectory(path)
     run.claim(config)
-    run.write_result({"primary": {"top1": top1}})
+    run.write_result({"primary": {"top1": top1, "top5": min(1.0, 2 * top1)}})
     return str(path)
 
 
@@ -227,6 +233,35 @@ def test_measured_results_stand_beside_the_papers(tmp_path):
     fourth = json.loads(call("table", "4", runs[0], "--json").stdout)
     assert [line["num_runs"] for line in fourth["rows"]] == [1, 0, 0]  # the same settings are Table 4's 8x8
     assert "± 1.41" in call("table", "2", *runs).output
+
+
+def test_a_run_that_left_its_recipe_is_shown_as_such(tmp_path):
+    config = with_settings(row_config("table6-both"), {"optim.epochs": "20", "batch.accumulate": "16", "seed": "1"})
+    run = finished_run(tmp_path / "run", config, 0.1)
+    told = json.loads(call("table", "6", run, "--json").stdout)["rows"]
+    assert [line["changed"] for line in told if line["num_runs"]] == [["optim.epochs"]]
+    assert "table6-both on k400 1pct is not as the recipe has it: optim.epochs" in call("table", "6", run).output
+    assert "is not as the recipe" not in call("table", "6").output
+
+
+def test_table_6_has_top_5_beside(tmp_path):
+    run = finished_run(tmp_path / "run", row_config("table6-both"), 0.1)
+    told = json.loads(call("table", "6", run, "--json").stdout)["rows"]
+    assert [line["paper_top5"] for line in told] == [17.92, 25.53, 24.46, 28.19]
+    assert [line["measured_top5"] for line in told] == [None, None, None, 20.0]
+    assert re.search(r"28\.19 +20\.00", call("table", "6", run).output)
+    assert "top-5" not in call("table", "2", run).output
+
+
+def test_a_folder_of_subsets_is_all_its_runs(tmp_path):
+    for k in range(3):
+        finished_run(tmp_path / f"subset-{k}", row_config("table2-auxiliary"), 0.1 + k / 100)
+    (tmp_path / "subsets.json").write_text("{}")
+    line = next(row for row in json.loads(call("table", "2", tmp_path, "--json").stdout)["rows"] if row["num_runs"])
+    assert (line["recipe"], line["measured_top1"], line["deviation"], line["num_runs"]) == (
+        *("table2-auxiliary", 11.0),
+        *(1.0, 3),
+    )
 
 
 @pytest.mark.parametrize("text", ["fig4", "Fig. 4", "figure 4"])
@@ -291,6 +326,18 @@ def test_a_method_with_a_second_clip_runs_to_its_result(name, folder, tmp_path):
     assert "auxiliary" not in result
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert ["loss_pseudo_primary" in line for line in lines] == [False, name == "table1-tcl"]  # its last phase
+
+
+def test_a_teacher_that_cannot_be_read_leaves_no_run_behind(folder, tmp_path):
+    settings = {"data.dataset": "folder", "data.root": str(folder), "runtime.workers": "0", "batch.labeled": "2"}
+    for file, message in (
+        ("absent.pth", "method.teacher: received absent.pth: no such file"),
+        (str(folder / "train" / "clap" / "clap_0.mp4"), "clap_0.mp4: (cannot be read as weights|refused)"),
+    ):
+        config = with_settings(configured("table1-videossl", dataset="demo"), settings | {"method.teacher": file})
+        with pytest.raises(InputError, match=message):
+            train(config, path=tmp_path / "run", reporter=Reporter())
+        assert not (tmp_path / "run").exists()
 
 
 def test_from_recipe_to_table(folder, tmp_path, monkeypatch):

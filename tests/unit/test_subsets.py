@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from cmpl import subsets
+from cmpl.config import with_settings
 from cmpl.recipes.demo import demo
 from cmpl.session import Outcome
 from cmpl.training.reporter import Reporter
+from pipelines.errors import InputError
 
 
 def fake_train(top1: list[float | None]):
@@ -34,6 +36,28 @@ def test_subsets_differ_in_the_labelled_draw_alone(tmp_path, monkeypatch):
     assert top1["standard_deviation"] == pytest.approx(0.2)
     assert top1["standard_error"] == pytest.approx(0.2 / 3**0.5)
     assert top1["each"] == [0.2, 0.4, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"data.split_seed": "4"}, "data.split_seed: received 4, but several subsets take 0 to 2; accepted: 0"),
+        (
+            {"data.labeled": "/lists/mine.csv"},
+            "data.labeled: received '/lists/mine.csv', of which there are no",
+        ),
+        (
+            {"data.labeled": "all"},
+            "data.labeled: received 'all', of which there are no.*accepted: 1pct",
+        ),
+    ],
+)
+def test_subsets_that_would_be_the_same_are_refused(tmp_path, setting, message):
+    with pytest.raises(InputError, match=message):
+        subsets.train_subsets(
+            with_settings(demo(), setting), num_subsets=3, path=tmp_path / "runs", reporter=Reporter()
+        )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_stopped_subset_ends_the_series(tmp_path, monkeypatch):
