@@ -81,8 +81,8 @@ def load_image_network(source: str, *, num_classes: int = 1000, field: str) -> R
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        first = str(error).strip().splitlines()[1:2] or [str(error)]
-        raise InputError(f"{field}: {source}: not a ResNet-{depth} of {num_classes} classes: {first[0].strip()}") from error
+        why = (str(error).strip().splitlines()[1:2] or [str(error)])[0].strip()
+        raise InputError(f"{field}: {source}: not a ResNet-{depth} of {num_classes} classes: {why}") from error
     return network
 
 
