@@ -96,7 +96,9 @@ def read_tensors(source: str, *, field: str = "init") -> dict[str, Tensor]:
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read as weights ({_first_line(error)}); accepted: {ACCEPTED}") from error
     except Exception as error:  # torch raises pickle's errors for what it refuses to unpickle
-        raise InputError(f"{path}: refused, it holds more than weights ({_first_line(error)})") from error
+        raise InputError(
+            f"{path}: refused, it holds more than weights; accepted: what torch.save(model.state_dict(), ...) writes"
+        ) from error
     for wrapper in ("state_dict", "model_state", "model"):
         content = content.get(wrapper, content) if isinstance(content, dict) else content
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
@@ -123,15 +125,14 @@ def _of_a_run(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _inflated(tensors: dict[str, Tensor], *, into: dict[str, Tensor]) -> dict[str, Tensor]:
     """A 2D ResNet's tensors under the names of ResNet3D, or of SlowFast's slow pathway; kernels are still 2D. The
-    ImageNet head is left out."""
+    ImageNet head keeps its name, which no network of ours has."""
     pathway = "slow_" if "primary.slow_stem.conv.weight" in into else ""
     renamed = {}
     for name, value in tensors.items():
         name = re.sub(r"^(conv1|bn1)\.", lambda m: f"stem.{m[1][:-1]}.", name)
         name = re.sub(r"^layer(\d)\.", lambda m: f"stages.{int(m[1]) - 1}.", name)
         name = name.replace("downsample.0.", "shortcut.conv.").replace("downsample.1.", "shortcut.bn.")
-        if not name.startswith("fc."):
-            renamed[f"primary.{pathway}{name}"] = value
+        renamed[name if name.startswith("fc.") else f"primary.{pathway}{name}"] = value
     return renamed
 
 

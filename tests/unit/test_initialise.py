@@ -56,10 +56,11 @@ def test_inflation_says_what_became_of_every_tensor(inflated):
     _, file, method, said = inflated
     assert {*said.loaded, *said.kept} == set(ckpt.module_tensors(method))
     assert said.kept.keys() == {"primary.head.weight", "primary.head.bias"}
-    assert said.unused == ()
+    assert set(said.unused) == {"fc.weight", "fc.bias"}
     text = "\n".join(said.lines())
     assert f"initialised from {file}: {len(said.loaded)} of {len(said.loaded) + 2} tensors loaded" in text
     assert "fresh (not in the file): primary.head.weight, primary.head.bias" in text
+    assert "in the file, not used: fc." in text
 
 
 def test_a_kernel_is_repeated_over_time_and_divided(inflated):
@@ -76,7 +77,7 @@ def test_slowfast_takes_what_fits_its_slow_pathway(tmp_path):
     assert "primary.slow_stem.conv.weight" in said.loaded
     assert said.kept["primary.slow_stages.0.0.conv1.weight"] == "another shape"  # the fast pathway's channels join here
     assert said.kept["primary.fast_stem.conv.weight"] == "not in the file"
-    assert "in the file, not used: primary.slow_stages.0.0.conv1.weight" in "\n".join(said.lines())
+    assert "in the file, not used: fc.bias, fc.weight, primary.slow_stages.0.0.conv1.weight" in "\n".join(said.lines())
 
 
 def networks(num_classes: int) -> CrossModel:
