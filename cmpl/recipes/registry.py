@@ -1,5 +1,6 @@
 """Which recipe belongs to which data set, and which to which row of the paper's tables."""
 
+import re
 from collections.abc import Callable
 
 from cmpl.config import Config
@@ -21,7 +22,8 @@ RECIPES: dict[str, Recipe] = {"demo": demo, "folder": folder, "k400": k400, "lis
 def recipe_for(dataset: str) -> Recipe:
     """The recipe of a data set's name. Raises InputError for an unknown one, naming the nearest."""
     if dataset not in RECIPES:
-        raise InputError(f"--dataset: received {dataset!r}, no data set and no folder{nearest(dataset, RECIPES)}")
+        short = re.sub(r"kinetics-?(400)?", "k400", dataset.lower())
+        raise InputError(f"--dataset: received {dataset!r}, no data set and no folder{nearest(short, RECIPES)}")
     return RECIPES[dataset]
 
 

@@ -122,6 +122,7 @@ def shrunk(config: Config, *, labeled: str) -> Config:
             batch_norm=small.method.batch_norm,
             unlabeled_delay=max(small.method.unlabeled_delay, config.method.unlabeled_delay),
         ),
+        optim=dataclasses.replace(small.optim, clip_gradient_norm=config.optim.clip_gradient_norm),
         batch=dataclasses.replace(small.batch, unlabeled=round(ratio * small.batch.labeled)),
     )
 

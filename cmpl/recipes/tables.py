@@ -94,5 +94,6 @@ def tablea1_imagenet_init(base: Config) -> Config:
 
 @row("A1", "CMPL, 3D-ResNet50", top1=88.9, dataset="ucf101", labeled="all")
 def tablea1_cmpl(base: Config) -> Config:
-    """All of UCF-101 with labels, Kinetics-400 without: --unlabeled-root says where it lies."""
+    """All of UCF-101 with labels, Kinetics-400 without: --unlabeled-root says where it lies. The paper names no lambda
+    for it; that of 1 % is taken."""
     return changed(base, "data", unlabeled="k400")

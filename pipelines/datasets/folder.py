@@ -25,7 +25,8 @@ LAYOUT = """accepted: a folder with
   train/<class>/<video>  val/<class>/<video>  and, optional, unlabeled/<any depth>/<video>
 or with the lists
   train.csv  val.csv  and, optional, unlabeled.csv  (lines path,class; paths relative to the folder)
-and, optional, classes.txt with one class a line, in the order wanted"""
+and, optional, classes.txt with one class a line, in the order wanted
+(Kinetics-400, UCF-101 and the lists of PySlowFast and MMAction2: --dataset k400, ucf101 or lists, and --data-root)"""
 
 
 def read_folder(root: Path, *, horizontal_flip: bool = True) -> Annotations:
@@ -93,6 +94,8 @@ def _class_folders(root: Path, part: str) -> list[ListedVideo]:
     videos: list[ListedVideo] = []
     entries = _entries(root / part)
     loose = [entry.name for entry in entries if not entry.is_dir()]
+    if len(loose) == len(entries):
+        raise InputError(f"{root}: {part}/ holds no class folder, {LAYOUT}")
     _log_ignored(root / part, loose, why="not in a class folder")
     for folder in entries:
         if not folder.is_dir():

@@ -91,7 +91,8 @@ def read_labeled_paths(file: Path) -> list[LabeledPath]:
     for number, line in read_lines(file, accepted="a text file of `path label` lines"):
         match = _PATH_AND_NUMBER.fullmatch(line)
         path = (match[1] if match else line).removeprefix("./")
-        if "." not in path.rpartition("/")[2]:
+        name, _, suffix = path.rpartition("/")[2].rpartition(".")
+        if not name or not suffix.isalnum():  # as of `x.mp4 zero`
             raise InputError(
                 f"{file}, line {number}: got the path {path!r}, accepted: `path label`, the path a video file"
             )

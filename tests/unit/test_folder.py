@@ -96,6 +96,7 @@ def test_refuses_a_validation_class_that_training_lacks(folders):
     [
         ((), "no train/ and no val/, accepted: a folder with\n  train/<class>/<video>"),
         (("train/a/1.mp4",), "no val/, accepted"),
+        (("train/1.mp4", "val/1.mp4"), r"train/ holds no class folder, (.|\n)*--dataset k400, ucf101 or lists"),
         (("val/a/1.mp4",), "no train/, accepted"),
         (("train.csv",), "train.csv but no val.csv, accepted"),
     ],

@@ -33,6 +33,7 @@ def test_lines(tmp_path, text, expected):
     [
         (" \n", "lists no video, accepted: `path label`"),
         ("a.mp4 0\nframes/x 163 1\n", "line 2: got the path 'frames/x 163', accepted: `path label`"),
+        ("a b.mp4 zero\n", "line 1: got the path 'a b.mp4 zero', accepted: `path label`"),
     ],
 )
 def test_refuses_lines(tmp_path, text, message):

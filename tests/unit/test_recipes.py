@@ -125,8 +125,10 @@ def test_the_demo_keeps_an_experiments_proportions():
     assert config.primary.width == 8 * config.auxiliary.width
     config = row_config("table5-ts-10", dataset="demo")
     assert (config.clip.primary, config.clip.auxiliary, config.clip.max_offset_seconds) == ("4x16", "8x8", 0.5)
-    assert row_config("table1-fixmatch-slowfast", dataset="demo").primary.architecture == "slowfast"
+    slowfast = row_config("table1-fixmatch-slowfast", dataset="demo").primary
+    assert (slowfast.architecture, slowfast.zero_init_residual) == ("slowfast", True)
     assert config.optim == RECIPES["demo"]().optim
+    assert row_config("table1-tcl", dataset="demo").optim.clip_gradient_norm == 20
 
 
 def test_methods_ask_for_their_clips_without_being_named():
@@ -166,6 +168,12 @@ def test_an_unknown_recipe_names_the_nearest():
     assert "accepted: a name that `cmpl recipes` lists" not in call("recipes", "Table3-Aux-R18").output
     begun = "recipe: received 'table4'; accepted: table4-8x8, table4-16x4, table4-32x2"
     assert begun in " ".join(call("recipes", "table4").output.split())
+
+
+@pytest.mark.parametrize(("name", "meant"), [("UCF-101", "ucf101"), ("kinetics", "k400"), ("Kinetics-400", "k400")])
+def test_other_names_of_a_data_set_are_known(name, meant):
+    with pytest.raises(InputError, match=f"--dataset: received '{name}', no data set.*; did you mean '{meant}'"):
+        config_of(**given(dataset=name))
 
 
 def test_options_win_over_the_recipe():
