@@ -9,6 +9,7 @@
 #SBATCH --time=24:00:00
 #SBATCH --signal=TERM@120
 set -euo pipefail
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=110 # torchrun kills after 30 s otherwise; ranks stop together, every 20 steps
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" torchrun \
   --nnodes="$SLURM_NNODES" --nproc_per_node="${SLURM_GPUS_ON_NODE:-8}" \

@@ -8,8 +8,12 @@ JOB = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "gpu[3-4]", "SLURM_NNODES": "
 
 
 def submitted(tmp_path, *options: str, **variables: str) -> list[str]:
-    """The words after `srun`."""
-    for name, line in (("scontrol", r"printf 'gpu3\ngpu4\n'"), ("srun", r"printf '%s\n' " + '"$@"')):
+    """The words after `srun`, then the seconds that torchrun leaves its ranks to stop."""
+    stand_ins = {
+        "scontrol": r"printf 'gpu3\ngpu4\n'",
+        "srun": r"""printf '%s\n' "$@" "$TORCH_ELASTIC_SHUTDOWN_TIMEOUT" """,
+    }
+    for name, line in stand_ins.items():
         (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{line}\n")
         (tmp_path / name).chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **JOB, **variables}
@@ -22,7 +26,8 @@ def test_one_torchrun_a_machine_meets_at_the_first(tmp_path):
     assert words[:2] == ["--cpus-per-task=96", "torchrun"]  # srun does not inherit it from sbatch
     assert {"--nnodes=2", "--nproc_per_node=4", "--rdzv_endpoint=gpu3:29500", "--rdzv_id=77"} < set(words)
     assert words[words.index("-m") :][:3] == ["-m", "cli.main", "train"]
-    assert words[-2:] == ["--subsets", "3"]
+    assert words[-3:-1] == ["--subsets", "3"]
+    assert 30 < int(words[-1]) < 120  # SLURM sends SIGTERM 120 s before the end
 
 
 def test_eight_gpus_unless_slurm_says_otherwise(tmp_path):
