@@ -75,12 +75,15 @@ def gather(value: object) -> list:
 
 @contextlib.contextmanager
 def first_rank_first(ranks: Ranks):
-    """Rank 0 runs the block alone, the others after it: what it makes or probes is there for them."""
+    """Rank 0 runs the block alone, the others after it: what it makes or probes is there for them. Where it raises, the
+    others still have their turn, and raise the same error of the user's instead of one of a lost connection."""
     if not ranks.is_first:
         wait_for_all()
-    yield
-    if ranks.is_first:
-        wait_for_all()
+    try:
+        yield
+    finally:
+        if ranks.is_first:
+            wait_for_all()
 
 
 def wait_for_all() -> None:

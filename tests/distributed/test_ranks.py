@@ -63,3 +63,14 @@ def test_another_number_of_videos_a_step_is_refused(folder, script, tmp_path):  
     )
     assert alone.returncode == 1
     assert "videos a step" in alone.stderr
+
+
+def test_a_users_error_is_told_without_a_rank_that_lost_the_other(folder, tmp_path):  # noqa: F811
+    script = tmp_path / "train.py"
+    script.write_text("from cli.main import main\nmain()\n")
+    words = ("train", "--dataset", str(folder), "--labeled", "999", "--device", "cpu", "--out", str(tmp_path / "run"))
+    done = torchrun(script, *words)
+    assert done.returncode != 0
+    assert "Error: labeled: got '999', but class" in done.stderr
+    assert "[rank1]" not in done.stderr  # torch puts it before a traceback's lines
+    assert not (tmp_path / "run").exists()
