@@ -20,6 +20,7 @@ from cmpl.recipes.cost import SUSTAINED_TFLOPS, gpu_hours
 from cmpl.recipes.registry import RECIPES, ROWS, row_config, row_for
 from cmpl.recipes.rows import TABLES
 from cmpl.session import train
+from cmpl.training.loop import steps_of
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from pipelines.errors import InputError
@@ -116,6 +117,15 @@ def changes(name: str) -> dict:
 )
 def test_a_study_changes_one_thing(name, expected):
     assert changes(name) == expected
+
+
+def test_supervised_training_on_all_labels_passes_over_them_200_times():
+    for name in ("tablea1-random-init", "tablea1-imagenet-init"):
+        config = row_config(name)
+        assert (config.method.name, config.data.labeled) == ("supervised", "all")
+        steps = steps_of(config, num_unlabeled_videos=9_600, num_ranks=16)
+        assert steps * 16 * config.batch.labeled == 200 * 9_600
+        assert 16 * config.batch.labeled == 192
 
 
 def test_the_demo_keeps_an_experiments_proportions():
