@@ -13,7 +13,7 @@ from cmpl.methods.method import Method
 from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import best_checkpoint, checkpoints, load_checkpoint, load_into
 from cmpl.training.initialise import initialise
-from cmpl.training.loop import Trainer, peak_learning_rate, steps_of
+from cmpl.training.loop import Trainer, peak_learning_rate, steps_of, videos_per_step
 from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks, wait_for_all
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
@@ -223,11 +223,13 @@ def _introduce(
         f"{config.method.name} on {data.annotations.name}: {classes} classes, {len(plans[0].pool)} labelled and "
         f"{len(plans[1].pool)} unlabelled videos, {num_steps} steps"
     )
-    batch = config.batch
+    batch, uses_unlabeled = config.batch, build.method_class(config.method.name).uses_unlabeled
+    videos = videos_per_step(config, num_ranks=ranks.num_ranks, uses_unlabeled=uses_unlabeled)
+    and_unlabeled = f" + {batch.unlabeled} unlabelled" if uses_unlabeled else ""
     reporter.note(
-        f"a step: {(batch.labeled + batch.unlabeled) * batch.accumulate * ranks.num_ranks} videos "
-        f"({ranks.num_ranks} rank{'s' if ranks.num_ranks > 1 else ''} x {batch.labeled} labelled + {batch.unlabeled} "
-        f"unlabelled x {batch.accumulate}), learning rate {peak_learning_rate(config, num_ranks=ranks.num_ranks):g}"
+        f"a step: {videos} videos ({ranks.num_ranks} rank{'s' if ranks.num_ranks > 1 else ''} x {batch.labeled} "
+        f"labelled{and_unlabeled} x {batch.accumulate}), "
+        f"learning rate {peak_learning_rate(config, num_videos_per_step=videos):g}"
         f"{' (scaled with the batch)' if config.optim.scale_lr else ''}"
     )
     if unusable:

@@ -55,7 +55,8 @@ class Trainer:
         self.optimizer = sgd(self.method, config.optim)
         self.average = averaged(self.method, config.runtime.ema_decay)
         self.parallel = DistributedDataParallel(self.method) if ranks.num_ranks > 1 else self.method
-        self.peak_lr = peak_learning_rate(config, num_ranks=ranks.num_ranks)
+        videos = videos_per_step(config, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled)
+        self.peak_lr = peak_learning_rate(config, num_videos_per_step=videos)
         self.step = 0
         self.wall_seconds = 0.0
         self.best_top1 = -1.0
@@ -257,10 +258,15 @@ def step_seed(seed: int, micro_step: int, rank: int) -> int:
     return (seed * 1_000_003 + micro_step) * 1_009 + rank
 
 
-def peak_learning_rate(config: Config, *, num_ranks: int) -> float:
+def videos_per_step(config: Config, *, num_ranks: int, uses_unlabeled: bool) -> int:
+    """Videos that the networks learn from in one step, over all ranks: the effective batch."""
+    batch = config.batch
+    return (batch.labeled + batch.unlabeled * uses_unlabeled) * batch.accumulate * num_ranks
+
+
+def peak_learning_rate(config: Config, *, num_videos_per_step: int) -> float:
     """`optim.lr`, or with `optim.scale_lr` that times the videos of a step over the paper's 192 (Sec. 4.1)."""
-    videos = (config.batch.labeled + config.batch.unlabeled) * config.batch.accumulate * num_ranks
-    return config.optim.lr * (videos / PAPER_BATCH if config.optim.scale_lr else 1.0)
+    return config.optim.lr * (num_videos_per_step / PAPER_BATCH if config.optim.scale_lr else 1.0)
 
 
 def steps_of(config: Config, *, num_unlabeled_videos: int, num_ranks: int) -> int:

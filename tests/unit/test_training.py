@@ -11,7 +11,7 @@ from torch import nn
 from cmpl.config import Config, OptimConfig, with_settings
 from cmpl.recipes.demo import demo
 from cmpl.training import checkpoint as ckpt
-from cmpl.training.loop import default_run_path, peak_learning_rate, step_seed, steps_of
+from cmpl.training.loop import default_run_path, peak_learning_rate, step_seed, steps_of, videos_per_step
 from cmpl.training.metrics import MetricsLog, TermSums
 from cmpl.training.optim import learning_rate, sgd
 from cmpl.training.run_directory import RunDirectory, newest_run
@@ -56,10 +56,16 @@ def test_an_epoch_counts_the_unlabelled_videos():
 
 def test_the_learning_rate_is_scaled_only_when_asked():
     config = Config()
-    assert peak_learning_rate(config, num_ranks=1) == 0.1
+    assert peak_learning_rate(config, num_videos_per_step=12) == 0.1
     scaled = with_settings(config, {"optim.scale_lr": "true"})
-    assert peak_learning_rate(scaled, num_ranks=16) == pytest.approx(0.1)
-    assert peak_learning_rate(scaled, num_ranks=4) == pytest.approx(0.025)
+    assert peak_learning_rate(scaled, num_videos_per_step=192) == pytest.approx(0.1)
+    assert peak_learning_rate(scaled, num_videos_per_step=48) == pytest.approx(0.025)
+
+
+def test_the_effective_batch_is_what_is_learnt_from():
+    config = with_settings(Config(), {"batch.accumulate": "4"})
+    assert videos_per_step(config, num_ranks=4, uses_unlabeled=True) == 192
+    assert videos_per_step(config, num_ranks=4, uses_unlabeled=False) == 32
 
 
 def test_step_seeds_do_not_repeat():
