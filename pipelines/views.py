@@ -4,6 +4,8 @@ FFmpeg's scaler crops and scales (planar RGB, bilinear: what `pipelines.referenc
 the rest. Legend: F frames, S crop side, H x W picture.
 """
 
+import functools
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ def views_of(
     picture_size: tuple[int, int],
 ) -> list[np.ndarray]:
     """The views, of (k, picture of frame `wanted[k]`) pairs in any order."""
-    makers = [ViewMaker(view, wanted) for view in views]
+    makers = [ViewMaker(view, wanted, number=number) for number, view in enumerate(views)]
     to_packed, to_planar = VideoReformatter(), VideoReformatter()
     with video_errors():
         for slot, frame in same_size(pictures):
@@ -67,15 +69,15 @@ def views_of(
 
 
 class ViewMaker:
-    """One view being made, picture by picture, as they come out of the decoder."""
+    """One view being made, picture by picture, as they come out of the decoder; the `number`-th of its video."""
 
-    def __init__(self, view: View, wanted: np.ndarray) -> None:
-        self._view = view
+    def __init__(self, view: View, wanted: np.ndarray, *, number: int) -> None:
+        self._view, self._number = view, number
         self._rows: defaultdict[int, list[int]] = defaultdict(list)  # slot -> places in the view
         for row, slot in enumerate(np.searchsorted(wanted, view.frames).tolist()):
             self._rows[slot].append(row)
         self._clip = np.empty((len(view.frames), view.size, view.size, 3), dtype=np.uint8)
-        self._scaler: av.filter.Graph | None = None
+        self._scaler: Scaler | None = None
         warps = view.strong is not None and view.strong.inverse_affine != IDENTITY
         self._warp = Warp(view.strong.inverse_affine, num_frames=len(view.frames), size=view.size) if warps else None
 
@@ -85,9 +87,9 @@ class ViewMaker:
         if rows is None:
             return
         if self._scaler is None:
-            self._scaler = scaler(planar, self._view.box, self._view.size)
-        self._scaler.vpush(planar)
-        planes = rgb_planes(self._scaler.vpull())
+            self._scaler = scaler(planar.width, planar.height, self._view.size, self._number, threading.get_ident())
+            self._scaler.aim(self._view.box)
+        planes = rgb_planes(self._scaler(planar))
         if self._view.box[1] > self._view.box[3]:
             planes = tuple(plane[:, ::-1] for plane in planes)
         for row in rows:
@@ -109,23 +111,44 @@ class ViewMaker:
         return self._clip
 
 
-def scaler(picture: av.VideoFrame, box: Box, size: int) -> av.filter.Graph:
-    """What crops the box, not mirrored, out of pictures like this one and scales it to `size` x `size`."""
-    top, bottom = box[0], box[2]
-    left, right = sorted((box[1], box[3]))
-    graph = av.filter.Graph()
-    graph.threads = 1  # the videos are the parallelism
-    source = graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=av.time_base)
-    crop = graph.add("crop", f"{right - left}:{bottom - top}:{left}:{top}")
-    scale = graph.add("scale", f"{size}:{size}:flags=bilinear+accurate_rnd")
-    graph.link_nodes(source, crop, scale, graph.add("format", "pix_fmts=gbrp"), graph.add("buffersink")).configure()
-    return graph
+class Scaler:
+    """Crops a box, not mirrored, out of pictures of one size (planar RGB) and scales it to `size` x `size`."""
+
+    def __init__(self, width: int, height: int, size: int) -> None:
+        self._graph = av.filter.Graph()
+        self._graph.threads = 1  # the videos are the parallelism
+        planar = av.VideoFormat("gbrp", width, height)
+        source = self._graph.add_buffer(width=width, height=height, format=planar, time_base=av.time_base)
+        self._crop = self._graph.add("crop", f"{width}:{height}:0:0")
+        scale = self._graph.add("scale", f"{size}:{size}:flags=bilinear+accurate_rnd")
+        steps = source, self._crop, scale, self._graph.add("format", "pix_fmts=gbrp"), self._graph.add("buffersink")
+        self._graph.link_nodes(*steps).configure()
+        self._box: tuple[int, ...] | None = None
+
+    def aim(self, box: Box) -> None:
+        """The box of the pictures from here on: a third of what a new graph costs."""
+        top, bottom = box[0], box[2]
+        left, right = sorted((box[1], box[3]))
+        wanted = (right - left, bottom - top, left, top)
+        if wanted != self._box:
+            for name, value in zip("whxy", wanted, strict=True):
+                self._crop.process_command(name, str(value))
+            self._box = wanted
+
+    def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The scaled box of a picture."""
+        self._graph.vpush(picture)
+        return self._graph.vpull()
+
+
+@functools.lru_cache(maxsize=64)
+def scaler(width: int, height: int, size: int, number: int, thread: int) -> Scaler:
+    """One for each view of a video, which are made at the same time; kept for the next videos of the same size."""
+    return Scaler(width, height, size)
 
 
 def rgb_planes(picture: av.VideoFrame) -> tuple[np.ndarray, ...]:
     """Red, green and blue (H, W) of a planar picture, without a copy: valid as long as the picture is."""
-    green, blue, red = (
-        np.frombuffer(plane, dtype=np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-        for plane in picture.planes
-    )
+    shape = picture.height, picture.width
+    green, blue, red = (np.ndarray(shape, np.uint8, plane, 0, (plane.line_size, 1)) for plane in picture.planes)
     return red, green, blue

@@ -1,5 +1,6 @@
 """Views made by a reading process: every kind of picture, and what goes wrong."""
 
+import av
 import numpy as np
 import pytest
 
@@ -7,7 +8,7 @@ from pipelines import reference
 from pipelines.decode import decode_frames
 from pipelines.errors import VideoError
 from pipelines.probe import probe
-from pipelines.views import View, make_views
+from pipelines.views import Scaler, View, make_views, rgb_planes
 from tests.videos import decode_plainly, make_video, needs_real_videos, real_videos
 
 FRAMES = np.array([3, 9, 9, 0])
@@ -72,3 +73,18 @@ def test_a_missing_frame_is_an_error(tmp_path):
     view = View(frames=np.array([2, 12]), box=(0, 0, 8, 8), size=8)
     with pytest.raises(VideoError, match="12 frames readable, asked for frame 12"):
         make_views(path, [view], exact_seek=True, picture_size=(64, 48))
+
+
+def test_a_scaler_can_be_aimed_anew():
+    """Whatever it was aimed at before."""
+    rng = np.random.default_rng(0)
+    picture = av.VideoFrame.from_ndarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8), format="gbrp")
+    kept = Scaler(64, 48, 28)
+    for _ in range(40):
+        side = int(rng.integers(1, 49))
+        top, left = int(rng.integers(0, 49 - side)), int(rng.integers(0, 65 - side))
+        fresh = Scaler(64, 48, 28)
+        for scaler in (kept, fresh):
+            scaler.aim((top, left, top + side, left + side))
+        a, b = (np.stack(rgb_planes(scaler(picture))) for scaler in (kept, fresh))
+        np.testing.assert_array_equal(a, b)
