@@ -1,4 +1,4 @@
-"""What the GPU suite asks, one function a question; each yields what it finds piece by piece."""
+"""What the GPU suite asks, but for decoding, one function a question; each yields what it finds piece by piece."""
 
 import ctypes
 import dataclasses
@@ -7,67 +7,17 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import click
 import numpy as np
 
+from benchmarks.gpu_setup import Found, Suite, decoded
+
 PAPER_ITERATIONS, PAPER_BATCH = 300_000, 192
 """Kinetics-400 with 1 % of labels: 200 epochs of 240 k videos, 160 unlabelled ones an iteration (Sec. 4.1)."""
-Found = Iterator[tuple[str, object]]
-"""What a section finds, piece by piece: (name, anything that JSON takes)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suite:
-    """What all sections share: where the files are, and whether there is a GPU."""
-
-    folder: Path
-    cpu: bool
-
-    @property
-    def device_index(self) -> int | None:
-        """The GPU's number."""
-        return None if self.cpu else 0
-
-    def geometry(self):
-        """The paper's, or a small one."""
-        from pipelines.geometry import ClipShape, Geometry
-
-        if not self.cpu:
-            return Geometry(max_offset_seconds=10.0)
-        shapes = {"primary": ClipShape(4, 8), "auxiliary": ClipShape(8, 4)}
-        return Geometry(**shapes, crop_size=28, short_side=32, short_side_jitter=(32, 40), max_offset_seconds=1.0)
-
-    def videos(self, num_videos: int = 8) -> dict[str, list[Path]]:
-        """{kind: files}: H.264 of all kinds, or small VP9 that DALI decodes without a GPU."""
-        from benchmarks.videos import make_videos, write_video
-
-        if not self.cpu:
-            return make_videos(self.folder / "videos", num_videos=num_videos)
-        paths = [self.folder / f"vp9-{k}.mp4" for k in range(2)]
-        for k, path in enumerate(paths):
-            if not path.exists():
-                options = {"g": "20", "deadline": "realtime", "cpu-used": "8"}
-                write_video(path, num_frames=60, size=(64, 48), seed=k, codec="libvpx-vp9", options=options)
-        return {"VP9": paths}
-
-    def engine(self, **changes):
-        """The gpu back end as it is run here."""
-        from pipelines.graph import Engine
-
-        number = 1 if self.cpu else 8
-        options = {"num_workers": number, "num_threads": number} | changes
-        return Engine(media="cuts", device_index=self.device_index, **options)
-
-    def workload(self, paths: list[Path], *, num_samples: int):
-        """The frozen list of plans over some files."""
-        from benchmarks.workload import workload_of
-
-        return workload_of(paths, num_samples=num_samples, geometry=self.geometry())
 
 
 def probe(suite: Suite) -> Found:
@@ -123,115 +73,6 @@ def difference(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """Mean and largest absolute difference, of 255, and how many pixels are further than 8 apart."""
     apart = np.abs(a.astype(np.int16) - b)
     return {"mean": float(apart.mean()), "max": int(apart.max()), "share_over_8": float((apart > 8).mean())}
-
-
-def decode_time(suite: Suite) -> Found:
-    """Against the clip's start: whole files beside cuts, and what cutting costs the processor."""
-    from pipelines.gops import cut
-
-    shape, num_frames = suite.geometry().auxiliary, 60 if suite.cpu else 300
-    for kind, paths in suite.videos().items():
-        for start in np.linspace(0, num_frames - shape.span_frames, 2 if suite.cpu else 5).astype(int).tolist():
-            frames = shape.frames(start, num_video_frames=num_frames)
-            cpu_before = time.process_time()
-            cuts = [cut(path, frames, exact_seek=True) for path in paths]
-            cut_seconds = (time.process_time() - cpu_before) / len(paths)
-            yield (
-                f"{kind}: start {start}",
-                {
-                    "whole_seconds": seconds_per_video([(path.read_bytes(), frames) for path in paths], suite),
-                    "cut_seconds": seconds_per_video([(c.content, c.frames) for c in cuts], suite),
-                    "cutting_cpu_seconds": cut_seconds,
-                },
-            )
-
-
-def sizes(suite: Suite) -> Found:
-    """The width that NVDEC's decoders are cached by: 340 against multiples of 16."""
-    from benchmarks.videos import write_video
-
-    shape = suite.geometry().auxiliary
-    codec = {"codec": "libvpx-vp9"} if suite.cpu else {"options": {"x264-params": "keyint=16:bframes=0:scenecut=0"}}
-    widths, height = ((52, 64), 48) if suite.cpu else ((340, 336, 352), 256)
-    for width in widths:
-        paths = [suite.folder / f"size-{width}x{height}-{k}.mp4" for k in range(2 if suite.cpu else 8)]
-        for k, path in enumerate(paths):
-            if not path.exists():
-                write_video(path, num_frames=70, size=(width, height), seed=k, **codec)
-        items = [(path.read_bytes(), shape.frames(0, num_video_frames=70)) for path in paths]
-        yield f"{width}x{height}", {"seconds_per_video": seconds_per_video(items, suite)}
-
-
-def threads(suite: Suite) -> Found:
-    """DALI's decoding threads, 1 to 16, on cuts of the planned clips in batches of 32: pictures a second, and the share
-    that they are of what NVDEC decodes where every thread has one long stream, up to 8, from start to end."""
-    from benchmarks.loaders import num_packets
-    from pipelines.gops import cut
-
-    num_frames, numbers = (60, (1, 2)) if suite.cpu else (300, (1, 2, 4, 7, 8, 12, 16))
-    for kind, paths in suite.videos().items():
-        jobs = suite.workload(paths, num_samples=4 if suite.cpu else 32).jobs()
-        cuts = [cut(video.path, frames, exact_seek=video.exact_seek) for video, frames in jobs]
-        items = [(made.content, made.frames) for made in cuts]
-        pictures_a_video = sum(num_packets(made.content) for made in cuts) / len(cuts)
-        streams = [(path.read_bytes(), np.arange(num_frames, dtype=np.int32)) for path in paths]
-        for number in numbers:
-            videos_per_second = 1 / seconds_per_video(items, suite, num_threads=number)
-            most = num_frames / seconds_per_video(streams[:number], suite, num_threads=number, num_repeats=3)
-            rate = pictures_a_video * videos_per_second
-            yield (
-                f"{kind}: {number}",
-                {
-                    "videos_per_second": videos_per_second,
-                    "pictures_per_second": rate,
-                    "long_streams_pictures_per_second": most,
-                    "share": rate / most,
-                },
-            )
-
-
-def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int):
-    """DALI's decoder on the same files in every batch."""
-    from nvidia.dali import fn, pipeline_def
-
-    from pipelines.graph import Engine, decode
-
-    contents = [np.frombuffer(content, dtype=np.uint8) for content, _ in items]
-    indices = [frames.astype(np.int32) for _, frames in items]
-
-    @pipeline_def(batch_size=len(items), num_threads=num_threads, device_id=suite.device_index, exec_dynamic=True)
-    def graph():
-        return decode(fn.external_source(source=lambda: (contents, indices), num_outputs=2), Engine(media="cuts"))
-
-    pipeline = graph()
-    pipeline.build()
-    return pipeline
-
-
-def decoded(items: list[tuple[bytes, np.ndarray]], suite: Suite) -> list[np.ndarray]:
-    """The frames (F, H, W, 3) of each."""
-    (clips,) = decoding_pipeline(items, suite, num_threads=1).run()
-    return [np.array(clips.as_cpu().at(i)) for i in range(len(items))]
-
-
-def seconds_per_video(
-    items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int = 8, num_repeats: int = 7
-) -> float:
-    """Median over batches, in the steady state."""
-    pipeline, samples = decoding_pipeline(items, suite, num_threads=num_threads), []
-    for _ in range(num_repeats + 3):
-        begin = time.perf_counter()
-        pipeline.run()
-        _synchronize(suite)
-        samples.append(time.perf_counter() - begin)
-    return statistics.median(samples[3:]) / len(items)
-
-
-def _synchronize(suite: Suite) -> None:
-    if not suite.cpu:
-        import torch
-
-        torch.cuda.synchronize()
 
 
 def augment(suite: Suite) -> Found:

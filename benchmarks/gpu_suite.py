@@ -19,15 +19,16 @@ from pathlib import Path
 
 import click
 
+from benchmarks import gpu_decoding as decoding
 from benchmarks import gpu_sections as sections
-from benchmarks.gpu_sections import Found, Suite
+from benchmarks.gpu_setup import Found, Suite
 
 SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
     "probe": (sections.probe, 30),
     "parity": (sections.parity, 45),
-    "decode_time": (sections.decode_time, 40),
-    "sizes": (sections.sizes, 30),
-    "threads": (sections.threads, 40),
+    "decode_time": (decoding.decode_time, 40),
+    "sizes": (decoding.sizes, 30),
+    "threads": (decoding.threads, 40),
     "augment": (sections.augment, 30),
     "loaders": (sections.loaders, 90),
     "step": (sections.step, 60),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from benchmarks import augment, gpu_sections, gpu_suite, loaders, workload
+from benchmarks import augment, gpu_decoding, gpu_setup, gpu_suite, loaders, workload
 from benchmarks.peers import OURS, PEERS, Setup, reference_frames, setups
 from benchmarks.videos import ALIGNED, KINDS, ORIGINAL, PREPARED, make_videos
 from pipelines.geometry import ClipShape, Geometry
@@ -34,7 +34,7 @@ def workloads(videos):
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    return gpu_sections.Suite(folder=tmp_path_factory.mktemp("suite"), cpu=True)
+    return gpu_setup.Suite(folder=tmp_path_factory.mktemp("suite"), cpu=True)
 
 
 def test_prepared_files_have_the_form_of_prepare_and_files_are_made_once(videos):
@@ -136,9 +136,9 @@ def test_a_section_in_its_own_process_says_what_it_found(suite):
 
 
 def test_a_section_that_takes_too_long_is_ended_and_one_that_fails_says_why(suite, monkeypatch, tmp_path):
-    monkeypatch.setitem(gpu_suite.SECTIONS, "threads", (gpu_sections.threads, 0.3))
+    monkeypatch.setitem(gpu_suite.SECTIONS, "threads", (gpu_decoding.threads, 0.3))
     assert gpu_suite.guarded("threads", suite)["problem"] == "not done after 0 seconds"
-    broken = gpu_sections.Suite(folder=tmp_path, cpu=True)
+    broken = gpu_setup.Suite(folder=tmp_path, cpu=True)
     for path in broken.videos()["VP9"]:
         path.write_bytes(b"")
     assert gpu_suite.guarded("decode_time", broken)["problem"].startswith("pipelines.errors.VideoError")
