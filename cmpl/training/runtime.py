@@ -58,7 +58,8 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
     compute = 1 if kind == "cuda" else max(1, num_cores // 2)
     torch_threads = config.torch_threads or compute
     spare = max(0, num_cores - torch_threads)
-    workers = min(MAX_WORKERS, spare) if config.workers is None else config.workers
+    # On a CPU the trainer waits while they work and they while it does; one, of the labelled videos, has little to do.
+    workers = min(MAX_WORKERS, spare if kind == "cuda" else num_cores + 1) if config.workers is None else config.workers
     return Runtime(
         device=device,
         backend=backend,
