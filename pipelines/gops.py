@@ -8,27 +8,31 @@ Legend: F frames asked for, N packets in decode order.
 """
 
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 
-from pipelines.decode import PacketTable, is_b_picture, open_video, read_near, select_packets, video_errors
+from pipelines.decode import (
+    MAX_REORDER_FRAMES,
+    PacketTable,
+    is_b_picture,
+    open_video,
+    read_near,
+    select_packets,
+    video_errors,
+)
 from pipelines.errors import InputError, VideoError
+from pipelines.mp4 import Mp4, open_mp4, write_mp4
+from pipelines.nal_units import NalFormat
 
-_H264_IDR = 5
-_H264_SLICES = range(1, 6)
-_H264_PARAMETER_SETS = (7, 8, 13, 15)
-_HEVC_SLICES = range(0, 32)
-_HEVC_IDR = (19, 20)
-_HEVC_RANDOM_ACCESS = range(16, 22)  # BLA, IDR, CRA
-_HEVC_NO_REFERENCE = range(0, 16, 2)  # for pictures of the same temporal sub-layer
-_HEVC_PARAMETER_SETS = (32, 33, 34)
 _TIME_BASE = Fraction(1, 25)
 """Of the small MP4, in which frame k is shown at time k: its times mean nothing, its order does."""
+_FEW_BYTES = 1024
+"""Of a packet, in which its first slice mostly begins."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,148 +72,170 @@ def _whole(source: Path | str | bytes) -> bytes:
 
 
 def _cut(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
-    """The cut for ascending indices; None where packets don't lead to them."""
-    with open_video(source, headers_only=True) as (container, stream):
-        context = stream.codec_context
-        table, packets = read_near(container, stream, wanted, is_entry=entry_test(context))
-        if table is None or not table.keyframe[0]:
-            return None
-        if wanted[-1] >= len(table.shown):
-            raise VideoError(f"{len(table.shown)} frames readable, asked for frame {wanted[-1]}")
-        asked = table.shown[wanted]
-        ranges = _joined(context, packets, select_packets(table, wanted))
-        if ranges[0].start not in packets:
-            return None
-        kept = _kept(context, table, packets, ranges=ranges, asked=frozenset(asked.tolist()), droppable=droppable)
-        ranks = np.argsort(np.argsort(table.pts[kept]))
-        content = _mp4(stream, [packets[position] for position in kept], ranks)
-    return Cut(content=content, frames=ranks[np.searchsorted(kept, asked)].astype(np.int32))
+    """The cut for ascending indices; None where packets don't lead to them, or no MP4 can hold them.
 
-
-class NalUnits:
-    """Reads the types of the NAL units in a stream's packets: H.264 and HEVC.
-
-    They lie behind their lengths (ISO 14496-15; the decoder configuration says how long a length is), or behind start
-    codes (Annex B).
+    Plain MP4 files are read and written without FFmpeg, in a third of its time.
     """
-
-    def __init__(self, context: av.VideoCodecContext) -> None:
-        self.is_h264 = context.name == "h264"
-        extradata, length_at = context.extradata or b"", 4 if self.is_h264 else 21
-        has_lengths = len(extradata) > length_at and extradata[0] == 1
-        self._length_size = (extradata[length_at] & 3) + 1 if has_lengths else 0
-
-    def __call__(self, packet: av.Packet) -> list[tuple[int, int, int]]:
-        """(type, first byte, second byte) of each."""
-        data = bytes(packet)
-        starts = _behind_lengths(data, self._length_size) if self._length_size else _behind_start_codes(data)
-        headers = [(data[at], data[at + 1]) for at in starts if at + 1 < len(data)]
-        return [(first & 31 if self.is_h264 else first >> 1 & 63, first, second) for first, second in headers]
+    with open_mp4(source) as mp4:
+        made = None if mp4 is None else _cut_plain(mp4, wanted, droppable=droppable)
+    if made is not None:
+        return made
+    with open_video(source, headers_only=True) as (container, stream):
+        return _cut_any(container, stream, wanted, droppable=droppable)
 
 
-def _behind_lengths(data: bytes, length_size: int) -> Iterator[int]:
-    at = 0
-    while at + length_size < len(data):
-        yield at + length_size
-        at += length_size + int.from_bytes(data[at : at + length_size], "big")
+def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
+    """None where the file is not what its headers say."""
+    nal_format = NalFormat(is_h264=mp4.codec == "h264", length_size=mp4.length_size)
+    table = _plain_table(mp4, wanted)
+    if table is None:
+        return None
+    table, resets = _with_entries(mp4, table, wanted, nal_format=nal_format)
+    chosen = _chosen(table, wanted, may_follow=resets.__contains__)
+    packets = _packets(mp4, chosen)
+    if packets is None:
+        return None
+    data = b"".join(packets)
+    unneeded = nal_format.unneeded(data, np.cumsum(mp4.sizes[chosen])) if droppable else None
+    kept, ranks, frames = _kept(table, chosen, wanted, unneeded=unneeded)
+    packets = [packets[index] for index in np.searchsorted(chosen, kept).tolist()]
+    return Cut(content=write_mp4(mp4, packets, ranks=ranks, keyframe=table.keyframe[kept]), frames=frames)
 
 
-def _behind_start_codes(data: bytes) -> Iterator[int]:
-    at = data.find(b"\x00\x00\x01")
-    while at >= 0:
-        yield at + 3
-        at = data.find(b"\x00\x00\x01", at + 3)
+def _plain_table(mp4: Mp4, wanted: np.ndarray) -> PacketTable | None:
+    """As far as it can matter for the wanted frames; None where it doesn't lead to them."""
+    num_packets = int(wanted[-1]) + 1 + MAX_REORDER_FRAMES
+    pts, keyframe = mp4.pts[:num_packets], mp4.keyframe[:num_packets]
+    if not keyframe[0] or not np.diff(np.sort(pts)).all():
+        return None
+    if wanted[-1] >= len(pts):
+        raise VideoError(f"{len(pts)} frames readable, asked for frame {wanted[-1]}")
+    return PacketTable(pts=pts, keyframe=keyframe, discard=np.zeros(len(pts), dtype=bool))
+
+
+def _with_entries(
+    mp4: Mp4, table: PacketTable, wanted: np.ndarray, *, nal_format: NalFormat
+) -> tuple[PacketTable, set[int]]:
+    """The table with only those keyframes where any decoder may begin, as far as the wanted frames need them, and the
+    first packet; and the positions of those that may follow other GOPs. Few bytes are read."""
+    positions = table.shown[wanted]
+    first, last = positions.min(), positions.max()
+    entries, resets = [0], set()
+    num_before = 0
+    for position in np.flatnonzero(table.keyframe[: last + 1])[::-1].tolist():
+        first_slice = _first_slice(mp4, position, nal_format)
+        if nal_format.is_entry(first_slice):
+            entries.append(position)
+            num_before += position <= first
+        if nal_format.is_reset(first_slice):
+            resets.add(position)
+        if num_before == 2:  # leading pictures need the GOP before theirs
+            break
+    keyframe = np.zeros_like(table.keyframe)
+    keyframe[entries] = True
+    return replace(table, keyframe=keyframe), resets
+
+
+def _first_slice(mp4: Mp4, position: int, nal_format: NalFormat) -> int | None:
+    offset, size = int(mp4.offsets[position]), int(mp4.sizes[position])
+    found = nal_format.first_slice(mp4.read(offset, min(size, _FEW_BYTES)))
+    return found if found is not None or size <= _FEW_BYTES else nal_format.first_slice(mp4.read(offset, size))
+
+
+def _packets(mp4: Mp4, chosen: np.ndarray) -> list[memoryview] | None:
+    """The packets of these positions, neighbours read together; None where the file breaks off before."""
+    packets: list[memoryview] = []
+    for positions in np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1):
+        offsets, sizes = mp4.offsets[positions], mp4.sizes[positions]
+        begin, end = int(offsets.min()), int((offsets + sizes).max())
+        block = memoryview(mp4.read(begin, end - begin))
+        if len(block) < end - begin:
+            return None
+        packets += [block[at : at + size] for at, size in zip((offsets - begin).tolist(), sizes.tolist(), strict=True)]
+    return packets
+
+
+def _cut_any(
+    container: av.container.InputContainer, stream: av.VideoStream, wanted: np.ndarray, *, droppable: bool
+) -> Cut | None:
+    """By FFmpeg: for all other containers and codecs."""
+    context = stream.codec_context
+    nal_format = NalFormat.of_codec(context)
+    table, packets = read_near(container, stream, wanted, is_entry=entry_test(context))
+    if table is None or not table.keyframe[0]:
+        return None
+    if wanted[-1] >= len(table.shown):
+        raise VideoError(f"{len(table.shown)} frames readable, asked for frame {wanted[-1]}")
+
+    def may_follow(position: int) -> bool:
+        return nal_format is None or nal_format.is_reset(nal_format.first_slice(bytes(packets[position])))
+
+    chosen = _chosen(table, wanted, may_follow=may_follow)
+    if chosen[0] not in packets:
+        return None
+    unneeded = None
+    if droppable and nal_format is not None:
+        coded = [bytes(packets[position]) for position in chosen.tolist()]
+        unneeded = nal_format.unneeded(b"".join(coded), np.cumsum([len(packet) for packet in coded]))
+    elif droppable and context.name == "mpeg4":
+        unneeded = np.array([is_b_picture(packets[position]) for position in chosen.tolist()])
+    kept, ranks, frames = _kept(table, chosen, wanted, unneeded=unneeded)
+    content = _remuxed(stream, [packets[position] for position in kept.tolist()], ranks)
+    return None if content is None else Cut(content=content, frames=frames)
 
 
 def entry_test(context: av.VideoCodecContext) -> Callable[[av.Packet], bool]:
-    """Says of a keyframe's packet whether any decoder may begin there.
-
-    Containers also mark H.264 recovery points, which decoders treat differently, and some mark every packet. H.264
-    needs an IDR picture, HEVC an IDR, BLA or CRA one; all keyframes of other codecs will do.
-    """
-    if context.name not in ("h264", "hevc"):
+    """Says of a keyframe's packet whether any decoder may begin there (`NalFormat.is_entry`); codecs without NAL units
+    begin at every keyframe."""
+    nal_format = NalFormat.of_codec(context)
+    if nal_format is None:
         return lambda packet: True
-    nal_units = NalUnits(context)
-    slices = _H264_SLICES if nal_units.is_h264 else _HEVC_SLICES
-    entries = (_H264_IDR,) if nal_units.is_h264 else _HEVC_RANDOM_ACCESS
-    return lambda packet: next((kind in entries for kind, *_ in nal_units(packet) if kind in slices), False)
+    return lambda packet: nal_format.is_entry(nal_format.first_slice(bytes(packet)))
 
 
-def _joined(
-    context: av.VideoCodecContext, packets: dict[int, av.Packet], ranges: tuple[range, ...]
-) -> tuple[range, ...]:
-    """Ranges that may follow each other in one stream: an HEVC CRA picture resets a decoder only at the very start, so
-    that what lies before a later one stays in."""
-    if context.name != "hevc":
-        return ranges
-    nal_units = NalUnits(context)
+def _chosen(table: PacketTable, wanted: np.ndarray, *, may_follow: Callable[[int], bool]) -> np.ndarray:
+    """Positions (n,), ascending, of the packets that decode the wanted frames, before any is dropped.
+
+    What lies before a keyframe that may not follow another GOP stays in. A GOP's leading pictures are left out where
+    nothing before it is there, as no frame asked for is among them: they refer to the GOP before. At the very start of
+    a video only those are that it does not show.
+    """
+    ranges = select_packets(table, wanted)
     joined = [ranges[0]]
-    for chosen in ranges[1:]:
-        if any(kind in _HEVC_IDR for kind, *_ in nal_units(packets[chosen.start])):
-            joined.append(chosen)
+    for positions in ranges[1:]:
+        if may_follow(positions.start):
+            joined.append(positions)
         else:
-            joined[-1] = range(joined[-1].start, chosen.stop)
-    return tuple(joined)
+            joined[-1] = range(joined[-1].start, positions.stop)
+    chosen = []
+    for positions in joined:
+        inside = slice(positions.start, positions.stop)
+        is_leading = table.pts[inside] < table.pts[positions.start]
+        if positions.start == 0:
+            is_leading &= table.discard[inside]
+        chosen.append(positions.start + np.flatnonzero(~is_leading))
+    return np.concatenate(chosen)
 
 
 def _kept(
-    context: av.VideoCodecContext,
-    table: PacketTable,
-    packets: dict[int, av.Packet],
-    *,
-    ranges: tuple[range, ...],
-    asked: frozenset[int],
-    droppable: bool,
-) -> np.ndarray:
-    """Positions (n,) of the packets that go into the cut, ascending.
-
-    A range's leading pictures go in any case, but for those that a video begins with: they refer to a GOP that is not
-    there, and are never asked for.
-    """
-    chosen: list[int] = []
-    for positions in ranges:
-        first = table.pts[positions.start] if positions.start else table.pts.min()
-        chosen += (positions.start + np.flatnonzero(table.pts[positions.start : positions.stop] >= first)).tolist()
-    unneeded: set[int] = set()
-    if droppable and context.name == "hevc":
-        unneeded = _unneeded_hevc(NalUnits(context), packets, chosen)
-    elif droppable and context.name == "h264":
-        nal_units = NalUnits(context)
-        unneeded = {p for p in chosen if p not in asked and _unneeded_h264(nal_units, packets[p])}
-    elif droppable and context.name == "mpeg4":
-        unneeded = {p for p in chosen if p not in asked and is_b_picture(packets[p])}
-    return np.array([p for p in chosen if p in asked or p not in unneeded])
+    table: PacketTable, chosen: np.ndarray, wanted: np.ndarray, *, unneeded: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(positions that go into the cut, their order of presentation, which of them in that order are the wanted ones):
+    all of `chosen` but those `unneeded` (bool) that nobody asked for."""
+    asked = table.shown[wanted]
+    kept = chosen if unneeded is None else chosen[~unneeded | np.isin(chosen, asked)]
+    ranks = np.argsort(np.argsort(table.pts[kept]))
+    return kept, ranks, ranks[np.searchsorted(kept, asked)].astype(np.int32)
 
 
-def _unneeded_h264(nal_units: NalUnits, packet: av.Packet) -> bool:
-    """Whether no picture refers to this one (nal_ref_idc 0 in all its slices) and it brings no parameter sets."""
-    num_slices = 0
-    for kind, first, _ in nal_units(packet):
-        if kind in _H264_PARAMETER_SETS or (kind in _H264_SLICES and first & 0x60):
-            return False
-        num_slices += kind in _H264_SLICES
-    return num_slices > 0
-
-
-def _unneeded_hevc(nal_units: NalUnits, packets: dict[int, av.Packet], chosen: list[int]) -> set[int]:
-    """Pictures of the highest temporal sub-layer that no other of it refers to, without parameter sets."""
-    layer_of, free = {}, set()
-    for position in chosen:
-        units = nal_units(packets[position])
-        slices = [(kind, second & 7) for kind, _, second in units if kind in _HEVC_SLICES]
-        layer_of[position] = max((layer for _, layer in slices), default=0)
-        brings_sets = any(kind in _HEVC_PARAMETER_SETS for kind, *_ in units)
-        if slices and not brings_sets and all(kind in _HEVC_NO_REFERENCE for kind, _ in slices):
-            free.add(position)
-    top = max(layer_of.values())
-    return {position for position in free if layer_of[position] == top}
-
-
-def _mp4(stream: av.VideoStream, packets: list[av.Packet], ranks: np.ndarray) -> bytes:
-    """The packets as one MP4: the k-th is decoded at time k and shown in the order of `ranks`."""
+def _remuxed(stream: av.VideoStream, packets: list[av.Packet], ranks: np.ndarray) -> bytes | None:
+    """The packets as one MP4: the k-th is decoded at time k and shown in the order of `ranks`. None where FFmpeg puts
+    no such codec into MP4."""
     delay = int(max(0, (np.arange(len(ranks)) - ranks).max()))  # nothing is shown before it is decoded
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", options={"use_editlist": "0"}) as container:
+        if stream.codec_context.name not in container.supported_codecs:
+            return None
         copied = container.add_stream_from_template(stream, opaque=True)
         copied.time_base = _TIME_BASE
         for time, (packet, rank) in enumerate(zip(packets, ranks.tolist(), strict=True)):

@@ -19,7 +19,7 @@ from pipelines.decode import (
     video_errors,
 )
 from pipelines.errors import VideoError
-from pipelines.gops import entry_test
+from pipelines.gops import cut, entry_test
 
 NUM_VERIFIED_GOPS = 4
 """How many keyframes of a doubtful file are tried: decoding from there must give the same pixels."""
@@ -222,12 +222,13 @@ def _cuts_are_exact(path: Path, table: PacketTable) -> bool:
     try:
         plain = decode_frames(path, frames, exact_seek=False)
         for frame, picture in zip(frames, plain, strict=True):
-            cut = decode_gops(path, np.array([frame]))  # each alone: neighbours would be decoded as one range
-            if cut is None or not np.array_equal(cut[0], picture):
+            alone = decode_gops(path, np.array([frame]))  # neighbours would be decoded as one range
+            if alone is None or not np.array_equal(alone[0], picture):
                 return False
+        piece = cut(path, frames, exact_seek=True)
+        return np.array_equal(decode_frames(piece.content, piece.frames, exact_seek=False), plain)
     except VideoError:
         return False
-    return True
 
 
 def _keyframe_ranks(table: PacketTable) -> tuple[int, ...]:
