@@ -23,7 +23,7 @@ SHOWN = 10
 @click.option("--gop", type=int, default=16, show_default=True, metavar="FRAMES", help="Distance of keyframes.")
 @click.option("--crf", type=int, default=20, show_default=True, metavar="N", help="Of x264: lower is better, larger.")
 @click.option(
-    "--stride-aligned", is_flag=True, help="P BBB P: clips from multiples of 4 on with stride 4 or 8 need no B."
+    "--stride-aligned", is_flag=True, help="P BBB P: with clip.start_multiple=4, strides of 4 and 8 need no B."
 )
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Files at once.  [default: one a core]")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Such as data.official_split=2.")
@@ -52,7 +52,7 @@ def command(
     from cli.display import console_of, reporter_on
     from cmpl.build import annotations_of
     from pipelines.prepare import prepare
-    from pipelines.transcode import Settings
+    from pipelines.transcode import STRIDE, Settings
 
     console = console_of(stderr=as_json)
     with reporter_on(console) as reporter:
@@ -64,8 +64,12 @@ def command(
         click.echo(json.dumps({"out": out, **dataclasses.asdict(report)}, indent=1))
         return
     show_report(console, report, out=out)
-    flip = [] if annotations.horizontal_flip else ["--set", "data.horizontal_flip=false"]
-    console.print(f"\nNext:\n  {shlex.join(['cmpl', 'train', '--dataset', out, *flip])}", markup=False, soft_wrap=True)
+    command = ["cmpl", "train", "--dataset", out]
+    if not annotations.horizontal_flip:
+        command += ["--set", "data.horizontal_flip=false"]
+    if encoding["stride_aligned"]:
+        command += ["--set", f"clip.start_multiple={STRIDE}"]
+    console.print(f"\nNext:\n  {shlex.join(command)}", markup=False, soft_wrap=True)
 
 
 def show_report(console, report, *, out: str) -> None:

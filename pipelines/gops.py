@@ -85,7 +85,7 @@ def _cut(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool) -> 
 
 
 def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
-    """None where the file is not what its headers say."""
+    """The same from the file's own tables; None where they don't lead to the frames."""
     nal_format = NalFormat(is_h264=mp4.codec == "h264", length_size=mp4.length_size)
     table = _plain_table(mp4, wanted)
     if table is None:
@@ -93,10 +93,7 @@ def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
     table, resets = _with_entries(mp4, table, wanted, nal_format=nal_format)
     chosen = _chosen(table, wanted, may_follow=resets.__contains__)
     packets = _packets(mp4, chosen)
-    if packets is None:
-        return None
-    data = b"".join(packets)
-    unneeded = nal_format.unneeded(data, np.cumsum(mp4.sizes[chosen])) if droppable else None
+    unneeded = nal_format.unneeded(b"".join(packets), np.cumsum(mp4.sizes[chosen])) if droppable else None
     kept, ranks, frames = _kept(table, chosen, wanted, unneeded=unneeded)
     packets = [packets[index] for index in np.searchsorted(chosen, kept).tolist()]
     return Cut(content=write_mp4(mp4, packets, ranks=ranks, keyframe=table.keyframe[kept]), frames=frames)
@@ -142,15 +139,15 @@ def _first_slice(mp4: Mp4, position: int, nal_format: NalFormat) -> int | None:
     return found if found is not None or size <= _FEW_BYTES else nal_format.first_slice(mp4.read(offset, size))
 
 
-def _packets(mp4: Mp4, chosen: np.ndarray) -> list[memoryview] | None:
-    """The packets of these positions, neighbours read together; None where the file breaks off before."""
+def _packets(mp4: Mp4, chosen: np.ndarray) -> list[memoryview]:
+    """The packets of these positions, neighbours read together."""
     packets: list[memoryview] = []
     for positions in np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1):
         offsets, sizes = mp4.offsets[positions], mp4.sizes[positions]
         begin, end = int(offsets.min()), int((offsets + sizes).max())
         block = memoryview(mp4.read(begin, end - begin))
         if len(block) < end - begin:
-            return None
+            raise VideoError("the file became shorter while it was read")
         packets += [block[at : at + size] for at, size in zip((offsets - begin).tolist(), sizes.tolist(), strict=True)]
     return packets
 

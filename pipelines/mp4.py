@@ -77,6 +77,8 @@ def _open(file: BinaryIO) -> Mp4:
         scale_media, scale_movie = _time_scale(media[b"mdhd"][0]), _time_scale(movie[b"mvhd"][0])
         first, end = _shown(_boxes(track[b"edts"][0])[b"elst"][0], scale_media=scale_media, scale_movie=scale_movie)
         _demand(first <= pts.min() and pts.max() < end)
+    offsets = _offsets(table, sizes)
+    _demand(offsets.min() >= 0 and (offsets + sizes).max() <= file.seek(0, io.SEEK_END))
     keyframe = np.ones(len(sizes), dtype=bool)
     if b"stss" in table:
         keyframe[:] = False
@@ -88,7 +90,7 @@ def _open(file: BinaryIO) -> Mp4:
         description=bytes(description),
         pts=pts,
         keyframe=keyframe,
-        offsets=_offsets(table, sizes),
+        offsets=offsets,
         sizes=sizes,
     )
 
@@ -111,10 +113,9 @@ def _movie(file: BinaryIO) -> memoryview:
             size, num_head = struct.unpack_from(">Q", head, 8)[0], 16
         _demand(size >= num_head)
         if kind == b"moov":
+            _demand(at + size <= file.seek(0, io.SEEK_END))
             file.seek(at + num_head)
-            content = file.read(size - num_head)
-            _demand(len(content) == size - num_head)
-            return memoryview(content)
+            return memoryview(file.read(size - num_head))
         at += size
     raise _NotPlainError
 
@@ -186,9 +187,7 @@ def _offsets(table: _Boxes, sizes: np.ndarray) -> np.ndarray:
     before = np.cumsum(sizes) - sizes
     first_packet = np.cumsum(per_chunk) - per_chunk
     chunk_of = np.arange(len(chunks)).repeat(per_chunk)
-    offsets = chunks[chunk_of] + before - before[first_packet[chunk_of]]
-    _demand(offsets.min() >= 0)
-    return offsets
+    return chunks[chunk_of] + before - before[first_packet[chunk_of]]
 
 
 def _time_scale(header: memoryview) -> int:

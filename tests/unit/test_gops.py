@@ -49,9 +49,15 @@ MADE = {
     "mjpeg.avi": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
     "intra_refresh.mp4": {"codec_options": {"bf": "0", "x264-params": "intra-refresh=1:keyint=10"}},
     "no_time_stamps.avi": x264("bframes=3:b-adapt=0"),
+    "no_mp4_holds_it.webm": {"codec": "libvpx"},
 }
 REMADE = ["late_start.mp4", "edit_list.mp4", "edit_list_open_gop.mp4", "packed_b.avi"]
+TRIMMED = ["open_gop.mp4", "hevc_open_gop.mp4", "hevc_radl.mp4", "mpeg4_b.mp4"]
+"""Also without their first GOP, as `ffmpeg -ss ... -c copy` leaves them: leading pictures begin the file, hidden by an
+edit list."""
+REMADE += [f"trimmed_{name}" for name in TRIMMED]
 WHOLE = {"intra_refresh.mp4", "no_time_stamps.avi"}
+UNCUT = {"no_mp4_holds_it.webm"}
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +69,21 @@ def made(tmp_path_factory):
     remux(folder / "pyramid.mp4", folder / "late_start.mp4", shift=5120)
     remux(folder / "pyramid.mp4", folder / "edit_list.mp4", shift=-6 * 512)
     remux(folder / "open_gop.mp4", folder / "edit_list_open_gop.mp4", shift=-6 * 512)
+    for name in TRIMMED:
+        trim(folder / name, folder / f"trimmed_{name}")
     alternating = {"bf": "1", "b_strategy": "0", "sc_threshold": "1000000000"}
     make_video(folder / "one_b.avi", codec="mpeg4", num_frames=41, gop=100, codec_options=alternating)
     pack_b_frames(folder / "one_b.avi", folder / "packed_b.avi")
     paths = [folder / name for name in [*MADE, *REMADE]]
     return {path.name: (path, decode_plainly(path), probe(path).exact_seek) for path in paths}
+
+
+def trim(source, path):
+    """Without the packets before the second keyframe; time 0 is when that is shown."""
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    second = [number for number, packet in enumerate(packets) if packet.is_keyframe][1]
+    return remux(source, path, skip_packets=second, shift=-packets[second].pts)
 
 
 def decoded(piece: Cut) -> np.ndarray:
@@ -87,7 +103,7 @@ def assert_exact(path, plain, frames, *, exact_seek: bool) -> None:
         assert piece.frames.dtype == np.int32
         pictures = decoded(piece)
         np.testing.assert_array_equal(pictures[piece.frames], plain[frames], err_msg=f"{path.name} {frames}")
-        if exact_seek:
+        if exact_seek and path.name not in UNCUT:
             assert len(pictures) == num_packets(piece), "each packet of a cut becomes one frame"
 
 
