@@ -1,8 +1,9 @@
 """Whether memory stays flat: the whole loader in a loop, and the slope of what it holds: `python -m benchmarks.soak`.
 
 Both streams, reading processes, DALI's graphs and the hand-off to torch, as in training; every batch is dropped as soon
-as it has come. Memory is that of this process and its children, what they share counted once. Growth is a straight line
-through the samples after the warm-up; its standard error takes them as independent, which they are not quite.
+as it has come. Memory is that of this process and its children without the pages of files (libraries, videos), what
+they share counted once. Growth is a straight line through the samples after the warm-up; its standard error takes them
+as independent, which they are not quite. Short runs show how the allocator settles: half an hour says something.
 
     python -m benchmarks.soak [--minutes 30] [--dataset NAME|FOLDER] [--benchmark-files] [--json FILE]
 """

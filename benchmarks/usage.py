@@ -33,7 +33,8 @@ class Footprint:
     """What a process and its descendants hold now."""
 
     memory_bytes: int
-    """Proportional: what n processes share counts as 1/n in each."""
+    """Of their own: no pages of files, which unrelated programs share and the system drops at will. What n processes
+    share counts as 1/n in each."""
     num_processes: int
     num_threads: int
     num_files: int
@@ -43,7 +44,7 @@ class Footprint:
 def footprint(pid: int | None = None) -> Footprint:
     """Of a process (this one) and its descendants, from /proc. Some milliseconds of work a process.
 
-    Raises OSError where the system tells no proportional memory (Linux before 4.14).
+    Raises OSError where the system does not tell that memory (Linux before 5.9).
     """
     root = pid or os.getpid()
     memory_bytes = num_files = num_threads = num_processes = 0
@@ -56,7 +57,10 @@ def footprint(pid: int | None = None) -> Footprint:
             if process == root:
                 raise
             continue  # it has ended
-        memory_bytes += 1024 * sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        kib = {name: int(rest.split()[0]) for name, rest in (line.split(":", 1) for line in rollup.splitlines()[1:])}
+        if "Pss_Anon" not in kib:
+            raise OSError(f"{folder / 'smaps_rollup'}: no Pss_Anon")
+        memory_bytes += 1024 * (kib["Pss_Anon"] + kib["Pss_Shmem"])
         num_files += files
         num_threads += int(fields[17])
         num_processes += 1

@@ -127,7 +127,7 @@ def test_damaged_videos_are_named_and_left_out(source, tmp_path):
     assert reasons.keys() == {"text.mp4", "empty.mp4", "lost.mp4", "tiny.mp4", "truncated.mp4"}
     assert reasons["lost.mp4"] == "missing"
     assert reasons["tiny.mp4"] == "too small: 64x8, accepted: sides of 16 pixels or more"
-    assert re.match(r"damaged: 1\d of 20 frames readable", reasons["truncated.mp4"])
+    assert re.match(r"damaged: \d+ of 20 frames readable", reasons["truncated.mp4"])
     assert [(row["path"], row["reason"]) for row in json.loads((out / "failures.json").read_text())] == [
         *report.failures
     ]
