@@ -107,9 +107,13 @@ def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, 
             raise InputError(f"out: received {out}, in the source folder {root}; accepted: a folder elsewhere")
     record = out / "prepare.json"
     if not record.exists():
-        if out.exists() and any(out.iterdir()):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            is_empty = not any(out.iterdir())
+        except OSError as error:
+            raise InputError(f"out: received {out} ({error.strerror}); accepted: a folder to write") from error
+        if not is_empty:
             raise InputError(f"out: received {out}, which holds other things; accepted: a new or empty folder")
-        out.mkdir(parents=True, exist_ok=True)
         _save(out, {}, settings)
         return {}
     try:
@@ -258,7 +262,10 @@ def _save(out: Path, done: Mapping[str, dict], settings: Settings) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """All of it or nothing."""
+    """All of it or nothing. Raises InputError where the folder or the disk does not take it."""
     unfinished = file.with_name(f".{file.name}.part")
-    unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
-    os.replace(unfinished, file)
+    try:
+        unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
+        os.replace(unfinished, file)
+    except OSError as error:
+        raise InputError(f"out: cannot write {file} ({error.strerror}); accepted: a folder to write") from error

@@ -1,9 +1,12 @@
 """prepare.py and transcode.py: what a prepared data set holds, and that nothing stops its making."""
 
 import dataclasses
+import errno
 import io
 import json
+import os
 import re
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -179,6 +182,35 @@ def test_refuses_folders_that_hold_other_things(source, tmp_path):
     (tmp_path / "home" / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match=r"holds other things; accepted: a new or empty folder"):
         prepare(annotations, tmp_path / "home", settings=SMALL)
+
+
+def test_refuses_what_cannot_be_written(source, tmp_path, monkeypatch):
+    annotations = read_folder(source)
+    (tmp_path / "file").touch()
+    for out, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "inside", "Not a directory")):
+        with pytest.raises(InputError, match=rf"out: received .* \({reason}\); accepted: a folder to write"):
+            prepare(annotations, out, settings=SMALL)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(prepare_module.os, "replace", full)
+    with pytest.raises(InputError, match=r"cannot write .*prepare.json \(No space left on device\)"):
+        prepare(annotations, tmp_path / "out", settings=SMALL)
+
+
+def test_a_full_disk_is_not_the_videos_fault(source, tmp_path, monkeypatch):
+    def full(path, target, *, settings):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(prepare_module, "transcode", full)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(prepare_module.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(InputError, match="is on a full disk; accepted: more room, then the same command"):
+        prepare(read_folder(source), out, settings=SMALL, num_workers=1)
+    monkeypatch.undo()
+    assert prepare(read_folder(source), out, settings=SMALL).num_encoded == 8
 
 
 def test_refuses_other_settings(source, tmp_path):
