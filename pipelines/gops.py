@@ -7,6 +7,7 @@ inside the others the pictures that nothing refers to and nobody asked for; all 
 Legend: F frames asked for, N packets in decode order.
 """
 
+import functools
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -228,11 +229,11 @@ def _kept(
 def _remuxed(stream: av.VideoStream, packets: list[av.Packet], ranks: np.ndarray) -> bytes | None:
     """The packets as one MP4: the k-th is decoded at time k and shown in the order of `ranks`. None where FFmpeg puts
     no such codec into MP4."""
+    if stream.codec_context.name not in _mp4_codecs():
+        return None
     delay = int(max(0, (np.arange(len(ranks)) - ranks).max()))  # nothing is shown before it is decoded
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", options={"use_editlist": "0"}) as container:
-        if stream.codec_context.name not in container.supported_codecs:
-            return None
         copied = container.add_stream_from_template(stream, opaque=True)
         copied.time_base = _TIME_BASE
         for time, (packet, rank) in enumerate(zip(packets, ranks.tolist(), strict=True)):
@@ -241,3 +242,9 @@ def _remuxed(stream: av.VideoStream, packets: list[av.Packet], ranks: np.ndarray
             packet.pts, packet.dts, packet.duration = rank + delay, time, 1
             container.mux_one(packet)
     return file.getvalue()
+
+
+@functools.cache
+def _mp4_codecs() -> frozenset[str]:
+    with av.open(io.BytesIO(), "w", format="mp4") as container:
+        return frozenset(container.supported_codecs)
