@@ -22,8 +22,8 @@ from benchmarks.environment import environment, summarize
 from benchmarks.videos import ORIGINAL, make_videos
 from benchmarks.workload import GEOMETRY, workload_of
 from pipelines.cache import cache_root
-from pipelines.decode import decode_each, decode_frames
 from pipelines.graph import Engine, unlabeled_graph
+from pipelines.pictures import decode_each, decode_frames
 from pipelines.plan import Planner
 from pipelines.source import TrainSource, encode_problems, parameters, picture_size
 from pipelines.strong import RAND_AUGMENT_OPS, StrongSpec

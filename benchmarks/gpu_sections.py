@@ -45,8 +45,8 @@ def parity(suite: Suite) -> Found:
     """The gpu back end's pixels beside the cpu one's, on the same plans: frames, weak and strong views."""
     from benchmarks.peers import OURS, Setup
     from benchmarks.workload import BATCH_SIZE, FrozenSource
-    from pipelines.decode import decode_frames
     from pipelines.graph import Engine, unlabeled_graph
+    from pipelines.pictures import decode_frames
 
     names = ("weak primary", "weak auxiliary", "strong primary", "strong auxiliary")
     for kind, paths in suite.videos().items():

@@ -17,11 +17,12 @@ from nvidia.dali import fn, pipeline_def
 from benchmarks.loader_rows import STAGES, DecodeWork, Row, row_of
 from cmpl.build import method_class
 from cmpl.config import Config
-from pipelines.decode import decode_each, decode_frames, demux, open_video, read_near, select_packets, video_errors
+from pipelines.decode import demux, open_video, read_near, select_packets, video_errors
 from pipelines.gops import cut
 from pipelines.graph import Engine, decode, labeled_graph, sample, unlabeled_graph
 from pipelines.loader import StreamLoader
 from pipelines.nvdec import OnCpu, on_cpu
+from pipelines.pictures import decode_each, decode_frames
 from pipelines.plan import ClipPlan, Planner
 from pipelines.source import TrainSource, decode_problems, encode_problems, parameters, picture_size
 from pipelines.views import views_of, wanted_frames

@@ -17,12 +17,10 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from unittest import mock
 
 import click
 import numpy as np
 
-import pipelines.decode
 from benchmarks.environment import environment, summarize
 from benchmarks.peers import OURS, PEERS, Setup, reference_frames, setups
 from benchmarks.videos import ALIGNED, NUM_FRAMES, ORIGINAL, PREPARED, SIZE, make_videos
@@ -98,27 +96,22 @@ def _rates(seconds_per_video: list[float]) -> dict:
 def decode_work(workload: Workload) -> dict[str, float]:
     """Frames decoded for each distinct frame that clips show, by this project (counted) and as bounds:
 
-    ours: what came out of the decoder. needed: of the GOPs that hold the frames, without pictures that nobody refers
-    to. whole_gops: with these. from_start: everything up to the last frame.
+    ours: what comes out of the decoder. needed: packets of the GOPs that hold the frames, without pictures that nobody
+    refers to. whole_gops: with these. from_start: everything up to the last frame.
     """
     counted = {"ours": 0, "needed": 0, "whole_gops": 0, "from_start": 0}
-    num_used, decode_range = 0, pipelines.decode._decode_range
-
-    def counting(*arguments):
-        for frame in decode_range(*arguments):
-            counted["ours"] += 1
-            yield frame
-
-    with mock.patch.object(pipelines.decode, "_decode_range", counting):
-        for video, frames in workload.jobs():
-            wanted = np.unique(frames)
-            num_used += len(wanted)
-            pipelines.decode.decode_frames(video.path, frames, exact_seek=video.exact_seek)
-            counted["needed"] += num_packets(cut(video.path, frames, exact_seek=video.exact_seek).content)
-            with open_video(video.path) as (container, stream):
-                table, _ = read_near(container, stream, wanted)
-            counted["whole_gops"] += sum(map(len, select_packets(table, wanted)))
-            counted["from_start"] += int(wanted[-1]) + 1
+    num_used = 0
+    for video, frames in workload.jobs():
+        wanted = np.unique(frames)
+        num_used += len(wanted)
+        content = cut(video.path, wanted, exact_seek=video.exact_seek).content
+        counted["needed"] += num_packets(content)
+        with open_video(content) as (container, stream):
+            counted["ours"] += sum(1 for _ in container.decode(stream))
+        with open_video(video.path) as (container, stream):
+            table, _ = read_near(container, stream, wanted)
+        counted["whole_gops"] += sum(map(len, select_packets(table, wanted)))
+        counted["from_start"] += int(wanted[-1]) + 1
     return {name: number / num_used for name, number in counted.items()}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 
-from pipelines.decode import decode_frames
+from pipelines.pictures import decode_frames
 
 OURS = "cmpl"
 SEEK_GAP_FRAMES = 32

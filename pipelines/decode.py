@@ -1,4 +1,4 @@
-"""Frames of one video, by their presentation index, on a CPU.
+"""A video's packets and pictures by FFmpeg, on a CPU: which packets some frames need, and frames from the start on.
 
 Legend: N packets of the stream in decode order, F frames asked for, H x W pixels.
 A packet's order in the file is the order of decoding; a frame's index is its rank by time stamp (pts).
@@ -6,7 +6,7 @@ A packet's order in the file is the order of decoding; a frame's index is its ra
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,16 +134,16 @@ def demux(
     """The stream's packets in file order, one picture each; with `last_frame`, only what can matter for frames up to
     it."""
     to_read = -1 if last_frame is None else last_frame + 1 + MAX_REORDER_FRAMES
-    packets = container.demux(stream)
-    if container.format.name == "avi" and stream.codec_context.name == "mpeg4":
-        packets = _stamped(_unpacked(packets, stream))
-    for packet in packets:
-        if packet.dts is None and packet.size == 0:
-            return  # PyAV's own mark of the end
-        yield packet
-        to_read -= not packet.is_discard
-        if to_read == 0:
-            return
+    with closing(container.demux(stream)) as packets:  # PyAV's generators leak where they are left midway
+        if container.format.name == "avi" and stream.codec_context.name == "mpeg4":
+            packets = _stamped(_unpacked(packets, stream))
+        for packet in packets:
+            if packet.dts is None and packet.size == 0:
+                return  # PyAV's own mark of the end
+            yield packet
+            to_read -= not packet.is_discard
+            if to_read == 0:
+                return
 
 
 def _unpacked(packets: Iterable[av.Packet], stream: av.VideoStream) -> Iterator[av.Packet]:
@@ -209,20 +209,6 @@ def read_near(
     return packet_table(rows), packets
 
 
-def decode_frames(source: Path | str | bytes, frames: Sequence[int], *, exact_seek: bool) -> np.ndarray:
-    """The frames of these presentation indices: (F, H, W, 3) uint8 RGB, in the order asked for.
-
-    The result equals decoding the whole video and picking, bit for bit, for any order and repetition. With
-    `exact_seek` (see `VideoFacts`) only the GOPs that hold the frames are decoded; without it everything from
-    the first frame to the last one asked for. Raises VideoError where the video has fewer frames, changes its
-    picture size between them or cannot be decoded; InputError for no or negative indices.
-    """
-    asked = checked_frames(frames)
-    wanted, slots = np.unique(asked, return_inverse=True)
-    rgb = _images(decode_each(source, wanted, exact_seek=exact_seek), num_frames=len(wanted))
-    return rgb if np.array_equal(wanted, asked) else rgb[slots]
-
-
 def checked_frames(frames: Sequence[int]) -> np.ndarray:
     """Presentation indices as (F,) int64. Raises InputError for none or negative ones."""
     asked = np.asarray(frames, dtype=np.int64)
@@ -231,38 +217,7 @@ def checked_frames(frames: Sequence[int]) -> np.ndarray:
     return asked
 
 
-def decode_gops(source: Path | str | bytes, wanted: np.ndarray) -> np.ndarray | None:
-    """(F, H, W, 3) of these ascending indices from their GOPs alone; None where packets don't lead there."""
-    try:
-        return _images(_from_gops(source, wanted), num_frames=len(wanted))
-    except _PacketsMislead:
-        return None
-
-
-def decode_each(
-    source: Path | str | bytes, wanted: np.ndarray, *, exact_seek: bool
-) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(k, picture of frame `wanted[k]`) for every k, in the decoder's order; `wanted` (F,) ascends.
-
-    All pictures are of one size. Raises VideoError as `decode_frames` does, after the pictures before the fault.
-    """
-    missing = set(range(len(wanted)))
-    if exact_seek:
-        with suppress(_PacketsMislead):
-            for slot, frame in _from_gops(source, wanted):
-                missing.remove(slot)
-                yield slot, frame
-    if missing:
-        for slot, frame in _from_start(source, wanted):
-            if slot in missing:
-                yield slot, frame
-
-
-class _PacketsMislead(Exception):
-    """A container's packets don't lead to the frames asked for."""
-
-
-def _images(pictures: Iterable[tuple[int, av.VideoFrame]], *, num_frames: int) -> np.ndarray:
+def images_of(pictures: Iterable[tuple[int, av.VideoFrame]], *, num_frames: int) -> np.ndarray:
     """(F, H, W, 3) uint8; one reformatter, since making one costs more than a conversion."""
     reformatter = VideoReformatter()
     rgb: np.ndarray | None = None
@@ -293,48 +248,21 @@ def check_size(width: int, height: int, probed: tuple[int, int]) -> None:
         )
 
 
-def _from_gops(source: Path | str | bytes, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
-    with video_errors(), open_video(source) as (container, stream):
-        table, packets = read_near(container, stream, wanted)
-        if table is None or wanted[-1] >= len(table.shown) or not table.keyframe[0]:
-            raise _PacketsMislead
-        positions = table.shown[wanted]
-        slot_of_pts = {pts: slot for slot, pts in enumerate(table.pts[positions].tolist())}
-        asked_for = frozenset(positions.tolist())
-        for chosen in select_packets(table, wanted):
-            for frame in _decode_range(stream.codec_context, packets, chosen, asked_for):
-                slot = slot_of_pts.pop(frame.pts, None)
-                if slot is not None:
-                    yield slot, frame
-        if slot_of_pts:
-            raise _PacketsMislead
+def decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(k, picture of frame `wanted[k]`) for every k; `wanted` (F,) ascends, and all before the last is decoded.
 
-
-def _decode_range(
-    context: av.VideoCodecContext, packets: dict[int, av.Packet], chosen: range, asked_for: frozenset[int]
-) -> Iterator[av.VideoFrame]:
-    """Decodes one run of packets. H.264 and MPEG-4 pictures that nobody asked for and no other refers to are left
-    out: in x264's files these are 40 to 50 % of the pictures, and the others stay bit-exact."""
-    can_skip = context.name in ("h264", "mpeg4")
-    for position in chosen:
-        if can_skip:
-            context.skip_frame = "DEFAULT" if position in asked_for else "NONREF"
-        yield from context.decode(packets[position])
-    yield from context.decode(None)
-    context.flush_buffers()
-
-
-def _from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
-    slot_of_index = {index: slot for slot, index in enumerate(wanted.tolist())}
+    Raises VideoError where the video has fewer frames or cannot be decoded, after the pictures before the fault.
+    """
+    slots = {index: slot for slot, index in enumerate(wanted.tolist())}
     num_decoded = 0
     try:
-        with video_errors(), open_video(source) as (container, stream):
-            for frame in container.decode(stream):
-                slot = slot_of_index.pop(num_decoded, None)
+        with video_errors(), open_video(source) as (container, stream), closing(container.decode(stream)) as frames:
+            for frame in frames:
+                slot = slots.pop(num_decoded, None)
                 num_decoded += 1
                 if slot is not None:
                     yield slot, frame
-                    if not slot_of_index:
+                    if not slots:
                         return
     except VideoError as error:
         if not num_decoded:

@@ -20,13 +20,14 @@ import numpy as np
 from pipelines.decode import (
     MAX_REORDER_FRAMES,
     PacketTable,
+    checked_frames,
     is_b_picture,
     open_video,
     read_near,
     select_packets,
     video_errors,
 )
-from pipelines.errors import InputError, VideoError
+from pipelines.errors import VideoError
 from pipelines.mp4 import Mp4, open_mp4, write_mp4
 from pipelines.nal_units import NalFormat
 
@@ -52,16 +53,22 @@ def cut(source: Path | str | bytes, frames: np.ndarray, *, exact_seek: bool, dro
     `droppable` False, pictures that nothing refers to stay.
     Raises VideoError where the file cannot be read or has fewer frames; InputError for no or negative indices.
     """
-    asked = np.asarray(frames, dtype=np.int64)
-    if asked.ndim != 1 or not len(asked) or asked.min() < 0:
-        raise InputError(f"frames: got {asked.tolist()}, accepted: one or more indices from 0 on")
+    asked = checked_frames(frames)
     if exact_seek:
         wanted, slots = np.unique(asked, return_inverse=True)
-        with video_errors():
-            made = _cut(source, wanted, droppable=droppable)
+        made = cut_short(source, wanted, droppable=droppable)
         if made is not None:
             return Cut(content=made.content, frames=made.frames[slots])
     return Cut(content=_whole(source), frames=asked.astype(np.int32))
+
+
+def cut_short(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool = True) -> Cut | None:
+    """The cut for ascending, distinct indices; None where packets don't lead to them, or no MP4 can hold them.
+
+    Raises VideoError as `cut` does.
+    """
+    with video_errors():
+        return _cut(source, wanted, droppable=droppable)
 
 
 def _whole(source: Path | str | bytes) -> bytes:
@@ -73,10 +80,7 @@ def _whole(source: Path | str | bytes) -> bytes:
 
 
 def _cut(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
-    """The cut for ascending indices; None where packets don't lead to them, or no MP4 can hold them.
-
-    Plain MP4 files are read and written without FFmpeg, in a third of its time.
-    """
+    """Plain MP4 files are read and written without FFmpeg, in a third of its time."""
     with open_mp4(source) as mp4:
         made = None if mp4 is None else _cut_plain(mp4, wanted, droppable=droppable)
     if made is not None:

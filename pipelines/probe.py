@@ -11,15 +11,14 @@ import numpy as np
 
 from pipelines.decode import (
     PacketTable,
-    decode_frames,
-    decode_gops,
     demux,
     open_video,
     packet_table,
     video_errors,
 )
 from pipelines.errors import VideoError
-from pipelines.gops import cut, entry_test
+from pipelines.gops import Cut, cut_short, entry_test
+from pipelines.pictures import decode_frames
 
 NUM_VERIFIED_GOPS = 4
 """How many keyframes of a doubtful file are tried: decoding from there must give the same pixels."""
@@ -92,8 +91,8 @@ def probe(path: Path) -> VideoFacts:
         num_frames, keyframes = len(sequence.pts), sequence.keyframes
         in_order = header.table is not None and sequence.pts == header.table.pts[header.table.shown].tolist()
         exact_seek = in_order and _cuts_are_exact(path, header.table)
-        if exact_seek:
-            keyframes = _keyframe_ranks(header.table)  # not every decoder marks its frames
+        if exact_seek and not keyframes:  # not every decoder marks its frames
+            keyframes = _keyframe_ranks(header.table)
     return VideoFacts(
         num_frames=num_frames,
         fps=_average_fps(header, in_order=in_order),
@@ -222,13 +221,18 @@ def _cuts_are_exact(path: Path, table: PacketTable) -> bool:
     try:
         plain = decode_frames(path, frames, exact_seek=False)
         for frame, picture in zip(frames, plain, strict=True):
-            alone = decode_gops(path, np.array([frame]))  # neighbours would be decoded as one range
-            if alone is None or not np.array_equal(alone[0], picture):
+            alone = cut_short(path, np.array([frame]))  # neighbours would be decoded as one range
+            if alone is None or not np.array_equal(shown(alone)[0], picture):
                 return False
-        piece = cut(path, frames, exact_seek=True)
-        return np.array_equal(decode_frames(piece.content, piece.frames, exact_seek=False), plain)
+        together = cut_short(path, frames)
+        return together is not None and np.array_equal(shown(together), plain)
     except VideoError:
         return False
+
+
+def shown(made: Cut) -> np.ndarray:
+    """The frames (F, H, W, 3) that a cut was made for."""
+    return decode_frames(made.content, made.frames, exact_seek=False)
 
 
 def _keyframe_ranks(table: PacketTable) -> tuple[int, ...]:

@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.decode import check_size, decode_frames
+from pipelines.decode import check_size
 from pipelines.errors import VideoError
 from pipelines.gops import cut
 from pipelines.nvdec import OnCpu
+from pipelines.pictures import decode_frames
 from pipelines.plan import ClipPlan, Planner, Stream, batch_positions
 from pipelines.pool import Pool
 from pipelines.strong import IDENTITY, PHOTOMETRIC, Strong

@@ -16,8 +16,9 @@ import numpy as np
 from av.video.reformatter import ColorRange
 
 from pipelines.cache import Progress, no_progress
-from pipelines.decode import decode_frames, demux, open_video, video_errors
+from pipelines.decode import demux, open_video, video_errors
 from pipelines.errors import InputError, VideoError
+from pipelines.pictures import decode_frames
 from pipelines.probe import VideoFacts, probe
 
 STRIDE = 4

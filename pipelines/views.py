@@ -15,8 +15,9 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from pipelines.decode import check_size, checked_frames, decode_each, same_size, video_errors
+from pipelines.decode import check_size, checked_frames, same_size, video_errors
 from pipelines.numpy_ops import Warp, cut_out, photometric
+from pipelines.pictures import decode_each
 from pipelines.strong import IDENTITY, Strong
 from pipelines.weak import Box
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pipelines import reference
-from pipelines.decode import decode_frames
 from pipelines.errors import VideoError
+from pipelines.pictures import decode_frames
 from pipelines.probe import probe
 from pipelines.views import Scaler, View, make_views, rgb_planes
 from tests.videos import decode_plainly, make_video, needs_real_videos, real_videos

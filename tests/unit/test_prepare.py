@@ -21,9 +21,9 @@ from cli.main import main
 from pipelines import prepare as prepare_module
 from pipelines.datasets.dataset import Annotations, VideoList
 from pipelines.datasets.folder import read_folder
-from pipelines.decode import decode_frames
 from pipelines.errors import InputError, VideoError
 from pipelines.gops import cut
+from pipelines.pictures import decode_frames
 from pipelines.prepare import prepare
 from pipelines.probe import probe
 from pipelines.transcode import Settings, decode_gain, target_sides, transcode
