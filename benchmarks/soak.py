@@ -116,7 +116,7 @@ def configuration(dataset: str, *, workers: int | None) -> Config:
 def loader_on_data(config: Config, *, runtime: Runtime) -> SemiLoader:
     """What a training run on the data set would read."""
     data = build.open_data(config)
-    plans = build.planners(config, data, backend=runtime.backend)
+    plans = build.planners(config, data)
     return build.loader_of(config, plans, runtime=runtime, ranks=Ranks(), first_micro_step=0)
 
 
