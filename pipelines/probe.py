@@ -12,6 +12,7 @@ import numpy as np
 from pipelines.decode import (
     PacketTable,
     demux,
+    is_moving,
     open_video,
     packet_table,
     video_errors,
@@ -125,7 +126,7 @@ def _file_status(path: Path) -> os.stat_result:
 def _read_header(path: Path) -> _Header:
     try:
         with video_errors(), open_video(path) as (container, stream):
-            if stream.disposition & av.stream.Disposition.attached_pic:
+            if not is_moving(stream):
                 raise VideoError("no video stream, only a cover picture")
             return _read_stream(container, stream)
     except VideoError as error:

@@ -6,10 +6,12 @@ import av
 import numpy as np
 import pytest
 
+from pipelines import decode as decode_module
 from pipelines import probe as probe_module
 from pipelines.errors import VideoError
+from pipelines.pictures import decode_frames
 from pipelines.probe import UnreadableError, probe
-from tests.videos import decode_plainly, make_video, needs_real_videos, real_videos, remux
+from tests.videos import decode_plainly, make_video, needs_real_videos, pictures, real_videos, remux
 
 OPEN_GOP = {"bf": "3", "x264-params": "open-gop=1:scenecut=0:b-adapt=0"}
 
@@ -140,3 +142,20 @@ def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")  # opening it would wait for ever
     with pytest.raises(VideoError, match=r"^not a file$"):
         probe(tmp_path / "pipe.mp4")
+
+
+def test_a_cover_before_the_video_is_passed_over(tmp_path, monkeypatch):
+    """Which stream is a cover, the container says; FFmpeg's muxers put none before a video, so it is said here."""
+    path = tmp_path / "cover.mkv"
+    with av.open(str(path), "w") as container:
+        cover, video = container.add_stream("mjpeg", rate=1), container.add_stream("libx264", rate=25)
+        for stream, pixel_format in ((cover, "yuvj420p"), (video, "yuv420p")):
+            stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
+        for stream, num_frames in ((cover, 1), (video, 20)):
+            for picture in pictures(num_frames):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+    assert probe(path).codec == "mjpeg"
+    monkeypatch.setattr(decode_module, "is_moving", lambda stream: stream.codec_context.name != "mjpeg")
+    assert (probe(path).codec, probe(path).num_frames) == ("h264", 20)
+    assert decode_frames(path, [19, 0], exact_seek=True).shape == (2, 48, 64, 3)
