@@ -151,7 +151,7 @@ def test_methods_ask_for_their_clips_without_being_named():
         "table1-supervised": ("8x8", "None", 0.0),
         "table1-s4l": ("16x4", "None", 0.0),
         "table1-tcl": ("8x8", "4x16", 0.0),
-        "table1-mvpl": ("8x8", "9x8", 0.0),
+        "table1-mvpl": ("8x8", "16x8 pairs", 0.0),
         "table1-cmpl-r50": ("8x8", "16x4", 10.0),
     }
 
