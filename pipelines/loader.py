@@ -28,7 +28,7 @@ class Recovering:
     on, and the graph begins again at the same batch; what these cannot decode either, the source replaces and names.
     """
 
-    def __init__(self, source, graph: Callable[..., Pipeline], engine: Engine) -> None:
+    def __init__(self, source, engine: Engine, *, graph: Callable[..., Pipeline]) -> None:
         self._source, self._graph, self._engine = source, graph, engine
         self._num_taken = 0
         self._pipeline = graph(source, engine=engine)
@@ -65,6 +65,12 @@ def with_cpu(source, engine: Engine, known: OnCpu) -> tuple:
     return dataclasses.replace(source, media="mixed", on_cpu=known), dataclasses.replace(engine, media="mixed")
 
 
+def with_known(source, engine: Engine) -> tuple:
+    """The same with what NVDEC is known not to decode left to the reading processes."""
+    known = on_cpu(source.pool) if engine.media == "cuts" else None
+    return with_cpu(source, engine, known) if known else (source, engine)
+
+
 class StreamLoader:
     """One stream of one rank: batches of tensors, the graph that makes them, and what was set aside on the way."""
 
@@ -72,7 +78,7 @@ class StreamLoader:
         self.problems: dict[str, str] = {}  # path -> reason
         self.positions: list[int] = []  # of the last batch
         preallocate(source, geometry=geometry, engine=engine)
-        self._running = Recovering(source, functools.partial(graph, geometry=geometry), engine)
+        self._running = Recovering(source, engine, graph=functools.partial(graph, geometry=geometry))
 
     def __next__(self) -> tuple[list[Tensor], Tensor]:
         """The clips of one batch, each (B, 3, T, S, S) uint8, and its labels (B,) int64 on the same device."""
@@ -119,8 +125,7 @@ class SemiLoader:
                 rank=rank,
                 num_ranks=num_ranks,
             )
-            if engine.media == "cuts" and (known := on_cpu(source.pool)):
-                source, engine = with_cpu(source, engine, known)
+            source, engine = with_known(source, engine)
             return StreamLoader(source, graph, geometry=geometry, engine=engine)
 
         self.wait_seconds = 0.0
@@ -193,9 +198,7 @@ class EvaluationLoader:
         self.num_videos = len(source.pool)
         self._source = source
         self._num_own = len(range(source.rank, self.num_videos, source.num_ranks))
-        if engine.media == "cuts" and (known := on_cpu(source.pool)):
-            source, engine = with_cpu(source, engine, known)
-        self._running = Recovering(source, evaluation_graph, engine)
+        self._running = Recovering(*with_known(source, engine), graph=evaluation_graph)
 
     def __iter__(self) -> Iterator[tuple[list[int], list[int], list[Tensor]]]:
         for first in range(0, self._num_own, self._source.batch_size):
