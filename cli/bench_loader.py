@@ -15,7 +15,7 @@ from pipelines.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from benchmarks.loader_rows import Measured, Row
+    from benchmarks.bench_loader.rows import Measured, Row
 
 MAX_BAR_CHARACTERS = 40
 
@@ -54,9 +54,9 @@ def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: 
 
     import torch
 
+    from benchmarks.bench_loader.report import advice, chart, facts
+    from benchmarks.bench_loader.whole import measure
     from benchmarks.environment import environment
-    from benchmarks.loader_report import advice, chart, facts
-    from benchmarks.loader_whole import measure
     from cli.display import console_of, reporter_on, say
     from cli.show_batch import png
     from cmpl import build
@@ -135,7 +135,7 @@ def figures(measured: "Measured") -> "Table":
 
 def cells(row: "Row") -> tuple[str, ...]:
     """The texts of one line."""
-    from benchmarks.loader_report import rate
+    from benchmarks.bench_loader.report import rate
     from cli.display import percent
 
     ms, low, high = (
@@ -158,7 +158,7 @@ def chart_table(measured: "Measured") -> "Table":
     from rich.bar import Bar
     from rich.table import Table
 
-    from benchmarks.loader_report import bars, rate
+    from benchmarks.bench_loader.report import bars, rate
 
     table = Table("", "videos/s", "", box=None, pad_edge=False)
     for row, length, is_cut_off in bars(measured):

@@ -51,8 +51,8 @@ def command(
     config = config_of(dataset=dataset, data_root=data_root, settings=settings)
     from cli.display import console_of, reporter_on
     from cmpl.build import annotations_of
-    from pipelines.prepare import prepare
-    from pipelines.transcode import STRIDE, Settings
+    from pipelines.datasets.prepare import prepare
+    from pipelines.video.transcode import STRIDE, Settings
 
     console = console_of(stderr=as_json)
     with reporter_on(console) as reporter:

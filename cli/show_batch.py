@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipelines.batch import UnlabeledBatch
-    from pipelines.plan import ClipPlan
+    from pipelines.plan.planner import ClipPlan
 
 MIN_WIDTH, MAX_WIDTH = 1200, 2400
 """Pixels: narrower sheets are enlarged, wider ones are reduced, both by a whole factor."""

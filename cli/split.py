@@ -45,7 +45,7 @@ def command(*, out: str | None, as_json: bool, **options) -> None:
     """
     config = config_of(**options)
     from cmpl.build import annotations_of, labels_drawn
-    from pipelines.splits import write_subset
+    from pipelines.datasets.labeled_subset import write_subset
 
     annotations = annotations_of(config)
     train = annotations.train

@@ -22,18 +22,18 @@ from cmpl.models.slowfast import SlowFast
 from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
 from pipelines.cache import Progress, cache_root, no_progress
+from pipelines.catalog.manifest import Manifest, open_manifest
+from pipelines.catalog.pool import Pool, pool_of
 from pipelines.datasets.dataset import Annotations
+from pipelines.datasets.labeled_subset import labeled_subset
 from pipelines.datasets.registry import read_dataset, read_unlabeled
 from pipelines.errors import InputError, nearest
-from pipelines.geometry import ClipShape, Geometry
-from pipelines.graph import Engine
-from pipelines.loader import EvaluationLoader, SemiLoader
-from pipelines.manifest import Manifest, open_manifest
-from pipelines.plan import Planner, Stream
-from pipelines.pool import Pool, pool_of
-from pipelines.source import EvaluationSource
-from pipelines.splits import labeled_subset
-from pipelines.strong import RAND_AUGMENT_OPS, StrongSpec
+from pipelines.loading.graph import Engine
+from pipelines.loading.loader import EvaluationLoader, SemiLoader
+from pipelines.loading.source import EvaluationSource
+from pipelines.plan.geometry import ClipShape, Geometry
+from pipelines.plan.planner import Planner, Stream
+from pipelines.plan.rand_augment import RAND_AUGMENT_OPS, StrongSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.pool import Pool
-from tests.videos import decode_plainly, make_video
+from pipelines.catalog.pool import Pool
+from tests.support.videos import decode_plainly, make_video
 
 os.environ["OMP_NUM_THREADS"] = "1"  # also of the processes that tests start
 SHAPES = ((30, 48, 64), (90, 64, 48), (130, 50, 70), (75, 48, 64), (16, 48, 80), (100, 56, 64))

@@ -30,7 +30,7 @@ class Method(nn.Module):
     @staticmethod
     def auxiliary_shape(primary, auxiliary):
         """The shape of a second clip of each video (`batch.*.auxiliary`), made of the configuration's two; None:
-        there is none. All are pipelines.geometry.ClipShape."""
+        there is none. All are pipelines.plan.geometry.ClipShape."""
         return None
 
     def __init__(self, *, primary: nn.Module, auxiliary: nn.Module | None = None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.datasets.dataset import Annotations, VideoList
-from pipelines.datasets.lists import ListedVideo, read_csv_list
+from pipelines.datasets.text_files import ListedVideo, read_csv_list
 from pipelines.errors import InputError, nearest
 
 log = logging.getLogger(__name__)

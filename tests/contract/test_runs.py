@@ -20,7 +20,7 @@ from cmpl.session import evaluate_run, train
 from cmpl.training.checkpoint import checkpoints
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError
-from tests.videos import make_video
+from tests.support.videos import make_video
 
 ROOT = Path(__file__).parents[2]
 NUM_STEPS = 14

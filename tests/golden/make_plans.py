@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.geometry import Geometry
-from pipelines.plan import Planner, Stream
-from pipelines.pool import Pool
+from pipelines.catalog.pool import Pool
+from pipelines.plan.geometry import Geometry
+from pipelines.plan.planner import Planner, Stream
 
 GOLDEN_PLANS = Path(__file__).with_name("plans.json")
 

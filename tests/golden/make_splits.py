@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.splits import SCHEMES, labeled_subset
+from pipelines.datasets.labeled_subset import SCHEMES, labeled_subset
 
 FILE = Path(__file__).with_name("splits.json")
 CLASSES = ("archery", "zumba", "playing chess", "überkopf")

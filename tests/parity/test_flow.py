@@ -5,15 +5,15 @@ import pytest
 import torch
 from nvidia.dali import fn, types
 
-import pipelines.graph
+import pipelines.loading.graph
 from cmpl import build
 from cmpl.config import with_settings
 from cmpl.recipes.demo import demo
 from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import settle
 from pipelines.errors import InputError
-from pipelines.geometry import ClipShape, Geometry
-from pipelines.graph import Engine
+from pipelines.loading.graph import Engine
+from pipelines.plan.geometry import ClipShape, Geometry
 from tests.parity.test_gpu_path import needs_gpu
 from tests.parity.test_views import loader
 
@@ -29,7 +29,7 @@ def brightness_change(clip):
 
 
 def test_flow_is_that_of_each_pair(pool, monkeypatch):
-    monkeypatch.setattr(pipelines.graph, "optical_flow", brightness_change)
+    monkeypatch.setattr(pipelines.loading.graph, "optical_flow", brightness_change)
     batch = next(loader(pool, geometry=GEOMETRY, engine=Engine(media="frames")))
     for clips in (batch.labeled.standard, batch.unlabeled.weak, batch.unlabeled.strong):
         pairs, flow = clips.auxiliary.float(), clips.flow

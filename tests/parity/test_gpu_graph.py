@@ -5,11 +5,11 @@ import nvidia.dali.backend
 import pytest
 from nvidia.dali.pipeline import Pipeline
 
-import pipelines.graph
-from pipelines.geometry import ClipShape, Geometry
-from pipelines.graph import Engine, evaluation_graph, labeled_graph, preallocate, unlabeled_graph
-from pipelines.plan import Planner, Stream
-from pipelines.source import EvaluationSource, TrainSource
+import pipelines.loading.graph
+from pipelines.loading.graph import Engine, evaluation_graph, labeled_graph, preallocate, unlabeled_graph
+from pipelines.loading.source import EvaluationSource, TrainSource
+from pipelines.plan.geometry import ClipShape, Geometry
+from pipelines.plan.planner import Planner, Stream
 
 GEOMETRIES = {"paper": Geometry(), "flow": Geometry(auxiliary=ClipShape(16, 8, pairs=True), flow=True)}
 
@@ -51,7 +51,9 @@ def test_every_operator_of_a_gpu_graph_has_a_gpu_implementation(pool, unbuilt, m
 def test_memory_for_the_batches_in_flight_is_set_aside(pool, monkeypatch, caplog):
     asked = []
     monkeypatch.setattr(
-        pipelines.graph.backend, "PreallocateDeviceMemory", lambda num_bytes, index: asked.append((num_bytes, index))
+        pipelines.loading.graph.backend,
+        "PreallocateDeviceMemory",
+        lambda num_bytes, index: asked.append((num_bytes, index)),
     )
     planner = Planner(pool=pool, seed=0, stream=Stream.UNLABELED, geometry=Geometry())
     source = TrainSource(planner=planner, media="cuts", batch_size=10)
@@ -64,6 +66,6 @@ def test_memory_for_the_batches_in_flight_is_set_aside(pool, monkeypatch, caplog
     def refuse(num_bytes: int, index: int) -> None:
         raise RuntimeError("out of memory\nmore words")
 
-    monkeypatch.setattr(pipelines.graph.backend, "PreallocateDeviceMemory", refuse)
+    monkeypatch.setattr(pipelines.loading.graph.backend, "PreallocateDeviceMemory", refuse)
     preallocate(source, geometry=Geometry(), engine=Engine(media="cuts", device_index=1))
     assert "no memory set aside for 30 videos in flight: out of memory" in caplog.text

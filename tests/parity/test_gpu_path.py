@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-import pipelines.graph
+import pipelines.loading.graph
 from cmpl.training.runtime import nvdec_problem
-from pipelines.geometry import ClipShape, Geometry
-from pipelines.graph import Engine
-from pipelines.loader import EvaluationLoader, SemiLoader
-from pipelines.nvdec import OnCpu, after_refusal
-from pipelines.plan import Planner, Stream
-from pipelines.pool import Pool
-from pipelines.source import EvaluationSource
-from tests.videos import make_video
+from pipelines.catalog.pool import Pool
+from pipelines.loading.graph import Engine
+from pipelines.loading.loader import EvaluationLoader, SemiLoader
+from pipelines.loading.nvdec import OnCpu, after_refusal
+from pipelines.loading.source import EvaluationSource
+from pipelines.plan.geometry import ClipShape, Geometry
+from pipelines.plan.planner import Planner, Stream
+from tests.support.videos import make_video
 
 GEOMETRY = Geometry(
     primary=ClipShape(4, 16), auxiliary=ClipShape(8, 8), crop_size=28, short_side=32, short_side_jitter=(32, 40)
@@ -57,7 +57,7 @@ def loader(pool: Pool, engine: Engine) -> SemiLoader:
 
 @pytest.fixture
 def software_decoder(monkeypatch):
-    monkeypatch.setattr(pipelines.graph, "DECODER_DEVICE", "cpu")
+    monkeypatch.setattr(pipelines.loading.graph, "DECODER_DEVICE", "cpu")
 
 
 def vp9(tmp_path: Path, count: int) -> list[Path]:

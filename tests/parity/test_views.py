@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import reference
-from pipelines.geometry import ClipShape, Geometry
-from pipelines.graph import Engine
-from pipelines.loader import SemiLoader, shared_workers
-from pipelines.plan import Planner, Stream, ViewPlan
-from pipelines.strong import GEOMETRIC, PHOTOMETRIC, RAND_AUGMENT_OPS, StrongSpec
-from pipelines.weak import Box
-from tests.videos import decode_plainly, needs_real_videos, real_videos
+from pipelines.loading.graph import Engine
+from pipelines.loading.loader import SemiLoader, shared_workers
+from pipelines.plan.boxes import Box
+from pipelines.plan.geometry import ClipShape, Geometry
+from pipelines.plan.planner import Planner, Stream, ViewPlan
+from pipelines.plan.rand_augment import GEOMETRIC, PHOTOMETRIC, RAND_AUGMENT_OPS, StrongSpec
+from tests.support import reference
+from tests.support.videos import decode_plainly, needs_real_videos, real_videos
 
 GEOMETRY = Geometry(
     primary=ClipShape(4, 16),
@@ -222,8 +222,8 @@ def test_two_ranks_see_what_one_sees(pool):
 @pytest.mark.parametrize("path", [p for p in real_videos() if "340x256" in p.name], ids=lambda p: p.name)
 def test_real_clips_at_full_size(path, tmp_path, engine):
     """8x8 and 16x4 at 224 pixels, as Kinetics is trained on."""
-    from pipelines.manifest import open_manifest
-    from pipelines.pool import pool_of
+    from pipelines.catalog.manifest import open_manifest
+    from pipelines.catalog.pool import pool_of
 
     manifest = open_manifest(path.parent, [path.name], np.zeros(1), cache_dir=tmp_path)
     pool = pool_of((manifest, np.arange(1)))

@@ -1,0 +1,240 @@
+"""Every stage of a clip's path alone: read, cut, decode, augment, hand-off.
+
+They run in this process, from the page cache, and take turns over the same few batches. See `loader_rows` for terms.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from nvidia.dali import fn, pipeline_def
+
+from benchmarks.bench_loader.rows import STAGES, DecodeWork, Row, row_of
+from cmpl.build import method_class
+from cmpl.config import Config
+from pipelines.loading.graph import Engine, decode, labeled_graph, sample, unlabeled_graph
+from pipelines.loading.loader import StreamLoader
+from pipelines.loading.nvdec import OnCpu, on_cpu
+from pipelines.loading.source import TrainSource, decode_problems, encode_problems, parameters, picture_size
+from pipelines.plan.planner import ClipPlan, Planner
+from pipelines.video.cut import cut
+from pipelines.video.frames import decode_each, decode_frames
+from pipelines.video.packets import demux, open_video, read_near, select_packets, video_errors
+from pipelines.views.make import views_of, wanted_frames
+
+NUM_BATCHES = 4
+"""Different batches that are timed, in turn."""
+MIN_REPEATS = 3
+LEAST_SECONDS = 1e-7
+"""Of a stage known by a difference, which noise may make negative."""
+
+
+@dataclass
+class Cost:
+    """What one stage took for one batch."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    num_bytes: int = 0
+
+
+class Stopwatch:
+    """The costs of one batch, by stage, and how many clips came out in the end."""
+
+    def __init__(self) -> None:
+        self.costs: defaultdict[str, Cost] = defaultdict(Cost)
+        self.num_clips = 0
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Cost]:
+        """Adds what the block takes."""
+        cost = self.costs[name]
+        cpu, begin = time.process_time(), time.perf_counter()
+        yield cost
+        cost.seconds += time.perf_counter() - begin
+        cost.cpu_seconds += time.process_time() - cpu
+
+
+@dataclass(eq=False)
+class Replay:
+    """Stands in for a TrainSource: a graph gets arrays that are in memory already."""
+
+    planner: Planner
+    batch_size: int
+    first_micro_step: int = 0
+    arrays: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+
+    def __call__(self, info) -> tuple[np.ndarray, ...]:
+        return self.arrays[info.idx_in_batch]
+
+
+class Ran:
+    """Stands in for a Pipeline: what another one gave."""
+
+    outputs: tuple = ()
+
+    def run(self, _stream) -> tuple:
+        return self.outputs
+
+
+class StreamStages:
+    """One stream's first batches, and its stages ready to run alone."""
+
+    def __init__(self, planner: Planner, graph, *, num_videos: int, engine: Engine) -> None:
+        alone = dataclasses.replace(engine, num_workers=0, prefetch_batches=1)
+        left_out = on_cpu(planner.pool) if engine.media == "cuts" else OnCpu()
+        broken = {k: "not NVDEC's" for k in range(len(planner.pool)) if left_out.holds(planner.pool, k)}
+        source = TrainSource(planner=planner, media="views", batch_size=num_videos, broken=broken)
+        self.batches = [[plan_that_decodes(source, p) for p in source.positions(k)] for k in range(NUM_BATCHES)]
+        self._pool, self._media, self._views_of_plan = planner.pool, engine.media, source.views
+        self._source = Replay(planner, num_videos)
+        self._graph = graph(self._source, geometry=planner.geometry, engine=alone)
+        self._decoder = decoding_graph(self._source, engine=alone) if self._media == "cuts" else None
+        self._ran = Ran()
+        self._hand_off = StreamLoader(self._source, lambda *_, **__: self._ran, geometry=planner.geometry, engine=alone)
+
+    def run(self, batch: int, watch: Stopwatch) -> None:
+        """One batch through all stages, each finished before the next begins."""
+        plans = self.batches[batch]
+        paths = [self._pool.paths[plan.video] for plan in plans]
+        exact = [bool(self._pool.exact_seek[plan.video]) for plan in plans]
+        with watch.stage("read") as cost:
+            files = [Path(path).read_bytes() for path in paths]
+        cost.num_bytes += sum(map(len, files))
+        with watch.stage("cut") as cost:
+            cuts = [cut(f, plan.frames, exact_seek=e) for f, plan, e in zip(files, plans, exact, strict=True)]
+        cost.num_bytes += sum(len(made.content) for made in cuts)
+        with watch.stage("decode") as cost:
+            clips = [
+                list(decode_each(f, np.unique(plan.frames), exact_seek=e))
+                for f, plan, e in zip(files, plans, exact, strict=True)
+            ]
+        cost.num_bytes += sum(plane.buffer_size for clip in clips for _, picture in clip for plane in picture.planes)
+        if self._media == "views":
+            with watch.stage("augment"):
+                media = [self._views(plan, clip) for plan, clip in zip(plans, clips, strict=True)]
+        elif self._media == "cuts":
+            media = [(np.frombuffer(made.content, dtype=np.uint8), made.frames) for made in cuts]
+        else:
+            media = [
+                (decode_frames(f, plan.frames, exact_seek=e),) for f, plan, e in zip(files, plans, exact, strict=True)
+            ]
+        self._source.arrays = [self._arrays(plan, *part) for plan, part in zip(plans, media, strict=True)]
+        self._run_graph(watch, decoded_bytes=cost.num_bytes)
+
+    def _views(self, plan: ClipPlan, pictures: list) -> list[np.ndarray]:
+        views = self._views_of_plan(plan)
+        size = picture_size(self._pool, plan.video)
+        return views_of(pictures, views, wanted_frames(views), picture_size=size)
+
+    def _arrays(self, plan: ClipPlan, *media: np.ndarray) -> tuple[np.ndarray, ...]:
+        ids = np.array([plan.position, plan.video, int(self._pool.labels[plan.video])], dtype=np.int64)
+        settings = () if self._media == "views" else (parameters(plan),)
+        return *media, *settings, ids, encode_problems([])
+
+    def _run_graph(self, watch: Stopwatch, *, decoded_bytes: int) -> None:
+        """DALI's part: with NVDEC augmentation is the whole graph less its decoding, each run alone; finished views it
+        only hands on."""
+        if self._decoder:
+            with watch.stage("decode, NVDEC") as decoding:
+                self._decoder.run()
+            decoding.num_bytes += decoded_bytes
+        with watch.stage("hand-off" if self._media == "views" else "augment"):
+            self._ran.outputs = self._graph.run()
+        with watch.stage("hand-off"):
+            views, _ = next(self._hand_off)
+        watch.costs["augment"].num_bytes += sum(view.numel() for view in views)
+        watch.num_clips += sum(map(len, views))
+
+
+def plan_that_decodes(source: TrainSource, position: int) -> ClipPlan:
+    """The plan that training would use: a broken video's is its replacement's. Its file is in the page cache then."""
+    *_, problems = source.sample(position)
+    return source.planner.plan(position, attempt=len(decode_problems(problems)))
+
+
+def decoding_graph(source: Replay, *, engine: Engine):
+    """The gpu back end's decode stage and nothing else."""
+
+    @pipeline_def(
+        batch_size=source.batch_size,
+        num_threads=engine.num_threads,
+        device_id=engine.device_index,
+        prefetch_queue_depth=1,
+        exec_dynamic=True,
+    )
+    def graph():
+        *media, parameters, ids, problems = sample(source, engine)
+        return decode(media, engine), *(fn.copy(unused) for unused in (parameters, ids, problems))
+
+    pipeline = graph()
+    pipeline.build()
+    return pipeline
+
+
+def measure_stages(
+    config: Config, plans: tuple[Planner, Planner], *, engine: Engine, seconds: float
+) -> tuple[dict[str, Row], DecodeWork]:
+    """A row for every stage that this back end has, from about so many seconds in all, and the counted work."""
+    parts = [(plans[0], labeled_graph, config.batch.labeled)]
+    if method_class(config.method.name).uses_unlabeled:
+        parts.append((plans[1], unlabeled_graph, config.batch.unlabeled))
+    streams = [StreamStages(planner, graph, num_videos=n, engine=engine) for planner, graph, n in parts]
+    num_videos = sum(n for *_, n in parts)
+    samples: list[dict[str, Cost]] = []
+    begin = time.perf_counter()
+    while len(samples) <= MIN_REPEATS or time.perf_counter() - begin < seconds:
+        watch = Stopwatch()
+        for stream in streams:
+            stream.run(len(samples) % NUM_BATCHES, watch)
+        samples.append(watch.costs)
+    rows = stage_rows(samples[1:], num_videos=num_videos, clips_per_video=watch.num_clips / num_videos)
+    pool_plans = [(p.pool, plan) for (p, *_), s in zip(parts, streams, strict=True) for b in s.batches for plan in b]
+    works = [decode_work(p.paths[c.video], c.frames, exact_seek=bool(p.exact_seek[c.video])) for p, c in pool_plans]
+    return rows, sum(works, DecodeWork())
+
+
+def stage_rows(samples: list[dict[str, Cost]], *, num_videos: int, clips_per_video: float) -> dict[str, Row]:
+    """One row a stage. On a GPU the graph's time holds NVDEC's, which is taken off (the costs are changed)."""
+    for costs in samples:
+        if decoding := costs.get("decode, NVDEC"):
+            augment = costs["augment"]
+            augment.seconds = max(LEAST_SECONDS, augment.seconds - decoding.seconds)
+            augment.cpu_seconds = max(0.0, augment.cpu_seconds - decoding.cpu_seconds)
+    num_clips = num_videos * clips_per_video * len(samples)
+    rows = {}
+    for name in STAGES:
+        if name in samples[0]:
+            costs = [sample[name] for sample in samples]
+            num_bytes = sum(cost.num_bytes for cost in costs)
+            rows[name] = row_of(
+                name,
+                [cost.seconds for cost in costs],
+                num_videos=num_videos,
+                clips_per_video=clips_per_video,
+                cpu_seconds_per_clip=sum(cost.cpu_seconds for cost in costs) / num_clips,
+                bytes_per_clip=num_bytes / num_clips if num_bytes else None,
+            )
+    return rows
+
+
+def decode_work(path: Path | str, frames: np.ndarray, *, exact_seek: bool) -> DecodeWork:
+    """Counts packets, one a picture, for these frames of a video."""
+    wanted = np.unique(frames)
+    from_start = int(wanted[-1]) + 1
+    whole = DecodeWork(num_wanted=len(wanted), from_start=from_start, from_keyframes=from_start, needed=from_start)
+    if not exact_seek:
+        return whole
+    with video_errors(), open_video(path, headers_only=True) as (container, stream):
+        table, _ = read_near(container, stream, wanted)
+    if table is None or wanted[-1] >= len(table.shown) or not table.keyframe[0]:
+        return whole
+    with video_errors(), open_video(cut(path, wanted, exact_seek=True).content, headers_only=True) as opened:
+        needed = sum(1 for _ in demux(*opened))
+    from_keyframes = sum(map(len, select_packets(table, wanted)))
+    return dataclasses.replace(whole, from_keyframes=from_keyframes, needed=needed)

@@ -1,0 +1,205 @@
+"""The whole loader, the trainer alone, and both together, with the configured processes and threads."""
+
+import dataclasses
+import functools
+import gc
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmarks.bench_loader.rows import Measured, Row, row_of
+from benchmarks.bench_loader.stages import MIN_REPEATS, measure_stages
+from benchmarks.usage import DecoderMeter, gpu_memory_bytes, usage
+from cmpl import build
+from cmpl.config import Config
+from cmpl.training.autotune import synchronize, timed_steps
+from cmpl.training.loop import Trainer, steps_of
+from cmpl.training.ranks import Ranks
+from cmpl.training.reporter import Reporter
+from cmpl.training.run_directory import RunDirectory
+from cmpl.training.runtime import Runtime, nvdec_problem
+from pipelines.batch import SemiBatch
+from pipelines.plan.planner import Planner
+
+STEPS_PER_SAMPLE = {"cpu": 1, "cuda": 8}
+"""A GPU is waited for once a sample; waiting after every step would let it idle in between."""
+
+
+class Replayed:
+    """A loader that gives one batch again and again."""
+
+    wait_seconds = 0.0
+
+    def __init__(self, batch: SemiBatch) -> None:
+        self._batch = copied(batch)
+        self.num_videos = batch.num_videos
+
+    def __next__(self) -> SemiBatch:
+        return self._batch
+
+
+def copied(batch):
+    """The same batch in memory of its own, in the same order: the pipeline's buffers may go."""
+    if isinstance(batch, Tensor):
+        return batch.clone()
+    if batch is None:
+        return None
+    fields = {item.name: copied(getattr(batch, item.name)) for item in dataclasses.fields(batch)}
+    return dataclasses.replace(batch, **fields)
+
+
+def measure(
+    config: Config, data: build.Data, *, runtime: Runtime, num_cores: int, seconds: float, note: Callable[[str], None]
+) -> Measured:
+    """Every row; about `seconds` for all stages together and for each of the three that run whole.
+
+    `note` hears what comes next. Reading processes have ended on return.
+    """
+    plans = build.planners(config, data)
+    engine, meter = build.engine_of(config, runtime), DecoderMeter(runtime.device_index)
+    note("each stage alone")
+    rows, work = measure_stages(config, plans, engine=engine, seconds=seconds)
+    gc.collect()
+    whole = whole_rows(
+        config,
+        data,
+        plans,
+        runtime=runtime,
+        seconds=seconds,
+        clips_per_video=rows["augment"].clips_per_video,
+        meter=meter,
+        note=note,
+    )
+    rows |= {row.name: row for row in whole}
+    return Measured(
+        rows=rows,
+        work=work,
+        missing=reasons_missing(runtime, meter),
+        media=engine.media,
+        device=runtime.device.type,
+        num_cores=num_cores,
+        num_workers=runtime.num_workers,
+        loader_threads=runtime.loader_threads,
+        torch_threads=runtime.torch_threads,
+        prefetch_batches=engine.prefetch_batches,
+    )
+
+
+def whole_rows(
+    config: Config,
+    data: build.Data,
+    plans: tuple[Planner, Planner],
+    *,
+    runtime: Runtime,
+    seconds: float,
+    clips_per_video: float,
+    meter: DecoderMeter,
+    note: Callable[[str], None],
+) -> Iterator[Row]:
+    """The loader, the trainer on one batch, and the trainer on the loader."""
+
+    trainer = trainer_of(config, data, plans, runtime=runtime)
+    halfway = len(plans[1].pool) // (2 * config.batch.unlabeled)  # files that no other row has brought into memory
+
+    def loader_at(micro_step: int, runtime: Runtime = runtime):
+        return build.loader_of(config, plans, runtime=runtime, ranks=Ranks(), first_micro_step=micro_step)
+
+    replayed = Replayed(next(loader_at(0, dataclasses.replace(runtime, num_workers=0))))
+
+    def steps(loader, num_steps: int) -> float:
+        return timed_steps(trainer, loader, num_steps=num_steps)[1]
+
+    for name, make, advance, batches in (
+        ("loader", lambda: loader_at(0), take, 1),
+        ("trainer, replayed", lambda: replayed, steps, config.batch.accumulate),
+        ("training", lambda: loader_at(halfway), steps, config.batch.accumulate),
+    ):
+        note(name)
+        loader = make()
+        yield measure_whole(
+            name,
+            functools.partial(advance, loader),
+            runtime=runtime,
+            seconds=seconds,
+            num_warmups=2 + -(-config.runtime.prefetch // batches),
+            num_videos=replayed.num_videos * batches,
+            clips_per_video=clips_per_video,
+            meter=meter,
+        )
+        del loader
+        gc.collect()  # a graph ends its reading processes when it is collected
+
+
+def take(loader, num_batches: int) -> float:
+    """Takes so many batches; nobody waits, as nothing else is to be done: 0."""
+    for _ in range(num_batches):
+        next(loader)
+    return 0.0
+
+
+def measure_whole(
+    name: str,
+    advance: Callable[[int], float],
+    *,
+    runtime: Runtime,
+    seconds: float,
+    num_warmups: int,
+    num_videos: int,
+    clips_per_video: float,
+    meter: DecoderMeter,
+) -> Row:
+    """Calls `advance(number)`, which gives the seconds that it waited for data, for about so many seconds."""
+    advance(num_warmups)
+    per_sample, samples, waited, nvdec = STEPS_PER_SAMPLE[runtime.device.type], [], 0.0, []
+    synchronize(runtime.device)
+    before = usage()
+    begin = mark = time.perf_counter()
+    while len(samples) < MIN_REPEATS or mark - begin < seconds:
+        waited += advance(per_sample)
+        synchronize(runtime.device)
+        now = time.perf_counter()
+        samples.append((now - mark) / per_sample)
+        mark = now
+        nvdec.append(meter.share())
+    after = usage()
+    num_clips = len(samples) * per_sample * num_videos * clips_per_video
+    return row_of(
+        name,
+        samples,
+        num_videos=num_videos,
+        clips_per_video=clips_per_video,
+        cpu_seconds_per_clip=(after.cpu_seconds - before.cpu_seconds) / num_clips,
+        wait_share=waited / (mark - begin) if name == "training" else None,
+        host_memory_bytes=after.memory_bytes,
+        gpu_memory_bytes=gpu_memory_bytes(runtime.device_index),
+        nvdec_share=None if meter.problem else sum(nvdec) / len(nvdec),
+    )
+
+
+def trainer_of(config: Config, data: build.Data, plans: tuple[Planner, Planner], *, runtime: Runtime) -> Trainer:
+    """The real trainer with fresh networks. Single steps write nothing, so that its folder is never made."""
+    return Trainer(
+        config,
+        build.method_of(config, num_classes=len(data.classes)),
+        loader_at=lambda micro_step: None,
+        validate=None,
+        num_steps=steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=1),
+        run=RunDirectory(Path("unused")),
+        runtime=runtime,
+        ranks=Ranks(),
+        reporter=Reporter(),
+    )
+
+
+def reasons_missing(runtime: Runtime, meter: DecoderMeter) -> dict[str, str]:
+    """What has no figure here, and why."""
+    missing = {}
+    if runtime.backend == "cpu":
+        missing["decode, NVDEC"] = nvdec_problem() or "frames are decoded on the CPU (runtime.backend)"
+    if runtime.device_index is None:
+        missing["GPU memory"] = f"the device is {runtime.device}"
+    if meter.problem:
+        missing["NVDEC use"] = meter.problem
+    return missing

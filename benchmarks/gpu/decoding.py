@@ -1,0 +1,72 @@
+"""What the GPU suite asks of decoding, one function a question; each yields what it finds piece by piece."""
+
+import time
+
+import numpy as np
+
+from benchmarks.gpu.setup import Found, Suite, seconds_per_video
+
+
+def decode_time(suite: Suite) -> Found:
+    """Against the clip's start: whole files beside cuts, and what cutting costs the processor."""
+    from pipelines.video.cut import cut
+
+    shape, num_frames = suite.geometry().auxiliary, 60 if suite.cpu else 300
+    for kind, paths in suite.videos().items():
+        for start in np.linspace(0, num_frames - shape.span_frames, 2 if suite.cpu else 5).astype(int).tolist():
+            frames = shape.frames(start, num_video_frames=num_frames)
+            cpu_before = time.process_time()
+            cuts = [cut(path, frames, exact_seek=True) for path in paths]
+            cut_seconds = (time.process_time() - cpu_before) / len(paths)
+            yield (
+                f"{kind}: start {start}",
+                {
+                    "whole_seconds": seconds_per_video([(path.read_bytes(), frames) for path in paths], suite),
+                    "cut_seconds": seconds_per_video([(c.content, c.frames) for c in cuts], suite),
+                    "cutting_cpu_seconds": cut_seconds,
+                },
+            )
+
+
+def sizes(suite: Suite) -> Found:
+    """The width that NVDEC's decoders are cached by: 340 against multiples of 16."""
+    from benchmarks.loaders.videos import write_video
+
+    shape = suite.geometry().auxiliary
+    codec = {"codec": "libvpx-vp9"} if suite.cpu else {"options": {"x264-params": "keyint=16:bframes=0:scenecut=0"}}
+    widths, height = ((52, 64), 48) if suite.cpu else ((340, 336, 352), 256)
+    for width in widths:
+        paths = [suite.folder / f"size-{width}x{height}-{k}.mp4" for k in range(2 if suite.cpu else 8)]
+        for k, path in enumerate(paths):
+            if not path.exists():
+                write_video(path, num_frames=70, size=(width, height), seed=k, **codec)
+        items = [(path.read_bytes(), shape.frames(0, num_video_frames=70)) for path in paths]
+        yield f"{width}x{height}", {"seconds_per_video": seconds_per_video(items, suite)}
+
+
+def threads(suite: Suite) -> Found:
+    """DALI's decoding threads, 1 to 16, on cuts of the planned clips in batches of 32: pictures a second, and the share
+    that they are of what NVDEC decodes where every thread has one long stream, up to 8, from start to end."""
+    from benchmarks.loaders.on_cpu import num_packets
+    from pipelines.video.cut import cut
+
+    num_frames, numbers = (60, (1, 2)) if suite.cpu else (300, (1, 2, 4, 7, 8, 12, 16))
+    for kind, paths in suite.videos().items():
+        jobs = suite.workload(paths, num_samples=4 if suite.cpu else 32).jobs()
+        cuts = [cut(video.path, frames, exact_seek=video.exact_seek) for video, frames in jobs]
+        items = [(made.content, made.frames) for made in cuts]
+        pictures_a_video = sum(num_packets(made.content) for made in cuts) / len(cuts)
+        streams = [(path.read_bytes(), np.arange(num_frames, dtype=np.int32)) for path in paths]
+        for number in numbers:
+            videos_per_second = 1 / seconds_per_video(items, suite, num_threads=number)
+            most = num_frames / seconds_per_video(streams[:number], suite, num_threads=number, num_repeats=3)
+            rate = pictures_a_video * videos_per_second
+            yield (
+                f"{kind}: {number}",
+                {
+                    "videos_per_second": videos_per_second,
+                    "pictures_per_second": rate,
+                    "long_streams_pictures_per_second": most,
+                    "share": rate / most,
+                },
+            )

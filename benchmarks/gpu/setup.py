@@ -1,0 +1,105 @@
+"""What all parts of the GPU suite share: files, geometry, the gpu back end as it is run, and a decoder to time."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+Found = Iterator[tuple[str, object]]
+"""What a section finds, piece by piece: (name, anything that JSON takes)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """What all sections share: where the files are, and whether there is a GPU."""
+
+    folder: Path
+    cpu: bool
+
+    @property
+    def device_index(self) -> int | None:
+        """The GPU's number."""
+        return None if self.cpu else 0
+
+    def geometry(self):
+        """The paper's, or a small one."""
+        from pipelines.plan.geometry import ClipShape, Geometry
+
+        if not self.cpu:
+            return Geometry(max_offset_seconds=10.0)
+        shapes = {"primary": ClipShape(4, 8), "auxiliary": ClipShape(8, 4)}
+        return Geometry(**shapes, crop_size=28, short_side=32, short_side_jitter=(32, 40), max_offset_seconds=1.0)
+
+    def videos(self, num_videos: int = 8) -> dict[str, list[Path]]:
+        """{kind: files}: H.264 of all kinds, or small VP9 that DALI decodes without a GPU."""
+        from benchmarks.loaders.videos import make_videos, write_video
+
+        if not self.cpu:
+            return make_videos(self.folder / "videos", num_videos=num_videos)
+        paths = [self.folder / f"vp9-{k}.mp4" for k in range(2)]
+        for k, path in enumerate(paths):
+            if not path.exists():
+                options = {"g": "20", "deadline": "realtime", "cpu-used": "8"}
+                write_video(path, num_frames=60, size=(64, 48), seed=k, codec="libvpx-vp9", options=options)
+        return {"VP9": paths}
+
+    def engine(self, **changes):
+        """The gpu back end as it is run here."""
+        from pipelines.loading.graph import Engine
+
+        number = 1 if self.cpu else 8
+        options = {"num_workers": number, "num_threads": number} | changes
+        return Engine(media="cuts", device_index=self.device_index, **options)
+
+    def workload(self, paths: list[Path], *, num_samples: int):
+        """The frozen list of plans over some files."""
+        from benchmarks.loaders.workload import workload_of
+
+        return workload_of(paths, num_samples=num_samples, geometry=self.geometry())
+
+
+def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int):
+    """DALI's decoder on the same files in every batch."""
+    from nvidia.dali import fn, pipeline_def
+
+    from pipelines.loading.graph import Engine, decode
+
+    contents = [np.frombuffer(content, dtype=np.uint8) for content, _ in items]
+    indices = [frames.astype(np.int32) for _, frames in items]
+
+    @pipeline_def(batch_size=len(items), num_threads=num_threads, device_id=suite.device_index, exec_dynamic=True)
+    def graph():
+        return decode(fn.external_source(source=lambda: (contents, indices), num_outputs=2), Engine(media="cuts"))
+
+    pipeline = graph()
+    pipeline.build()
+    return pipeline
+
+
+def decoded(items: list[tuple[bytes, np.ndarray]], suite: Suite) -> list[np.ndarray]:
+    """The frames (F, H, W, 3) of each."""
+    (clips,) = decoding_pipeline(items, suite, num_threads=1).run()
+    return [np.array(clips.as_cpu().at(i)) for i in range(len(items))]
+
+
+def seconds_per_video(
+    items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int = 8, num_repeats: int = 7
+) -> float:
+    """Median over batches, in the steady state."""
+    pipeline, samples = decoding_pipeline(items, suite, num_threads=num_threads), []
+    for _ in range(num_repeats + 3):
+        begin = time.perf_counter()
+        pipeline.run()
+        synchronize(suite)
+        samples.append(time.perf_counter() - begin)
+    return statistics.median(samples[3:]) / len(items)
+
+
+def synchronize(suite: Suite) -> None:
+    if not suite.cpu:
+        import torch
+
+        torch.cuda.synchronize()

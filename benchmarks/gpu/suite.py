@@ -1,0 +1,123 @@
+"""What a GPU has to be asked, in one command of less than eight minutes: `python -m benchmarks.gpu.suite`.
+
+Every section runs in a process of its own with a time limit, so that one that fails, hangs or loses the GPU costs the
+others nothing; what it found before that is kept.
+
+    python -m benchmarks.gpu.suite [--only SECTION]... [--cpu] [--json benchmarks/results/gpu_suite.json]
+
+With --cpu whatever needs no GPU runs in small; DALI's software decoder (VP9) takes NVDEC's place.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from benchmarks.gpu import decoding, sections
+from benchmarks.gpu.setup import Found, Suite
+
+SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
+    "probe": (sections.probe, 30),
+    "parity": (sections.parity, 45),
+    "decode_time": (decoding.decode_time, 40),
+    "sizes": (decoding.sizes, 30),
+    "threads": (decoding.threads, 40),
+    "augment": (sections.augment, 30),
+    "loaders": (sections.loaders, 90),
+    "step": (sections.step, 60),
+    "training": (sections.training, 75),
+    "corrupt": (sections.corrupt, 30),
+}
+"""What is run, in this order, and for how many seconds at most."""
+
+
+def run_section(name: str, suite: Suite, out: Path) -> None:
+    """In the section's own process: every piece is written as soon as it is there."""
+    import pipelines.loading.graph
+
+    if suite.cpu:
+        pipelines.loading.graph.DECODER_DEVICE = "cpu"
+    found = {}
+    for key, value in SECTIONS[name][0](suite):
+        found[key] = value
+        unfinished = out.with_suffix(".part")
+        unfinished.write_text(json.dumps(found))
+        os.replace(unfinished, out)
+
+
+def guarded(name: str, suite: Suite) -> dict:
+    """A section in a process of its own: what it found, how long it took, and how it failed if it did."""
+    out, limit_seconds, begin = suite.folder / f"{name}.json", SECTIONS[name][1], time.monotonic()
+    out.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "benchmarks.gpu.suite", "--section", name, "--folder", str(suite.folder)]
+    log = suite.folder / f"{name}.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command + (["--cpu"] if suite.cpu else []), stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            code = process.wait(limit_seconds)
+            problem = None if code == 0 else _last_line(log) or f"ended with {code}"
+        except subprocess.TimeoutExpired:
+            problem = f"not done after {limit_seconds:.0f} seconds"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    found = json.loads(out.read_text()) if out.exists() else {}
+    return {"found": found, "seconds": time.monotonic() - begin, "problem": problem}
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text(errors="replace").strip().splitlines() or [""])[-1][:300]
+
+
+@click.command()
+@click.option("--only", multiple=True, type=click.Choice(list(SECTIONS)), help="Only these sections.")
+@click.option("--cpu", is_flag=True, help="In small, without a GPU.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where videos and logs are kept (default: the cache).")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
+@click.option("--section", type=click.Choice(list(SECTIONS)), hidden=True, help="Run it in this process.")
+def main(only: tuple, cpu: bool, folder: Path | None, json_path: Path | None, section: str | None) -> None:
+    """Everything that wants a GPU: probe, parity, decoding, loaders, step, training, corrupt files."""
+    from pipelines.cache import cache_root
+
+    suite = Suite(folder=(folder or cache_root() / "gpu_suite").resolve(), cpu=cpu)
+    suite.folder.mkdir(parents=True, exist_ok=True)
+    if section:
+        return run_section(section, suite, suite.folder / f"{section}.json")
+    from benchmarks.environment import environment
+
+    record = {"benchmark": "gpu_suite", "environment": environment(), "cpu": cpu, "sections": {}}
+    suite.videos()  # made before the clock of any section runs
+    for name in only or SECTIONS:
+        result = record["sections"][name] = guarded(name, suite)
+        click.echo(f"\n{name}: {result['seconds']:.0f} s{'' if not result['problem'] else ', ' + result['problem']}")
+        for key, value in result["found"].items():
+            click.echo(f"  {key}: {_short(value)}")
+        if json_path:
+            json_path.parent.mkdir(parents=True, exist_ok=True)
+            json_path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _short(value: object) -> str:
+    """One found value in a few words; tables row by row."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict) and "rows" in value:
+        return _short(value["rows"]) + "".join(f"\n    without {k}: {v}" for k, v in value["missing"].items())
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(part)}" for key, part in value.items() if not isinstance(part, dict))
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "".join(f"\n    {_short(row)}" for row in value)
+    return str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Views from decoded pictures: the reading processes' way beside DALI's graph: `python -m benchmarks.loaders.augment`.
+
+One thread, the same pictures in memory, the paper's geometry. First a gate: views must agree to 2 of 255 in the mean.
+The whole augmentation, then a strong view with each of RandAugment's operations alone; with a GPU, DALI's graph on it
+too, in batches like a training step's.
+
+    python -m benchmarks.loaders.augment [--rounds 7] [--json FILE]
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from benchmarks.environment import environment, summarize
+from benchmarks.loaders.videos import ORIGINAL, make_videos
+from benchmarks.loaders.workload import GEOMETRY, workload_of
+from pipelines.cache import cache_root
+from pipelines.loading.graph import Engine, unlabeled_graph
+from pipelines.loading.source import TrainSource, encode_problems, parameters, picture_size
+from pipelines.plan.planner import Planner
+from pipelines.plan.rand_augment import RAND_AUGMENT_OPS, StrongSpec
+from pipelines.video.frames import decode_each, decode_frames
+from pipelines.views.make import views_of, wanted_frames
+
+MAX_DIFFERENCE = 2.0
+"""Of 255, mean over a view."""
+READERS, DALI_CPU, DALI_GPU = "reading process", "DALI, CPU", "DALI, GPU"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decoded:
+    """Planned videos whose pictures are in memory, as either way wants them."""
+
+    planner: Planner
+    pictures: list[list]  # (slot, picture) pairs, as `pipelines.views.make` takes them
+    frames: list[np.ndarray]  # (F, H, W, 3), as DALI's graph takes them
+
+    @property
+    def batch_size(self) -> int:
+        """Videos in all; each way makes their views at once."""
+        return len(self.frames)
+
+    def __call__(self, info) -> tuple[np.ndarray, ...]:
+        """What DALI's graph is fed with."""
+        plan = self.planner.plan(info.idx_in_batch)
+        ids = np.array([plan.position, plan.video, -1], dtype=np.int64)
+        return self.frames[info.idx_in_batch], parameters(plan), ids, encode_problems([])
+
+    def views(self) -> list[list[np.ndarray]]:
+        """What the reading processes make of each video."""
+        source, made = TrainSource(planner=self.planner, media="views", batch_size=self.batch_size), []
+        for position, pictures in enumerate(self.pictures):
+            plan = self.planner.plan(position)
+            views, size = source.views(plan), picture_size(self.planner.pool, plan.video)
+            made.append(views_of(pictures, views, wanted_frames(views), picture_size=size))
+        return made
+
+
+def decoded_videos(planner: Planner, *, num_videos: int) -> Decoded:
+    """The first videos of a plan."""
+    pictures, frames = [], []
+    for position in range(num_videos):
+        plan = planner.plan(position)
+        path, exact_seek = planner.pool.paths[plan.video], bool(planner.pool.exact_seek[plan.video])
+        pictures.append(list(decode_each(path, np.unique(plan.frames), exact_seek=exact_seek)))
+        frames.append(decode_frames(path, plan.frames, exact_seek=exact_seek))
+    return Decoded(planner=planner, pictures=pictures, frames=frames)
+
+
+def ways(decoded: Decoded, *, num_threads: int) -> dict[str, Callable[[], list]]:
+    """{name: makes all views of all videos once}; each gives its outputs."""
+
+    def dali(device_index: int | None) -> Callable[[], list]:
+        engine = Engine(media="frames", device_index=device_index, num_threads=num_threads, prefetch_batches=1)
+        pipeline = unlabeled_graph(decoded, geometry=decoded.planner.geometry, engine=engine)
+
+        def run() -> list:
+            outputs = pipeline.run()
+            if device_index is not None:
+                torch.cuda.synchronize(device_index)
+            return outputs[:4]
+
+        return run
+
+    made = {READERS: decoded.views, DALI_CPU: dali(None)}
+    return made | ({DALI_GPU: dali(0)} if torch.cuda.is_available() else {})
+
+
+def differences(made: dict[str, Callable[[], list]]) -> dict[str, float]:
+    """How far each way's views are from the reading processes', mean absolute difference of 255; the largest."""
+    ours = made[READERS]()
+    found = {}
+    for name, make in made.items():
+        if name != READERS:
+            theirs = [np.array(view.as_cpu().as_array()).astype(np.int16) for view in make()]
+            found[name] = max(
+                float(np.abs(views[k] - theirs[k][video]).mean()) for video, views in enumerate(ours) for k in range(4)
+            )
+    return found
+
+
+def measure(made: dict[str, Callable[[], list]], *, num_videos: int, num_rounds: int) -> dict[str, dict]:
+    """Seconds a video of each way, in turns."""
+    samples: dict[str, list[float]] = {name: [] for name in made}
+    for _ in range(num_rounds + 1):
+        for name, make in made.items():
+            begin = time.perf_counter()
+            make()
+            samples[name].append((time.perf_counter() - begin) / num_videos)
+    return {name: summarize(seconds[1:]) for name, seconds in samples.items()}
+
+
+def run(
+    folder: Path,
+    *,
+    num_videos: int,
+    num_rounds: int,
+    whole_only: bool = False,
+    note: Callable[[str], None] = click.echo,
+) -> list[dict]:
+    """A row for the paper's augmentation and one for each operation alone."""
+    paths = make_videos(folder, num_videos=4, kinds=(ORIGINAL,))[ORIGINAL]
+    planner = workload_of(paths, num_samples=num_videos, geometry=GEOMETRY).planner
+    decoded = decoded_videos(planner, num_videos=num_videos)
+    cases = {"weak and strong, 2 of 14 operations": StrongSpec()}
+    if not whole_only:
+        cases |= {f"{op} alone": StrongSpec(ops=(op,), num_ops=1, cutout_fraction=0.0) for op in RAND_AUGMENT_OPS}
+    rows = []
+    for case, strong in cases.items():
+        planned = dataclasses.replace(planner, strong=strong)  # the same frames and boxes
+        made = ways(dataclasses.replace(decoded, planner=planned), num_threads=1)
+        apart = differences(made)
+        far = {name: value for name, value in apart.items() if value > MAX_DIFFERENCE}
+        if far:
+            raise click.ClickException(f"{case}: views differ by {far} of 255 in the mean; at most {MAX_DIFFERENCE}")
+        measured = measure(made, num_videos=num_videos, num_rounds=num_rounds)
+        rows += [{"case": case, "way": name, "difference": apart.get(name)} | row for name, row in measured.items()]
+        times = ", ".join(f"{name} {1e3 * row['median_seconds']:.1f} ms" for name, row in measured.items())
+        note(f"{case}: {times} a video; difference {max(apart.values()):.2f}")
+    return rows
+
+
+@click.command()
+@click.option("--videos", "num_videos", default=12, show_default=True, help="Planned videos in a batch.")
+@click.option("--rounds", "num_rounds", default=7, show_default=True, help="Rounds in which the ways take turns.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where the files are kept (default: the cache).")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
+def main(num_videos: int, num_rounds: int, folder: Path | None, json_path: Path | None) -> None:
+    """Weak and strong views: the reading processes' way beside DALI's graph."""
+    torch.set_num_threads(1)
+    rows = run(folder or cache_root() / "benchmarks", num_videos=num_videos, num_rounds=num_rounds)
+    if json_path:
+        record = {"benchmark": "augment", "environment": environment(), "num_videos": num_videos, "rows": rows}
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

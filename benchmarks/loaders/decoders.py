@@ -1,0 +1,196 @@
+"""Other ways to get a clip out of a video file, each as its documentation advises: one small function a library.
+
+Legend: F frames asked for, H x W pixels. A decoder takes a Video and ascending, distinct presentation indices and
+gives (F, H, W, 3) uint8 RGB. Libraries are imported only when used.
+"""
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+
+from pipelines.video.frames import decode_frames
+
+OURS = "cmpl"
+SEEK_GAP_FRAMES = 32
+"""Where two frames asked for are further apart, a variant seeks between them; others decode on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """A file and what a data set's list would say of it."""
+
+    path: str
+    fps: float
+    exact_seek: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A library. `choices` are settings between which its documentation leaves the choice; the fastest is taken."""
+
+    decode: Callable[..., np.ndarray]
+    package: str
+    advice: str
+    choices: tuple[dict, ...] = field(default_factory=lambda: ({},))
+    own_threads: bool = True
+    """Whether it can also decode one video on several threads."""
+
+    def problem(self) -> str | None:
+        """Why it cannot be used here, or None."""
+        if importlib.util.find_spec(self.package) is None:
+            return f"{self.package} is not installed"
+        try:
+            importlib.import_module(self.package)
+        except (ImportError, OSError, RuntimeError) as error:
+            return f"{self.package} cannot be imported: {str(error).strip().splitlines()[0][:120]}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A peer as it is run: N processes of one thread, or one process of N threads, and its other settings."""
+
+    peer: str
+    num_workers: int = 1
+    num_threads: int = 1
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        return ", ".join([f"{self.num_workers} x {self.num_threads}", *(f"{k}={v}" for k, v in self.options)])
+
+    def decode(self, video: Video, frames: np.ndarray):
+        """The frames in the order asked for, with repetitions; each is decoded once, whoever decodes."""
+        wanted, slots = np.unique(frames, return_inverse=True)
+        clip = PEERS[self.peer].decode(video, wanted, num_threads=self.num_threads, **dict(self.options))
+        return clip if len(wanted) == len(frames) and (wanted == frames).all() else clip[slots]
+
+
+def setups(peer: str, *, num_cores: int) -> list[Setup]:
+    """The settings that are tried: as many processes as cores, and where it can, as many threads."""
+    shapes = [(num_cores, 1)] + ([(1, num_cores)] if PEERS[peer].own_threads and num_cores > 1 else [])
+    return [
+        Setup(peer=peer, num_workers=workers, num_threads=threads, options=tuple(choice.items()))
+        for workers, threads in shapes
+        for choice in PEERS[peer].choices
+    ]
+
+
+def decode_ours(video: Video, frames: np.ndarray, *, num_threads: int) -> np.ndarray:
+    """This project, by one thread."""
+    return decode_frames(video.path, frames, exact_seek=video.exact_seek)
+
+
+def decode_pyav(video: Video, frames: np.ndarray, *, num_threads: int, seek: str) -> np.ndarray:
+    """PyAV as its cookbook has it: seek back to a keyframe, decode on, convert the frames that are wanted."""
+    images = np.empty(0)
+    with av.open(video.path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = num_threads
+        stream.codec_context.thread_type = "AUTO" if num_threads > 1 else "NONE"
+        slot = 0
+        for run in _runs(frames, seek):
+            container.seek(_stamp(stream, int(run[0]), video.fps), stream=stream, backward=True)
+            left = set(run.tolist())
+            for frame in container.decode(stream):
+                index = round((frame.pts - (stream.start_time or 0)) * stream.time_base * Fraction(video.fps))
+                if index in left:
+                    picture = frame.to_ndarray(format="rgb24")
+                    images = np.empty((len(frames), *picture.shape), np.uint8) if not slot else images
+                    images[slot], slot = picture, slot + 1
+                    left.remove(index)
+                    if not left:
+                        break
+    return images
+
+
+def _stamp(stream: av.VideoStream, index: int, fps: float) -> int:
+    return (stream.start_time or 0) + int((index + 0.5) / fps / stream.time_base)
+
+
+def _runs(frames: np.ndarray, seek: str) -> list[np.ndarray]:
+    """The frames in groups; before each one is a seek."""
+    gaps = np.flatnonzero(np.diff(frames) > SEEK_GAP_FRAMES) + 1 if seek == "each clip" else []
+    return np.split(frames, gaps)
+
+
+def decode_opencv(video: Video, frames: np.ndarray, *, num_threads: int, seek: str) -> np.ndarray:
+    """OpenCV: `grab` decodes, and only the frames that are wanted are converted by `retrieve`."""
+    import cv2
+
+    cv2.setNumThreads(num_threads)
+    capture = cv2.VideoCapture(video.path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, num_threads])
+    images, slot, position = np.empty(0), 0, 0
+    for run in _runs(frames, seek):
+        capture.set(cv2.CAP_PROP_POS_FRAMES, int(run[0]))
+        position = int(run[0])
+        for index in run.tolist():
+            while position <= index:
+                if not capture.grab():
+                    raise RuntimeError(f"{video.path}: ends at frame {position}")
+                position += 1
+            _, picture = capture.retrieve()
+            images = np.empty((len(frames), *picture.shape), np.uint8) if not slot else images
+            cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=images[slot])
+            slot += 1
+    capture.release()
+    return images
+
+
+def decode_decord(video: Video, frames: np.ndarray, *, num_threads: int) -> np.ndarray:
+    """decord: `get_batch` seeks by itself and converts only what it returns."""
+    import decord
+
+    return decord.VideoReader(video.path, ctx=decord.cpu(0), num_threads=num_threads).get_batch(frames).asnumpy()
+
+
+def decode_torchcodec(
+    video: Video, frames: np.ndarray, *, num_threads: int, seek_mode: str = "approximate"
+) -> np.ndarray:
+    """torchcodec on the CPU: the batch method, approximate seeking (exact on files of constant rate)."""
+    from torchcodec.decoders import VideoDecoder
+
+    decoder = VideoDecoder(
+        video.path, dimension_order="NHWC", num_ffmpeg_threads=num_threads, seek_mode=seek_mode, device="cpu"
+    )
+    return decoder.get_frames_at(frames.tolist()).data.numpy()
+
+
+_SEEKS = ({"seek": "once"}, {"seek": "each clip"})
+
+PEERS: dict[str, Peer] = {
+    OURS: Peer(decode=decode_ours, package="av", advice="one thread a video", own_threads=False),
+    "decord": Peer(decode=decode_decord, package="decord", advice="get_batch; num_threads"),
+    "OpenCV": Peer(decode=decode_opencv, package="cv2", advice="grab, retrieve; N_THREADS", choices=_SEEKS),
+    "PyAV plain": Peer(decode=decode_pyav, package="av", advice="seek, decode; thread_type AUTO", choices=_SEEKS),
+    "torchcodec": Peer(
+        decode=decode_torchcodec,
+        package="torchcodec",
+        advice="get_frames_at; approximate or exact; num_ffmpeg_threads",
+        choices=({"seek_mode": "approximate"}, {"seek_mode": "exact"}),
+    ),
+}
+"""Decoders of one video on the CPU."""
+
+
+def reference_frames(video: Video, frames: np.ndarray) -> np.ndarray:
+    """Every frame decoded in order, and the ones asked for picked: what all others are compared with."""
+    with av.open(video.path) as container:
+        pictures: Iterator[np.ndarray] = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+        kept = {index: picture for index, picture in enumerate(pictures) if index in set(frames.tolist())}
+    return np.stack([kept[index] for index in frames.tolist()])
+
+
+def begin_worker(setup: Setup) -> None:
+    """What a decoding process does first: everything is imported before time is taken, and no library adds threads."""
+    os.environ["OMP_NUM_THREADS"] = str(setup.num_threads)
+    PEERS[setup.peer].problem()
+    if PEERS[setup.peer].package == "torchcodec":
+        import torch
+
+        torch.set_num_threads(setup.num_threads)

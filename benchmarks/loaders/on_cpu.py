@@ -1,0 +1,225 @@
+"""This project beside other ways to load the same clips: `python -m benchmarks.loaders.on_cpu [--json FILE]`.
+
+One frozen list of plans (videos, frames, crops, operations), as many cores and the same page cache for everybody. Three
+arms: "decode" takes the frames of both networks out of a file; "whole" goes on to weak and strong views, which all
+reading processes make with this project's code, so that only reading and decoding differ; "whole, DALI's operators"
+has DALI's CPU operators behind the peers' decoders, as one would put a loader together without this project. Peers
+take turns, round by round; each runs at the best of the settings that its documentation names. Before that a gate:
+whose pixels are further than 2 of 255 (mean) from those of plain decoding does not take part. Peers that are not
+installed are named and left out:
+
+    pip install decord opencv-python-headless torchcodec      (torchcodec needs FFmpeg's shared libraries)
+"""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.environment import environment, summarize
+from benchmarks.loaders.decoders import OURS, PEERS, Setup, reference_frames, setups
+from benchmarks.loaders.videos import ALIGNED, NUM_FRAMES, ORIGINAL, PREPARED, SIZE, make_videos
+from benchmarks.loaders.workload import GEOMETRY, DecodeRunner, Workload, whole_runner, workload_of
+from pipelines.cache import cache_root
+from pipelines.plan.geometry import Geometry
+from pipelines.video.cut import cut
+from pipelines.video.packets import open_video, read_near, select_packets
+from pipelines.video.transcode import STRIDE
+
+MAX_DIFFERENCE = 2.0
+"""Of 255, mean over a sample: decoders round and convert colours differently, but show the same frames."""
+NUM_PARITY_SAMPLES, NUM_TRIED_SAMPLES, NUM_TRIED_ROUNDS = 4, 8, 2
+WHOLE_ARMS = {"whole": "views", "whole, DALI's operators": "frames"}
+"""What reading processes with a peer's decoder give on (`benchmarks.loaders.workload.whole_runner`)."""
+REACH = {ORIGINAL: 1.5, PREPARED: 2.0, ALIGNED: 2.0}
+"""How many times the best peer's rate this project is meant to have."""
+
+
+def best_setups(workload: Workload, peers: Sequence[str], *, num_cores: int) -> dict[str, tuple[Setup, dict]]:
+    """For each peer the fastest of its settings in a short trial, and the seconds a video of all that were tried."""
+    chosen = {}
+    for peer in peers:
+        tried, runners = {}, {}
+        for setup in setups(peer, num_cores=num_cores):
+            shape = setup.num_workers, setup.num_threads
+            runner = runners[shape] = runners.get(shape) or DecodeRunner(setup, workload)
+            runner.setup = setup
+            num = min(NUM_TRIED_SAMPLES, workload.num_samples)
+            tried[setup] = min(runner.round(num)[0] for _ in range(NUM_TRIED_ROUNDS)) / num
+        for runner in runners.values():
+            runner.close()
+        chosen[peer] = min(tried, key=tried.get), {str(setup): seconds for setup, seconds in tried.items()}
+    return chosen
+
+
+def differences(runners: dict[str, DecodeRunner], workload: Workload) -> dict[str, float]:
+    """The gate: each peer's largest mean absolute difference (of 255) from plain decoding over some samples."""
+    references = [reference_frames(*job).astype(np.int16) for job in workload.jobs(NUM_PARITY_SAMPLES)]
+
+    def difference(frames: np.ndarray, reference: np.ndarray) -> float:
+        return float(np.abs(frames - reference).mean()) if frames.shape == reference.shape else 255.0
+
+    return {
+        peer: max(map(difference, runner.frames(NUM_PARITY_SAMPLES), references)) for peer, runner in runners.items()
+    }
+
+
+def take_turns(runners: dict, workload: Workload, *, num_rounds: int) -> dict[str, dict]:
+    """{peer: median and quartiles of videos a second, processor time a video}, measured in turns. Every round begins
+    with another peer, so that nobody always comes after the same one."""
+    measured, order = {peer: [] for peer in runners}, list(runners)
+    for number in range(num_rounds):
+        first = number % max(1, len(order))
+        for peer in order[first:] + order[:first]:
+            measured[peer].append(runners[peer].round())
+    rows = {}
+    for peer, rounds in measured.items():
+        seconds, cpu_seconds = np.array(rounds).T / workload.num_samples
+        rows[peer] = _rates(seconds.tolist()) | {"cpu_seconds": float(np.median(cpu_seconds))}
+    return rows
+
+
+def _rates(seconds_per_video: list[float]) -> dict:
+    times = summarize(seconds_per_video)
+    return times | {
+        "videos_per_second": 1 / times["median_seconds"],
+        "lower_quartile": 1 / times["upper_quartile_seconds"],
+        "upper_quartile": 1 / times["lower_quartile_seconds"],
+    }
+
+
+def decode_work(workload: Workload) -> dict[str, float]:
+    """Frames decoded for each distinct frame that clips show, by this project (counted) and as bounds:
+
+    ours: what comes out of the decoder. needed: packets of the GOPs that hold the frames, without pictures that nobody
+    refers to. whole_gops: with these. from_start: everything up to the last frame.
+    """
+    counted = {"ours": 0, "needed": 0, "whole_gops": 0, "from_start": 0}
+    num_used = 0
+    for video, frames in workload.jobs():
+        wanted = np.unique(frames)
+        num_used += len(wanted)
+        content = cut(video.path, wanted, exact_seek=video.exact_seek).content
+        counted["needed"] += num_packets(content)
+        with open_video(content) as (container, stream):
+            counted["ours"] += sum(1 for _ in container.decode(stream))
+        with open_video(video.path) as (container, stream):
+            table, _ = read_near(container, stream, wanted)
+        counted["whole_gops"] += sum(map(len, select_packets(table, wanted)))
+        counted["from_start"] += int(wanted[-1]) + 1
+    return {name: number / num_used for name, number in counted.items()}
+
+
+def num_packets(content: bytes) -> int:
+    """Pictures in a file in memory."""
+    with open_video(content) as (container, stream):
+        return sum(packet.size > 0 for packet in container.demux(stream))
+
+
+def run(
+    videos: dict[str, list[Path]],
+    *,
+    num_samples: int,
+    num_rounds: int,
+    num_cores: int,
+    geometry: Geometry = GEOMETRY,
+    note: Callable[[str], None] = click.echo,
+) -> dict:
+    """Everything on the CPU: rows of all arms for each kind of files, what was counted, who is missing and why."""
+    missing = {peer: problem for peer in PEERS if (problem := PEERS[peer].problem())}
+    rows, work = [], {}
+    for peer, problem in missing.items():
+        note(f"without {peer}: {problem}")
+    for kind, paths in videos.items():
+        clips = dataclasses.replace(geometry, start_multiple=STRIDE if kind == ALIGNED else 1)
+        workload = workload_of(paths, num_samples=num_samples, geometry=clips)
+        work[kind] = decode_work(workload)
+        counts = ", ".join(f"{name} {value:.2f}" for name, value in work[kind].items())
+        note(f"\n{kind} files: frames decoded for one that is used: {counts}")
+        chosen = best_setups(workload, [peer for peer in PEERS if peer not in missing], num_cores=num_cores)
+        decoders = {peer: DecodeRunner(setup, workload) for peer, (setup, _) in chosen.items()}
+        apart = differences(decoders, workload)
+        passed = [peer for peer in decoders if apart[peer] <= MAX_DIFFERENCE]
+        arms = {"decode": take_turns({p: decoders[p] for p in passed}, workload, num_rounds=num_rounds)}
+        for runner in decoders.values():
+            runner.close()
+        for arm, media in WHOLE_ARMS.items():
+            graphs = {p: whole_runner(chosen[p][0], workload, media=media, num_cores=num_cores) for p in passed}
+            arms[arm] = take_turns(graphs, workload, num_rounds=num_rounds)
+            for runner in graphs.values():
+                runner.close()
+        for arm, measured in arms.items():
+            for peer in decoders:
+                setup, tried = chosen[peer]
+                row = {"files": kind, "arm": arm, "peer": peer, "setup": str(setup), "tried_seconds": tried}
+                rows.append(row | {"difference": apart[peer], "passed": peer in passed} | measured.get(peer, {}))
+            show(rows[-len(decoders) :], note)
+    return {"rows": rows, "decoded_per_used": work, "missing": missing, "reached": reached(rows)}
+
+
+def reached(rows: list[dict]) -> dict[str, dict]:
+    """{files, arm: this project's rate over the best peer's, and what is meant}; where both took part."""
+    found = {}
+    for files, arm in dict.fromkeys((row["files"], row["arm"]) for row in rows):
+        rates = {
+            r["peer"]: r["videos_per_second"] for r in rows if (r["files"], r["arm"]) == (files, arm) and r["passed"]
+        }
+        ours = rates.pop(OURS, None)
+        if ours and rates:
+            best = max(rates, key=rates.get)
+            found[f"{files}, {arm}"] = {"best_peer": best, "ratio": ours / rates[best], "wanted": REACH.get(files)}
+    return found
+
+
+def show(rows: list[dict], note: Callable[[str], None]) -> None:
+    """One table of one arm."""
+    note(
+        f"\n{rows[0]['files']} files, {rows[0]['arm']}: videos/s (quartiles), processor time a video, difference of 255"
+    )
+    for row in rows:
+        line = f"  {row['peer']:<28} difference {row['difference']:.2f}"
+        if "videos_per_second" in row:
+            line = (
+                f"  {row['peer']:<28} {row['videos_per_second']:8.2f} ({row['lower_quartile']:.2f}-"
+                f"{row['upper_quartile']:.2f})  {row['cpu_seconds'] * 1e3:7.1f} ms  {row['difference']:.2f}"
+            )
+        note(f"{line}  [{row['setup']}]{'' if row['passed'] else '  did not pass'}")
+
+
+@click.command()
+@click.option("--videos", "num_videos", default=8, show_default=True, help="Files of each kind.")
+@click.option("--samples", "num_samples", default=16, show_default=True, help="Planned videos in the frozen list.")
+@click.option("--rounds", "num_rounds", default=5, show_default=True, help="Rounds in which peers take turns.")
+@click.option("--cores", "num_cores", type=int, help="Cores that all may use (default: all there are).")
+@click.option("--frames", "num_frames", default=NUM_FRAMES, show_default=True, help="Length of a file.")
+@click.option("--size", nargs=2, default=SIZE, show_default=True, help="Width and height of the originals.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where the files are kept (default: the cache).")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
+def main(num_videos, num_samples, num_rounds, num_cores, num_frames, size, folder, json_path) -> None:
+    """This project beside decord, OpenCV, PyAV and torchcodec, on the same clips."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if num_cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:num_cores])
+    num_cores, begin = len(os.sched_getaffinity(0)), time.monotonic()
+    videos = make_videos(
+        folder or cache_root() / "benchmarks", num_videos=num_videos, num_frames=num_frames, size=tuple(size)
+    )
+    click.echo(f"{num_videos} files of each kind, {num_samples} planned videos, {num_cores} cores")
+    result = run(videos, num_samples=num_samples, num_rounds=num_rounds, num_cores=num_cores)
+    for what, found in result["reached"].items():
+        click.echo(f"{what}: {found['ratio']:.2f} x {found['best_peer']} (wanted: {found['wanted']} x)")
+    if json_path:
+        settings = {"num_videos": num_videos, "num_samples": num_samples, "num_rounds": num_rounds, "size": list(size)}
+        record = {"benchmark": "loaders", "environment": environment(), "num_cores": num_cores, **settings}
+        record["seconds"] = time.monotonic() - begin
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(record | result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

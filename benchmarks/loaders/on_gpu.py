@@ -1,0 +1,284 @@
+"""The loader comparison on one GPU: NVDEC by this project, by DALI as it comes, by torchcodec and by PyNvVideoCodec.
+
+All frames and views end on the GPU. Decoders that are called from Python run in as many threads as DALI's has.
+Legend: F frames asked for, H x W pixels; clips (F, H, W, 3) uint8.
+"""
+
+import dataclasses
+import gc
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from nvidia.dali import fn, pipeline_def
+
+from benchmarks.loaders.decoders import OURS, Peer, Setup, Video, reference_frames
+from benchmarks.loaders.on_cpu import MAX_DIFFERENCE, NUM_PARITY_SAMPLES, show, take_turns
+from benchmarks.loaders.workload import BATCH_SIZE, GEOMETRY, FrozenSource, GraphRunner, Workload, timed, workload_of
+from pipelines.loading.graph import Engine, crop_resize, decode, sample, split, strong_view
+from pipelines.loading.source import BOX, parameters
+from pipelines.plan.geometry import Geometry
+
+NUM_THREADS = 8
+"""Of everybody: one more than an H100's or H200's NVDEC engines."""
+
+
+def decode_torchcodec(video: Video, frames: np.ndarray) -> torch.Tensor:
+    """torchcodec on NVDEC, by its "beta" back end, which keeps decoders from file to file."""
+    from torchcodec.decoders import VideoDecoder, set_cuda_backend
+
+    with set_cuda_backend("beta"):
+        decoder = VideoDecoder(video.path, dimension_order="NHWC", seek_mode="approximate", device="cuda")
+    return decoder.get_frames_at(frames.tolist()).data
+
+
+_OF_THREAD = threading.local()
+
+
+def decode_pynvvideocodec(video: Video, frames: np.ndarray) -> torch.Tensor:
+    """PyNvVideoCodec: one SimpleDecoder a thread, given the next file by `reconfigure_decoder`."""
+    import PyNvVideoCodec as nvc
+
+    decoder = getattr(_OF_THREAD, "decoder", None)
+    if decoder is None:
+        _OF_THREAD.decoder = decoder = nvc.SimpleDecoder(
+            video.path, gpu_id=0, use_device_memory=True, output_color_type=nvc.OutputColorType.RGB
+        )
+    else:
+        decoder.reconfigure_decoder(video.path)
+    pictures = decoder.get_batch_frames_by_index(frames.tolist())
+    return torch.stack([torch.from_dlpack(picture) for picture in pictures])  # a copy: surfaces are used again
+
+
+DECODERS: dict[str, Peer] = {
+    "torchcodec CUDA": Peer(decode=decode_torchcodec, package="torchcodec", advice="beta back end, threads"),
+    "PyNvVideoCodec": Peer(decode=decode_pynvvideocodec, package="PyNvVideoCodec", advice="reconfigure, threads"),
+}
+READER, WHOLE_FILES = "DALI readers.video", "DALI whole files"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WholeFileSource(FrozenSource):
+    """The frozen list as DALI's decoder is told of it by its documentation: a file's bytes and frame indices."""
+
+    def sample(self, position: int) -> tuple[np.ndarray, ...]:
+        """The arrays of one video."""
+        plan = self.planner.plan(position % self.num_samples)
+        content = np.frombuffer(Path(self.planner.pool.paths[plan.video]).read_bytes(), dtype=np.uint8)
+        ids = np.array([position, plan.video, -1], dtype=np.int64)
+        return content, plan.frames, parameters(plan), ids, np.empty(0, np.uint8)
+
+
+@dataclass(kw_only=True)
+class CudaSource:
+    """Batches that a decoder makes on the GPU, in threads; called by DALI in this process."""
+
+    peer: Peer
+    workload: Workload
+    batches: itertools.count = field(default_factory=itertools.count)
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(NUM_THREADS))
+
+    def __call__(self) -> list[torch.Tensor]:
+        first = next(self.batches) * BATCH_SIZE
+        return self.clips(range(first, first + BATCH_SIZE))
+
+    def clips(self, positions: range) -> list[torch.Tensor]:
+        """One clip a position, finished."""
+        jobs = [self.workload.job(position % self.workload.num_samples) for position in positions]
+        clips = list(self.pool.map(self._decode, jobs))
+        torch.cuda.synchronize()
+        return clips
+
+    def _decode(self, job: tuple[Video, np.ndarray]) -> torch.Tensor:
+        video, frames = job
+        wanted, slots = np.unique(frames, return_inverse=True)
+        clip = self.peer.decode(video, wanted)
+        return clip[torch.from_numpy(slots).to(clip.device)]
+
+
+def media_of(peer: str, workload: Workload, *, engine: Engine, folder: Path) -> Callable[[], tuple]:
+    """What begins a graph: () -> (clips of the networks on the GPU, parameters)."""
+    planner = workload.planner
+    source = FrozenSource(
+        planner=planner,
+        media="cuts",
+        batch_size=BATCH_SIZE,
+        setup=Setup(peer=OURS),
+        num_samples=workload.num_samples,
+    )
+    if peer in (OURS, WHOLE_FILES):
+        shallow = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
+        chosen = source if peer == OURS else WholeFileSource(**shallow)
+
+        def media() -> tuple:
+            *encoded, table, _, _ = sample(chosen, engine)
+            return split(decode(encoded, engine), planner.geometry), table
+
+        return media
+
+    def table_of(info) -> np.ndarray:
+        return parameters(planner.plan(info.idx_in_epoch % workload.num_samples))
+
+    def with_table(clips: tuple) -> tuple:
+        return clips, fn.external_source(source=table_of, batch=False)
+
+    if peer == READER:
+        lists = reader_lists(workload, folder)
+        return lambda: with_table(tuple(read(path, shape) for path, shape in lists))
+    cuda = CudaSource(peer=DECODERS[peer], workload=workload)
+    return lambda: with_table(split(fn.external_source(source=cuda, device="gpu", layout="FHWC"), planner.geometry))
+
+
+def reader_lists(workload: Workload, folder: Path) -> list[tuple[Path, object]]:
+    """For each network a file_list with the span of every planned clip; the reader can take one clip a video."""
+    lists = []
+    for k, shape in enumerate(workload.planner.geometry.shapes):
+        lines = []
+        for position in range(workload.num_samples):
+            plan = workload.planner.plan(position)
+            start = int(plan.views[k].frames[0])
+            lines.append(f"{workload.planner.pool.paths[plan.video]} {position} {start} {start + shape.span_frames}\n")
+        path = folder / f"reader-{k}-{os.getpid()}.txt"
+        path.write_text("".join(lines))
+        lists.append((path, shape))
+    return lists
+
+
+def read(file_list: Path, shape):
+    """One network's clips by DALI's own reader, which seeks, decodes and shuffles by itself."""
+    clips, _ = fn.readers.video(
+        device="gpu",
+        file_list=str(file_list),
+        file_list_frame_num=True,
+        sequence_length=shape.num_frames,
+        stride=shape.stride,
+        skip_vfr_check=True,
+        additional_decode_surfaces=4,
+        prefetch_queue_depth=2,
+    )
+    return clips
+
+
+def pipeline_of(media: Callable[[], tuple], *, arm: str, geometry: Geometry, num_ops: int, engine: Engine):
+    """The frames of both networks, or their weak and strong views, by the stages of `pipelines.loading.graph`."""
+
+    def views() -> tuple:
+        clips, table = media()
+        weak = [crop_resize(clip, table[0][BOX], geometry.crop_size) for clip in clips]
+        strong = [
+            strong_view(clip, table[1 + k], num_ops=num_ops, shape=geometry.shapes[k], size=geometry.crop_size)
+            for k, clip in enumerate(clips)
+        ]
+        return *weak, *strong
+
+    make = views if arm == "whole" else lambda: media()[0]
+
+    @pipeline_def(
+        batch_size=BATCH_SIZE,
+        num_threads=engine.num_threads,
+        device_id=engine.device_index,
+        prefetch_queue_depth=engine.prefetch_batches,
+        py_num_workers=max(engine.num_workers, 1),
+        py_start_method="spawn",
+        enable_conditionals=True,
+        exec_dynamic=True,
+    )
+    def graph():
+        return make()
+
+    pipeline = graph()
+    pipeline.build()
+    return pipeline
+
+
+class CudaDecodeRunner:
+    """Frames alone, by a decoder called from threads."""
+
+    def __init__(self, peer: str, workload: Workload) -> None:
+        self._source = CudaSource(peer=DECODERS[peer], workload=workload)
+        self._num_samples = workload.num_samples
+        self._run()
+
+    def round(self) -> tuple[float, float]:
+        """Seconds and processor seconds for the whole list."""
+        return timed(self._run)
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._source.pool.shutdown()
+
+    def _run(self) -> None:
+        for first in range(0, self._num_samples, BATCH_SIZE):
+            self._source.clips(range(first, first + BATCH_SIZE))
+
+
+def difference_of(peer: str, workload: Workload, *, engine: Engine, folder: Path) -> float:
+    """Mean absolute difference (of 255) of the first samples' frames from plain decoding on the CPU; the largest."""
+    num_ops = workload.planner.strong.num_ops
+    media = media_of(peer, workload, engine=engine, folder=folder)
+    pipeline = pipeline_of(media, arm="decode", geometry=workload.planner.geometry, num_ops=num_ops, engine=engine)
+    outputs = [output.as_cpu() for output in pipeline.run()]
+    found = []
+    for i, job in enumerate(workload.jobs(min(NUM_PARITY_SAMPLES, BATCH_SIZE))):
+        clip = np.concatenate([np.array(output.at(i)) for output in outputs]).astype(np.int16)
+        reference = reference_frames(*job)
+        found.append(float(np.abs(clip - reference).mean()) if clip.shape == reference.shape else 255.0)
+    return max(found)
+
+
+def run_gpu(
+    videos: dict[str, list[Path]],
+    *,
+    num_samples: int,
+    num_rounds: int,
+    folder: Path,
+    note: Callable[[str], None],
+    engine: Engine,
+    geometry: Geometry = GEOMETRY,
+) -> dict:
+    """Both arms of each kind of files; who is missing or failed, and why. Whoever does not pass the gate is measured
+    all the same, and marked."""
+    missing = {name: problem for name, peer in DECODERS.items() if (problem := peer.problem())}
+    rows = []
+    for kind, paths in videos.items():
+        workload = workload_of(paths, num_samples=num_samples, geometry=geometry)
+        for arm in ("decode", "whole"):
+            runners, apart = {}, {}
+            for peer in (OURS, WHOLE_FILES, READER, *DECODERS):
+                if peer in missing:
+                    continue
+                try:
+                    apart[peer] = difference_of(peer, workload, engine=engine, folder=folder)
+                    runners[peer] = runner_of(peer, workload, arm=arm, engine=engine, folder=folder)
+                except Exception as error:  # a peer that fails is part of the result
+                    missing[peer] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+            measured = take_turns(runners, workload, num_rounds=num_rounds)
+            for runner in runners.values():
+                runner.close()
+            gc.collect()
+            row = {"files": kind, "arm": arm, "setup": f"{engine.num_workers} workers, {engine.num_threads} threads"}
+            rows += [
+                row
+                | {"peer": peer, "difference": apart[peer], "passed": apart[peer] <= MAX_DIFFERENCE}
+                | measured.get(peer, {})
+                for peer in apart
+                if peer not in missing
+            ]
+            show([r for r in rows if (r["files"], r["arm"]) == (kind, arm)], note)
+    return {"rows": rows, "missing": missing}
+
+
+def runner_of(peer: str, workload: Workload, *, arm: str, engine: Engine, folder: Path):
+    """A peer ready to take its turns."""
+    if arm == "decode" and peer in DECODERS:
+        return CudaDecodeRunner(peer, workload)
+    planner = workload.planner
+    media = media_of(peer, workload, engine=engine, folder=folder)
+    pipeline = pipeline_of(media, arm=arm, geometry=planner.geometry, num_ops=planner.strong.num_ops, engine=engine)
+    return GraphRunner(pipeline, workload, engine=engine)

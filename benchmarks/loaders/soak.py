@@ -1,0 +1,204 @@
+"""Whether memory stays flat: the whole loader in a loop, and the slope of what it holds.
+
+    python -m benchmarks.loaders.soak
+
+Both streams, reading processes, DALI's graphs and the hand-off to torch, as in training; every batch is dropped as soon
+as it has come. Memory is that of this process and its children without the pages of files (libraries, videos), what
+they share counted once. Growth is a straight line through the samples after the warm-up; its standard error takes them
+as independent, which they are not quite. Short runs show how the allocator settles: half an hour says something.
+
+    python -m benchmarks.loaders.soak [--minutes 30] [--dataset NAME|FOLDER] [--benchmark-files] [--json FILE]
+"""
+
+import gc
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+
+from benchmarks.environment import environment
+from benchmarks.loaders.videos import ORIGINAL, make_videos
+from benchmarks.loaders.workload import GEOMETRY, workload_of
+from benchmarks.usage import Footprint, footprint
+from cmpl import build
+from cmpl.config import Config, to_json, with_settings
+from cmpl.recipes.registry import recipe_for
+from cmpl.training.autotune import synchronize
+from cmpl.training.ranks import Ranks
+from cmpl.training.runtime import Runtime, settle
+from pipelines.batch import SemiBatch
+from pipelines.cache import cache_root
+from pipelines.loading.loader import SemiLoader
+from pipelines.plan.planner import Stream
+
+WARM_UP_SHARE = 0.2
+"""Of the time: processes start, pools of buffers fill."""
+LEAST_SAMPLES = 3
+"""After the warm-up: a line and how far the samples are from it."""
+NUM_BENCHMARK_VIDEOS, NUM_LABELED, NUM_UNLABELED = 8, 1, 5
+MIB = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What was held `seconds` after the beginning, when so many videos had come."""
+
+    seconds: float
+    num_videos: int
+    held: Footprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """A line through the memory after the warm-up. Units: MiB, MiB an hour."""
+
+    slope_mib_per_hour: float
+    standard_error_mib_per_hour: float
+    mean_mib: float
+    lowest_mib: float
+    highest_mib: float
+    num_samples: int
+
+
+def soak(
+    loader: Iterator[SemiBatch], *, seconds: float, every_seconds: float, settle_device: Callable[[], None]
+) -> Iterator[Sample]:
+    """Takes batches for so long, and looks every so often at what is held."""
+    begin = time.monotonic()
+    now, next_look, num_videos = begin, begin, 0
+    while now - begin < seconds:
+        num_videos += next(loader).num_videos
+        settle_device()
+        now = time.monotonic()
+        if now >= next_look:
+            yield Sample(seconds=now - begin, num_videos=num_videos, held=footprint())
+            next_look = now + every_seconds
+
+
+def growth_of(samples: Sequence[Sample], *, warm_up_share: float = WARM_UP_SHARE) -> Growth:
+    """The least-squares line through the samples after the warm-up.
+
+    Raises:
+        ValueError: fewer than three of them.
+    """
+    first = warm_up_share * samples[-1].seconds if samples else 0.0
+    kept = [sample for sample in samples if sample.seconds >= first]
+    if len(kept) < LEAST_SAMPLES:
+        raise ValueError(f"samples: got {len(kept)} after the warm-up; accepted: {LEAST_SAMPLES} or more")
+    hours = np.array([sample.seconds / 3600 for sample in kept])
+    memory = np.array([sample.held.memory_bytes / MIB for sample in kept])
+    centred = hours - hours.mean()
+    slope = float(centred @ memory / (centred @ centred))
+    residuals = memory - memory.mean() - slope * centred
+    error = float(np.sqrt(residuals @ residuals / (len(kept) - 2) / (centred @ centred)))
+    return Growth(
+        slope_mib_per_hour=slope,
+        standard_error_mib_per_hour=error,
+        mean_mib=float(memory.mean()),
+        lowest_mib=float(memory.min()),
+        highest_mib=float(memory.max()),
+        num_samples=len(kept),
+    )
+
+
+def configuration(dataset: str, *, workers: int | None) -> Config:
+    """The recipe of a data set's name, or of a folder's path."""
+    settings = {} if workers is None else {"runtime.workers": str(workers)}
+    if os.path.isdir(dataset):
+        return with_settings(recipe_for("folder")(), settings | {"data.root": os.path.abspath(dataset)})
+    return with_settings(recipe_for(dataset)(), settings)
+
+
+def loader_on_data(config: Config, *, runtime: Runtime) -> SemiLoader:
+    """What a training run on the data set would read."""
+    data = build.open_data(config)
+    plans = build.planners(config, data)
+    return build.loader_of(config, plans, runtime=runtime, ranks=Ranks(), first_micro_step=0)
+
+
+def loader_on_benchmark_files(config: Config, *, runtime: Runtime, folder: Path) -> SemiLoader:
+    """The original-like files that loaders are compared on, at the paper's sizes."""
+    files = make_videos(folder, num_videos=NUM_BENCHMARK_VIDEOS, kinds=(ORIGINAL,))
+    unlabeled = workload_of(files[ORIGINAL], num_samples=NUM_BENCHMARK_VIDEOS).planner
+    return SemiLoader(
+        labeled=replace(unlabeled, stream=Stream.LABELED),
+        unlabeled=unlabeled,
+        num_labeled=NUM_LABELED,
+        num_unlabeled=NUM_UNLABELED,
+        geometry=GEOMETRY,
+        engine=build.engine_of(config, runtime),
+    )
+
+
+def summary(samples: Sequence[Sample], growth: Growth) -> list[str]:
+    """What was found, in sentences."""
+    last = samples[-1]
+    files, threads = ({getattr(s.held, name) for s in samples[1:]} for name in ("num_files", "num_threads"))
+    return [
+        f"{last.num_videos:,} videos in {last.seconds / 60:.1f} minutes, {last.held.num_processes} processes.",
+        f"Memory {growth.mean_mib:,.1f} MiB ({growth.lowest_mib:,.1f} to {growth.highest_mib:,.1f}), growing by "
+        f"{growth.slope_mib_per_hour:+.1f} MiB an hour (standard error {growth.standard_error_mib_per_hour:.1f}, "
+        f"{growth.num_samples} samples).",
+        f"Open files {min(files)} to {max(files)}, threads {min(threads)} to {max(threads)}.",
+    ]
+
+
+def run(make_loader: Callable[[], SemiLoader], *, runtime: Runtime, seconds: float, every_seconds: float) -> dict:
+    """Samples as they come on the screen; reading processes have ended on return."""
+    loader = make_loader()
+    looking = soak(
+        loader, seconds=seconds, every_seconds=every_seconds, settle_device=lambda: synchronize(runtime.device)
+    )
+    samples = []
+    for sample in looking:
+        samples.append(sample)
+        click.echo(f"{sample.seconds:7.0f} s  {sample.num_videos:9,} videos  {sample.held.memory_bytes / MIB:9.1f} MiB")
+    problems = loader.problems
+    del loader, looking
+    gc.collect()  # a graph ends its reading processes when it is collected
+    growth = growth_of(samples)
+    for line in summary(samples, growth):
+        click.echo(line)
+    return {"growth": asdict(growth), "problems": dict(problems), "samples": [asdict(sample) for sample in samples]}
+
+
+@click.command()
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True)
+@click.option("--every", "every_seconds", default=5.0, show_default=True, help="Seconds between two samples.")
+@click.option("--dataset", default="demo", show_default=True, metavar="NAME|FOLDER", help="As for `cmpl train`.")
+@click.option("--benchmark-files", is_flag=True, help="340x256 files of ten seconds at the paper's sizes instead.")
+@click.option("--workers", type=click.IntRange(min=0), help="Reading processes.  [default: as in training]")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write samples and slope here.")
+def main(minutes, every_seconds, dataset, benchmark_files, workers, json_path) -> None:
+    """Loop over the loader and report how its memory grows."""
+    config = configuration("demo" if benchmark_files else dataset, workers=workers)
+    runtime = settle(config.runtime)
+    click.echo(", ".join(runtime.reasons))
+    if benchmark_files:
+        make_loader = partial(loader_on_benchmark_files, config, runtime=runtime, folder=cache_root() / "benchmarks")
+    else:
+        make_loader = partial(loader_on_data, config, runtime=runtime)
+    result = run(make_loader, runtime=runtime, seconds=60 * minutes, every_seconds=every_seconds)
+    if json_path:
+        record = {
+            "benchmark": "soak",
+            "minutes": minutes,
+            "files": "benchmark files" if benchmark_files else dataset,
+            "environment": environment(),
+            "config": to_json(config),
+            "backend": runtime.backend,
+            "num_workers": runtime.num_workers,
+            "warm_up_share": WARM_UP_SHARE,
+        }
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(record | result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The files that loaders are compared on, made here so that everybody measures the same ones.
+
+Originals are what a Kinetics file is: 340x256, 30 frames a second, ten seconds, x264's defaults (GOPs of up to 250
+frames, B-frames). Prepared ones are the same videos in the two forms that `pipelines.video.transcode` gives.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import av
+import numpy as np
+
+from pipelines.video.transcode import Settings, transcode
+
+ORIGINAL, PREPARED, ALIGNED = "original-like", "prepared", "prepared, stride-aligned"
+KINDS = (ORIGINAL, PREPARED, ALIGNED)
+SIZE = (340, 256)
+"""Width, height of the originals."""
+FPS, NUM_FRAMES = 30, 300
+REFLECTION = 0.4
+"""Strength of what no motion compensation predicts, and with it the bit rate."""
+CUTS = (0.4, 0.75)
+"""Where the scene changes, as shares of the video; x264 begins a GOP there."""
+
+
+def make_videos(
+    folder: Path,
+    *,
+    num_videos: int,
+    num_frames: int = NUM_FRAMES,
+    size: tuple[int, int] = SIZE,
+    kinds: tuple[str, ...] = KINDS,
+) -> dict[str, list[Path]]:
+    """The same videos in several kinds of files, {kind: paths}; those that are there already are kept."""
+    width, height = size
+    stem = f"{width}x{height}-{num_frames}"
+
+    def path(kind: str, k: int) -> Path:
+        return folder / f"{kind.replace(', ', '-')}-{stem}-{k}.mp4"
+
+    def make(k: int) -> None:
+        original = path(ORIGINAL, k)
+        _once(original, lambda target: write_video(target, num_frames=num_frames, size=size, seed=k))
+        for kind in kinds:
+            settings = Settings(short_side=min(size), stride_aligned=kind == ALIGNED)
+            _once(path(kind, k), lambda target, settings=settings: transcode(original, target, settings=settings))
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(make, range(num_videos)))
+    return {kind: [path(kind, k) for k in range(num_videos)] for kind in kinds}
+
+
+def write_video(
+    path: Path,
+    *,
+    num_frames: int,
+    size: tuple[int, int],
+    seed: int,
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Encodes `pictures` into an MP4 with the encoder's defaults, or with `options`."""
+    width, height = size
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=FPS, options={"threads": "1", **(options or {})})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for picture in pictures(num_frames, size=size, seed=seed):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def pictures(num_frames: int, *, size: tuple[int, int], seed: int) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) uint8 of a scene that costs x264 about as many bits as Kinetics does (0.5 Mb/s at 340x256): a
+    textured wall that an unsteady camera passes, seen through a reflection that moves otherwise, two patches before it,
+    a little noise, two cuts."""
+    width, height = size
+    rng = np.random.default_rng(seed)
+    walls = [texture(rng, width=width + 128, height=height + 64) for _ in range(3)]
+    glass = REFLECTION * (texture(rng, width=width + 128, height=height + 64) - 128)
+    patches = [texture(rng, width=width // 4, height=height // 3) for _ in range(2)]
+    noise = rng.normal(0, 1.5, (height, 2 * width, 3)).astype(np.float32)
+    speeds, phases = rng.uniform(0.01, 0.06, (4, 2)), rng.uniform(0, 2 * np.pi, (4, 2))
+    for t in range(num_frames):
+        (pan, tilt), (drift, sway), *places = (0.5 + 0.5 * np.sin(speeds * t + phases)).tolist()
+        y, x = int(tilt * 64), int(pan * 128)
+        picture = walls[sum(t >= share * num_frames for share in CUTS)][y : y + height, x : x + width].copy()
+        y, x = int(sway * 64), int(drift * 128)
+        picture += glass[y : y + height, x : x + width]
+        for patch, (across, down) in zip(patches, places, strict=True):
+            y, x = int(down * (height - patch.shape[0])), int(across * (width - patch.shape[1]))
+            picture[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+        shift = int(rng.integers(width))
+        yield np.clip(picture + noise[:, shift : shift + width], 0, 255).astype(np.uint8)
+
+
+def texture(rng: np.random.Generator, *, width: int, height: int) -> np.ndarray:
+    """(height, width, 3) float32: noise of several scales, the coarse ones strong."""
+    image = np.full((height, width, 3), 128.0, dtype=np.float32)
+    for cell in (64, 32, 16, 8, 4):
+        coarse = rng.normal(0, 3 + cell / 2.5, (height // cell + 2, width // cell + 2, 3))
+        image += coarse.repeat(cell, axis=0).repeat(cell, axis=1)[:height, :width]
+    return image
+
+
+def _once(path: Path, make: Callable[[Path], object]) -> None:
+    """Makes a file under another name, then renames it: a file of the final name is whole."""
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        make(unfinished)
+        os.replace(unfinished, path)

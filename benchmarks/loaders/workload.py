@@ -1,0 +1,195 @@
+"""The frozen list of clips that loaders are compared on, and how one of them is run over it.
+
+Decoding processes import this file: neither torch nor DALI is imported here but where they are used.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import numpy as np
+
+from benchmarks.loaders.decoders import OURS, Setup, Video, begin_worker
+from benchmarks.usage import usage
+from pipelines.catalog.manifest import open_manifest
+from pipelines.catalog.pool import Pool, pool_of
+from pipelines.loading.source import TrainSource, encode_problems, parameters, picture_size
+from pipelines.plan.geometry import Geometry
+from pipelines.plan.planner import Planner, Stream
+from pipelines.views.make import views_of
+
+GEOMETRY = Geometry(max_offset_seconds=10.0)
+"""The paper's: 8x8 and 16x4 frames of 224 pixels, up to ten seconds apart (Sec. 4.1)."""
+BATCH_SIZE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The frozen list over files of one kind: positions 0 to `num_samples` - 1 of the plan."""
+
+    planner: Planner
+    num_samples: int
+
+    def job(self, position: int) -> tuple[Video, np.ndarray]:
+        """What a decoder is asked for: a file and frame indices (F,)."""
+        plan = self.planner.plan(position)
+        return video_of(self.planner.pool, plan.video), plan.frames
+
+    def jobs(self, num: int | None = None) -> list[tuple[Video, np.ndarray]]:
+        """Those of the first `num` positions, or of all."""
+        return [self.job(position) for position in range(min(num or self.num_samples, self.num_samples))]
+
+
+def workload_of(paths: Sequence[Path], *, num_samples: int, geometry: Geometry = GEOMETRY) -> Workload:
+    """Plans over these files, always the same ones."""
+    root = paths[0].parent
+    manifest = open_manifest(
+        root, [path.name for path in paths], np.zeros(len(paths), np.int64), cache_dir=root / "manifests"
+    )
+    pool = pool_of((manifest, manifest.usable))
+    planner = Planner(pool=pool, seed=0, stream=Stream.UNLABELED, geometry=geometry)
+    return Workload(planner=planner, num_samples=-(-num_samples // BATCH_SIZE) * BATCH_SIZE)
+
+
+def video_of(pool: Pool, index: int) -> Video:
+    """One video of a pool, as peers are told of it."""
+    return Video(path=pool.paths[index], fps=float(pool.fps[index]), exact_seek=bool(pool.exact_seek[index]))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrozenSource(TrainSource):
+    """The frozen list over and over, decoded by a peer; this project by its own source.
+
+    A peer's frames go on as they are to DALI's operators, or become views as this project makes them (`media`).
+    """
+
+    setup: Setup
+    num_samples: int
+
+    def sample(self, position: int) -> tuple[np.ndarray, ...]:
+        """The arrays that the graph reads of one video."""
+        position %= self.num_samples
+        if self.setup.peer == OURS:
+            return super().sample(position)
+        plan = self.planner.plan(position)
+        ids = np.array([position, plan.video, -1], dtype=np.int64)
+        video = video_of(self.planner.pool, plan.video)
+        if self.media == "frames":
+            return self.setup.decode(video, plan.frames), parameters(plan), ids, encode_problems([])
+        wanted = np.unique(plan.frames)
+        clip = np.ascontiguousarray(self.setup.decode(video, wanted))
+        pictures = ((k, av.VideoFrame.from_numpy_buffer(frame, format="rgb24")) for k, frame in enumerate(clip))
+        size = picture_size(self.planner.pool, plan.video)
+        return *views_of(pictures, self.views(plan), wanted, picture_size=size), ids, encode_problems([])
+
+
+class DecodeRunner:
+    """Frames alone, made and thrown away in processes that stay from round to round; `setup` may be exchanged for one
+    of the same shape."""
+
+    def __init__(self, setup: Setup, workload: Workload) -> None:
+        self.setup, self._jobs = setup, workload.jobs()
+        self._pool = ProcessPoolExecutor(
+            setup.num_workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(setup,)
+        )
+        self._run(self._jobs[: 2 * setup.num_workers])
+
+    def round(self, num_samples: int | None = None) -> tuple[float, float]:
+        """Seconds and processor seconds for the whole list, or for the first samples."""
+        return timed(lambda: self._run(self._jobs[:num_samples]))
+
+    def frames(self, num_samples: int) -> list[np.ndarray]:
+        """What the first samples decode to."""
+        return [self._pool.submit(_decode, self.setup, job).result() for job in self._jobs[:num_samples]]
+
+    def close(self) -> None:
+        """Ends the processes."""
+        self._pool.shutdown()
+
+    def _run(self, jobs: list) -> None:
+        for future in [self._pool.submit(_decode_and_drop, self.setup, job) for job in jobs]:
+            future.result()
+
+
+def _decode(setup: Setup, job: tuple[Video, np.ndarray]) -> np.ndarray:
+    return setup.decode(*job)
+
+
+def _decode_and_drop(setup: Setup, job: tuple[Video, np.ndarray]) -> None:
+    setup.decode(*job)
+
+
+class GraphRunner:
+    """A DALI pipeline whose source repeats the list; what it makes is taken as the trainer would and dropped."""
+
+    def __init__(self, pipeline, workload: Workload, *, engine) -> None:
+        self._pipeline, self._engine = pipeline, engine
+        self._num_batches = workload.num_samples // BATCH_SIZE
+        self._take(self._num_batches)
+
+    def round(self) -> tuple[float, float]:
+        """Seconds and processor seconds for the whole list in the steady state: batches made ahead while others were
+        measured go first."""
+        self._take(self._engine.prefetch_batches + 1)
+        measured = timed(lambda: self._take(self._num_batches))
+        wait_until_idle()
+        return measured
+
+    def close(self) -> None:
+        """Ends the pipeline and its processes."""
+        self._pipeline = None
+        gc.collect()
+
+    def _take(self, num_batches: int) -> None:
+        from pipelines.loading.loader import cuda_stream
+
+        for _ in range(num_batches):
+            self._pipeline.run(cuda_stream(self._engine))
+        if self._engine.device_index is not None:
+            import torch
+
+            torch.cuda.synchronize(self._engine.device_index)
+
+
+def timed(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds on the clock, and of processor time in this process and its children."""
+    cpu_before, begin = usage().cpu_seconds, time.perf_counter()
+    work()
+    return time.perf_counter() - begin, usage().cpu_seconds - cpu_before
+
+
+def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int) -> GraphRunner:
+    """A peer, or this project, up to finished views.
+
+    views: the reading processes make them, all with this project's code. frames: this project likewise; DALI's CPU
+    operators behind a peer's decoder, as a loader is put together without this project.
+    """
+    from pipelines.loading.graph import Engine, unlabeled_graph  # not above: every decoding process imports this file
+
+    media = "views" if setup.peer == OURS else media
+    engine = Engine(media=media, num_workers=setup.num_workers, num_threads=num_cores)
+    source = FrozenSource(
+        planner=workload.planner,
+        media=media,
+        batch_size=BATCH_SIZE,
+        setup=setup,
+        num_samples=workload.num_samples,
+    )
+    pipeline = unlabeled_graph(source, geometry=workload.planner.geometry, engine=engine)
+    return GraphRunner(pipeline, workload, engine=engine)
+
+
+def wait_until_idle(*, least_seconds: float = 0.1, most_seconds: float = 10.0) -> None:
+    """Until this process and its children do nothing: what one peer makes ahead must not be in the next one's way."""
+    end, before = time.monotonic() + most_seconds, usage().cpu_seconds
+    while time.monotonic() < end:
+        time.sleep(least_seconds)
+        now = usage().cpu_seconds
+        if now - before <= 0.02:  # the clock's ticks, and this loop itself
+            return
+        before = now

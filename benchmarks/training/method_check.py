@@ -1,0 +1,146 @@
+"""Do the methods do what the paper says, on the demo? Top-1 over label subsets, at equal steps and at equal compute.
+
+    python -m benchmarks.training.method_check --json benchmarks/results/method_check_cpu.json
+
+Each run is the trainer itself (`cmpl.session.train`) in a process of one thread, two at a time, and is kept: the same
+command goes on where it was stopped. Differences are paired by subset: the same labelled videos, seed and steps.
+"""
+
+import json
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from benchmarks.environment import environment
+from cmpl.config import Config, to_json, with_settings
+from cmpl.recipes.demo import demo
+from cmpl.subsets import spread
+
+METHODS = ("supervised", "fixmatch", "cmpl")
+ONE_THREAD = {"runtime.workers": "0", "runtime.torch_threads": "1", "runtime.loader_threads": "1"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One column: a method trained for a number of steps."""
+
+    method: str
+    steps: int
+
+    def __str__(self) -> str:
+        return f"{self.method}@{self.steps}"
+
+
+def config_of(arm: Arm, *, subset: int, labeled: str, settings: dict[str, str]) -> Config:
+    """The demo recipe with this arm's method and steps; `subset` seeds the labelled draw and the run."""
+    changes = {"method.name": arm.method, "optim.steps": str(arm.steps), "seed": str(subset)}
+    return with_settings(demo(labeled), {"data.split_seed": str(subset)} | changes | ONE_THREAD | settings)
+
+
+def training_cost(config: Config) -> float:
+    """Multiply-adds of one step: a backward pass counts as two forward ones, weak clips as one forward."""
+    from cmpl.build import geometry_of, network_of
+    from cmpl.models.counting import count_multiply_adds
+
+    batch, geometry = config.batch, geometry_of(config)
+    weak_passes = 3 if config.method.batch_norm == "joint" else 1
+    clips = 3 * batch.labeled
+    if config.method.name != "supervised":
+        # Before the unlabelled losses are switched on, unlabelled clips are not looked at.
+        clips += (1 - config.method.unlabeled_delay) * (3 + weak_passes) * batch.unlabeled
+    networks = [(config.primary, geometry.primary)]
+    if geometry.auxiliary is not None:
+        networks.append((config.auxiliary, geometry.auxiliary))
+    return clips * sum(
+        count_multiply_adds(
+            network_of(network, num_classes=10), num_frames=shape.num_frames, crop_size=geometry.crop_size
+        )
+        for network, shape in networks
+    )
+
+
+def arms(steps: int, *, labeled: str, settings: dict[str, str]) -> list[Arm]:
+    """Every method for `steps`, and each cheaper one for as many steps as cost what CMPL's cost."""
+    costs = {
+        method: training_cost(config_of(Arm(method, steps), subset=0, labeled=labeled, settings=settings))
+        for method in METHODS
+    }
+    equal_steps = [Arm(method, steps) for method in METHODS]
+    return equal_steps + [Arm(m, round(steps * costs["cmpl"] / costs[m])) for m in METHODS if m != "cmpl"]
+
+
+def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folder: str) -> dict:
+    """Trains and evaluates one run in this process."""
+    from cmpl.session import train
+    from cmpl.training.reporter import Reporter
+
+    config = config_of(arm, subset=subset, labeled=labeled, settings=settings)
+    outcome = train(config, path=Path(folder) / f"{arm}-{subset}", reporter=Reporter())
+    if outcome.result is None:
+        raise KeyboardInterrupt
+    result = outcome.result
+    return {
+        "arm": str(arm),
+        "subset": subset,
+        "top1": result["primary"]["top1"],
+        "auxiliary_top1": result.get("auxiliary", {}).get("top1"),
+        "train_seconds": result["train_seconds"],
+    }
+
+
+def summary(rows: list[dict], columns: list[Arm]) -> dict:
+    """Mean and standard error of each arm, and of each paired difference between two of them."""
+    by_arm = {str(arm): {row["subset"]: row["top1"] for row in rows if row["arm"] == str(arm)} for arm in columns}
+    pairs = [(a, b) for i, a in enumerate(by_arm) for b in list(by_arm)[i + 1 :]]
+    return {
+        "arms": {arm: mean_and_error(list(values.values())) for arm, values in by_arm.items()},
+        "differences": {
+            f"{b} - {a}": mean_and_error([by_arm[b][s] - by_arm[a][s] for s in sorted(by_arm[a].keys() & by_arm[b])])
+            for a, b in pairs
+        },
+    }
+
+
+def mean_and_error(values: list[float]) -> dict:
+    """Mean, standard error of the mean, number of values."""
+    found = spread(values)
+    return {"mean": found["mean"], "standard_error": found["standard_error"], "num": len(values)}
+
+
+@click.command()
+@click.option("--subsets", default=5, show_default=True, help="Label subsets, by seed 0, 1, ...")
+@click.option("--steps", default=800, show_default=True, help="Steps of the equal-steps arms.")
+@click.option("--labeled", default="2", show_default=True, help="Labelled videos a class.")
+@click.option("--only", multiple=True, help="Only arms of this method, at equal steps.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a field for all arms.")
+@click.option("--folder", default="runs/method_check", show_default=True, help="Where the runs are kept.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
+def main(subsets: int, steps: int, labeled: str, only: tuple, assignments: tuple, folder: str, json_path: Path) -> None:
+    """Top-1 of supervised, fixmatch and cmpl on the demo over label subsets, with paired differences."""
+    settings = dict(assignment.split("=", 1) for assignment in assignments)
+    columns = [Arm(m, steps) for m in only] if only else arms(steps, labeled=labeled, settings=settings)
+    jobs = [(arm, subset, labeled, settings, folder) for subset in range(subsets) for arm in columns]
+    rows, begin = [], time.monotonic()
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for row in pool.map(run_one, *zip(*jobs, strict=True)):
+            rows.append(row)
+            label, seconds = f"{row['arm']:>18} subset {row['subset']}", row["train_seconds"]
+            click.echo(f"{label}: top-1 {row['top1']:.3f}  {seconds:.0f} s")
+    result = summary(rows, columns)
+    for kind, entries in result.items():
+        click.echo(kind)
+        for name, value in entries.items():
+            error = f" (SE {value['standard_error']:.3f})" if value["standard_error"] is not None else ""
+            click.echo(f"  {name:>38}: {value['mean']:+.3f}{error}")
+    if json_path:
+        config = config_of(columns[-1], subset=0, labeled=labeled, settings=settings)
+        record = {"environment": environment(), "config": to_json(config), "seconds": time.monotonic() - begin}
+        json_path.write_text(json.dumps(record | {"rows": rows} | result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

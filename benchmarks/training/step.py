@@ -1,0 +1,185 @@
+"""The training step of CMPL: BatchNorm's groupings, and a plain conv3d implementation.
+
+    python -m benchmarks.training.step
+
+Both networks, labelled + weak + strong, forward, backward and SGD, on clips that are there already. The arms of one
+case take turns in one run. On a GPU under bf16 autocast at the paper's sizes, else in float32 at sizes for one thread.
+"plain" is the same method with nn.Conv3d's own form and memory order. Rates are multiply-adds x 2 that the method needs
+(a backward pass counts as two forward ones) over time, and over the rate of a large matrix product.
+
+    python -m benchmarks.training.step [--json FILE] [--repeats 15] [--threads 1] [--compile]
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.environment import environment
+from benchmarks.training.convolution import measure
+from cmpl.config import BATCH_NORMS, OptimConfig
+from cmpl.methods.cross_model import CrossModel
+from cmpl.models.counting import count_multiply_adds
+from cmpl.models.resnet3d import ResNet3D
+from cmpl.training.optim import sgd
+from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Sizes of one step: (depth, width, frames) of the primary and the auxiliary network."""
+
+    name: str
+    networks: tuple[tuple[int, float, int], tuple[int, float, int]]
+    stem_kernel: tuple[int, int, int]
+    crop_size: int
+    num_labeled: int
+    num_unlabeled: int
+    num_classes: int
+
+
+def cases(*, on_gpu: bool) -> list[Case]:
+    """The demo; and Kinetics-400, whole on a GPU (batch of one GPU, and 32 + 160), small on a CPU."""
+    demo = Case(
+        name="demo",
+        networks=((10, 1 / 4, 4), (10, 1 / 8, 8)),
+        stem_kernel=(3, 5, 5),
+        crop_size=28,
+        num_labeled=4,
+        num_unlabeled=20,
+        num_classes=10,
+    )
+    paper = {"networks": ((50, 1.0, 8), (50, 1 / 4, 16)), "stem_kernel": (5, 7, 7), "num_classes": 400}
+    if not on_gpu:
+        small = Case(name="k400 at 64 pixels, 1 + 3", crop_size=64, num_labeled=1, num_unlabeled=3, **paper)
+        return [demo, small]
+    sizes = ((2, 10), (8, 40))
+    return [demo] + [
+        Case(name=f"k400, {n_l} + {n_u}", crop_size=224, num_labeled=n_l, num_unlabeled=n_u, **paper)
+        for n_l, n_u in sizes
+    ]
+
+
+def batch_of(case: Case, *, device: torch.device, plain: bool) -> SemiBatch:
+    """Clips of noise in the memory order of the pipeline, or in torch's own for the plain implementation."""
+
+    def view(num_videos: int) -> ClipBatch:
+        def clips(num_frames: int) -> Tensor:
+            shape = (num_videos, num_frames, case.crop_size, case.crop_size, 3)
+            made = torch.randint(0, 256, shape, dtype=torch.uint8, device=device).permute(0, 4, 1, 2, 3)
+            return made.contiguous() if plain else made
+
+        return ClipBatch(primary=clips(case.networks[0][2]), auxiliary=clips(case.networks[1][2]))
+
+    labels = torch.arange(case.num_labeled, device=device) % case.num_classes
+    truth = torch.arange(case.num_unlabeled, device=device) % case.num_classes
+    return SemiBatch(
+        labeled=LabeledBatch(standard=view(case.num_labeled), labels=labels),
+        unlabeled=UnlabeledBatch(weak=view(case.num_unlabeled), strong=view(case.num_unlabeled), truth=truth),
+    )
+
+
+def step_of(case: Case, *, batch_norm: str, plain: bool, device: torch.device, compiled: bool) -> Callable[[], None]:
+    """One update of both networks."""
+    networks = [
+        ResNet3D(
+            depth=depth,
+            width=width,
+            num_classes=case.num_classes,
+            stem_kernel=case.stem_kernel,
+            convolution="conv3d" if plain else "auto",
+        ).to(device)
+        for depth, width, _ in case.networks
+    ]
+    method = CrossModel(primary=networks[0], auxiliary=networks[1], threshold=0.0, batch_norm=batch_norm)
+    if plain:
+        method = method.to(memory_format=torch.contiguous_format)
+    if compiled:
+        for network in networks:
+            network.compile()
+    batch, optimizer = batch_of(case, device=device, plain=plain), sgd(method, OptimConfig(lr=1e-4))
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            loss, _ = method(batch, unlabeled_weight=5.0)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def needed_flops(case: Case) -> float:
+    """Floating-point operations of a step whose weak views need no gradient."""
+    passes = 3 * case.num_labeled + (1 + 3) * case.num_unlabeled
+    return sum(
+        2 * passes * count_multiply_adds(network, num_frames=num_frames, crop_size=case.crop_size)
+        for network, num_frames in (
+            (ResNet3D(depth=d, width=w, num_classes=case.num_classes, stem_kernel=case.stem_kernel), t)
+            for d, w, t in case.networks
+        )
+    )
+
+
+def peak_flops_per_second(device: torch.device) -> float:
+    """Rate of a large matrix product: bf16 on a GPU, float32 on a CPU; the median of ten."""
+    size, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    samples = []
+    for _ in range(13):
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        begin = time.perf_counter()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        samples.append(time.perf_counter() - begin)
+    return 2 * size**3 / statistics.median(samples[3:])
+
+
+def run(*, num_repeats: int, compiled: bool) -> dict:
+    """Every arm of every case, with rates."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    peak, rows = peak_flops_per_second(device), []
+    for case in cases(on_gpu=device.type == "cuda"):
+        arms = {mode: {"batch_norm": mode, "plain": False, "compiled": False} for mode in BATCH_NORMS}
+        arms["joint, plain conv3d"] = {"batch_norm": "joint", "plain": True, "compiled": False}
+        if compiled:
+            arms["weak-no-grad, compiled"] = {"batch_norm": "weak-no-grad", "plain": False, "compiled": True}
+        steps = {name: step_of(case, device=device, **options) for name, options in arms.items()}
+        flops = needed_flops(case)
+        for name, summary in measure(steps, num_repeats=num_repeats, device=device).items():
+            rate = flops / summary["median_seconds"]
+            rows.append({"case": case.name, "arm": name, **summary, "tflops": rate / 1e12, "of_peak": rate / peak})
+    return {"environment": environment(), "device": device.type, "peak_tflops": peak / 1e12, "rows": rows}
+
+
+def main() -> None:
+    """Prints a table; writes JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="also an arm with torch.compile")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    result = run(num_repeats=arguments.repeats, compiled=arguments.compile)
+    print(f"matrix product: {result['peak_tflops']:.2f} TFLOP/s")
+    for row in result["rows"]:
+        spread = f"{row['lower_quartile_seconds'] * 1e3:.1f}-{row['upper_quartile_seconds'] * 1e3:.1f}"
+        print(
+            f"{row['case']:>26}  {row['arm']:<22} {row['median_seconds'] * 1e3:8.1f} ms ({spread}) "
+            f"{row['tflops']:.3f} TFLOP/s, {row['of_peak']:.0%} of a matrix product"
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""What was probed of every video of a list, once.
+
+Legend: N videos of the list, R rows of a table of facts (one a video), P keyframes of all of them.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.cache import Progress, no_progress
+from pipelines.catalog.manifest_cache import FACTS, FactTable, ProbeResult, load_table, manifest_file, save_table
+from pipelines.errors import InputError, VideoError
+from pipelines.video.probe import UnreadableError, VideoFacts, probe
+
+SAVE_EVERY_SECONDS = 60.0
+"""An interrupted probing loses at most this much work."""
+
+_PROBED_AT_ONCE = 1024
+_STAT_THREADS = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Manifest:
+    """One list of N videos and what is known of each; plain arrays, cheap to hand to a worker process.
+
+    A video with an entry in `problems` {index: reason} cannot be used; its facts are zero.
+    """
+
+    root: Path
+    paths: tuple[str, ...]  # relative to root
+    labels: np.ndarray  # (N,) int32, -1 where the class is unknown
+    facts: np.ndarray  # (N,) FACTS
+    keyframe_pool: np.ndarray  # (P,) int32, presentation indices
+    codings: tuple[tuple[str, str], ...]  # (codec, pixel format)
+    problems: Mapping[int, str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def num_frames(self) -> np.ndarray:  # (N,) int32
+        return self.facts["num_frames"]
+
+    @property
+    def fps(self) -> np.ndarray:  # (N,) float64
+        return self.facts["fps"]
+
+    @property
+    def width(self) -> np.ndarray:  # (N,) int32, pixels
+        return self.facts["width"]
+
+    @property
+    def height(self) -> np.ndarray:  # (N,) int32, pixels
+        return self.facts["height"]
+
+    @property
+    def exact_seek(self) -> np.ndarray:  # (N,) bool
+        return self.facts["exact_seek"]
+
+    @property
+    def size_bytes(self) -> np.ndarray:  # (N,) int64
+        return self.facts["size_bytes"]
+
+    @property
+    def mtime_ns(self) -> np.ndarray:  # (N,) int64
+        return self.facts["mtime_ns"]
+
+    @property
+    def codec(self) -> np.ndarray:  # (N,) str, such as "h264"; "" for problems
+        return np.array([codec for codec, _ in self.codings])[self.facts["coding"]]
+
+    @property
+    def pixel_format(self) -> np.ndarray:  # (N,) str, such as "yuv420p"; "" for problems
+        return np.array([pixel_format for _, pixel_format in self.codings])[self.facts["coding"]]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Ascending indices of the videos without a problem, int64."""
+        mask = np.ones(len(self), dtype=bool)
+        mask[list(self.problems)] = False
+        return np.flatnonzero(mask)
+
+    def path(self, index: int) -> Path:
+        """Where video `index` lies."""
+        return self.root / self.paths[index]
+
+    def keyframes(self, index: int) -> np.ndarray:
+        """Presentation indices of the keyframes of video `index`, ascending int32."""
+        row = self.facts[index]
+        return self.keyframe_pool[row["first_keyframe"] : row["first_keyframe"] + row["num_keyframes"]]
+
+    def video(self, index: int) -> VideoFacts:
+        """All that is known of video `index`. Raises VideoError with its reason if it has a problem."""
+        if index in self.problems:
+            raise VideoError(self.problems[index])
+        row = self.facts[index]
+        codec, pixel_format = self.codings[row["coding"]]
+        same = ("num_frames", "fps", "width", "height", "exact_seek", "size_bytes", "mtime_ns")
+        return VideoFacts(
+            **{name: row[name].item() for name in same},
+            codec=codec,
+            pixel_format=pixel_format,
+            keyframes=tuple(self.keyframes(index).tolist()),
+        )
+
+    def problem_table(self) -> list[tuple[str, str]]:
+        """(relative path, reason) of every video that cannot be used, in the list's order."""
+        return [(self.paths[index], self.problems[index]) for index in sorted(self.problems)]
+
+
+def open_manifest(
+    root: Path,
+    paths: Sequence[str],
+    labels: np.ndarray,
+    *,
+    cache_dir: Path,
+    num_workers: int | None = None,
+    progress: Progress = no_progress,
+) -> Manifest:
+    """The manifest of the videos `paths` (relative to `root`) with `labels` (N,), -1 for unknown.
+
+    Files never probed, or changed in size or time since, are probed now by `num_workers` threads (default:
+    two a core, at most 32). The results are kept in one file of `cache_dir`, for all lists of the same root,
+    also when interrupted. A video that is missing or broken gets a problem, never an exception.
+    Raises InputError if paths and labels differ in number or `cache_dir` cannot be written.
+    """
+    root, paths, labels = Path(root).resolve(), tuple(paths), np.array(labels, dtype=np.int32)
+    if labels.shape != (len(paths),):
+        raise InputError(f"labels: got shape {labels.shape}, accepted: one for each of {len(paths)} paths")
+    cache_file = manifest_file(root, cache_dir=cache_dir)
+    table = load_table(cache_file)
+    sizes, mtimes, refused = _stat_all(root, paths)
+    rows = table.rows_of(paths)
+    known = rows >= 0
+    known[known] = (table.facts["size_bytes"][rows[known]] == sizes[known]) & (
+        table.facts["mtime_ns"][rows[known]] == mtimes[known]
+    )
+    stale = [index for index in np.flatnonzero(~known).tolist() if index not in refused]
+    outcomes = _probe_all(root, paths, stale, num_workers=num_workers, progress=progress)
+    results: dict[str, ProbeResult] = {}
+    saved_at = time.monotonic()
+    try:
+        for index, outcome in outcomes:
+            if isinstance(outcome, UnreadableError):
+                refused[index] = str(outcome)  # says nothing of the file: not remembered
+                continue
+            good = isinstance(outcome, VideoFacts)
+            results[paths[index]] = ProbeResult(
+                facts=outcome if good else None,
+                reason="" if good else str(outcome),
+                size_bytes=int(sizes[index]),
+                mtime_ns=int(mtimes[index]),
+            )
+            if time.monotonic() - saved_at > SAVE_EVERY_SECONDS:
+                table, results = table.with_results(results), {}
+                save_table(cache_file, table)
+                saved_at = time.monotonic()
+    finally:  # an interrupt, too, keeps what was done
+        if results:
+            table = table.with_results(results)
+            save_table(cache_file, table)
+    return _manifest_of(root, paths, labels, table=table, refused=refused)
+
+
+def _manifest_of(
+    root: Path, paths: tuple[str, ...], labels: np.ndarray, *, table: FactTable, refused: Mapping[int, str]
+) -> Manifest:
+    rows = table.rows_of(paths)
+    facts = np.zeros(len(paths), dtype=FACTS)
+    present = np.ones(len(paths), dtype=bool)
+    present[list(refused)] = False
+    facts[present] = table.facts[rows[present]]
+    problems = dict(refused)
+    if table.problems:
+        bad_rows = np.isin(rows, list(table.problems)) & present
+        problems |= {index: table.problems[rows[index]] for index in np.flatnonzero(bad_rows).tolist()}
+    labels.setflags(write=False)
+    facts.setflags(write=False)
+    return Manifest(
+        root=root,
+        paths=paths,
+        labels=labels,
+        facts=facts,
+        keyframe_pool=table.keyframe_pool,
+        codings=table.codings,
+        problems=problems,
+    )
+
+
+def _stat_all(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Sizes (N,) and times (N,) of the files, and why some have none. Threads: network disks are slow."""
+
+    def stat_some(first: int) -> list[tuple[int, int] | str]:
+        answers: list[tuple[int, int] | str] = []
+        for path in paths[first : first + 4096]:
+            try:
+                status = os.stat(f"{root}/{path}")
+                answers.append((status.st_size, status.st_mtime_ns))
+            except (FileNotFoundError, NotADirectoryError):
+                answers.append("missing")
+            except (OSError, ValueError) as error:
+                answers.append(f"unreadable: {getattr(error, 'strerror', None) or error}")
+        return answers
+
+    sizes, mtimes = np.full((2, len(paths)), -1, dtype=np.int64)
+    refused: dict[int, str] = {}
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        answers = [answer for part in pool.map(stat_some, range(0, len(paths), 4096)) for answer in part]
+    for index, answer in enumerate(answers):
+        if isinstance(answer, str):
+            refused[index] = answer
+        else:
+            sizes[index], mtimes[index] = answer
+    return sizes, mtimes, refused
+
+
+def _probe_all(
+    root: Path, paths: Sequence[str], indices: Sequence[int], *, num_workers: int | None, progress: Progress
+) -> Iterator[tuple[int, VideoFacts | VideoError]]:
+    """Threads, not processes: most of a probe is C code that holds no lock, and threads start at once."""
+
+    def probe_one(index: int) -> VideoFacts | VideoError:
+        try:
+            return probe(root / paths[index])
+        except VideoError as error:
+            return error
+
+    with ThreadPoolExecutor(num_workers or min(32, 2 * len(os.sched_getaffinity(0)))) as pool:
+        for first in range(0, len(indices), _PROBED_AT_ONCE):  # in parts, so that an interrupt is heard soon
+            part = indices[first : first + _PROBED_AT_ONCE]
+            for done, (index, outcome) in enumerate(zip(part, pool.map(probe_one, part), strict=True), 1):
+                progress(first + done, len(indices), "probing videos")
+                yield index, outcome

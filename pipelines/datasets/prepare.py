@@ -1,0 +1,271 @@
+"""A data set encoded anew so that its videos decode fast at random places: the files of `transcode`, with lists that
+make them a data set of the family `folder`. The originals are only read.
+
+In the new folder: videos/..., train.csv, val.csv, maybe unlabeled.csv, classes.txt; prepare.json with what was done,
+so that an interrupted preparation goes on; failures.json with the videos that could not be used.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pipelines.cache import Progress, no_progress
+from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.errors import InputError, VideoError
+from pipelines.video.packets import video_errors
+from pipelines.video.transcode import Settings, decode_gain, transcode
+
+SAVE_EVERY_SECONDS = 10.0
+"""Killed, a preparation loses at most the work of so long."""
+LEAST_FREE_BYTES = 1 << 26
+"""With less room a failure is the disk's, not the video's."""
+
+_PARTS = ("train", "val", "unlabeled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a preparation did.
+
+    failures: (source path, reason). size_ratio: new bytes / old bytes. psnr_db: median over the files, luma.
+    decode_gain: how many times faster two clips of a random 64-frame span are decoded on a CPU, median. NaN where there
+    is no file. empty_classes: those without a training video left, which training would refuse.
+    """
+
+    num_files: int
+    num_encoded: int  # by this call; the others were there
+    failures: tuple[tuple[str, str], ...]
+    size_ratio: float
+    psnr_db: float
+    psnr_db_lowest: float
+    decode_gain: float
+    empty_classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Item:
+    source: Path
+    target: str  # relative to the new folder
+
+
+def prepare(
+    annotations: Annotations,
+    out: Path,
+    *,
+    settings: Settings,
+    num_workers: int | None = None,
+    progress: Progress = no_progress,
+) -> Report:
+    """Encodes all videos of a data set into the folder `out`, and writes the lists that make it one.
+
+    `num_workers` files at once (default: one a core). What an earlier call with the same settings finished is kept; a
+    video that cannot be used is reported and left out of the lists. Training videos of unknown class join the
+    unlabelled ones; validation videos of unknown class are left out.
+    Raises InputError where `out` is in a source folder, holds other things, or was made with other settings.
+    """
+    out = Path(out).resolve()
+    parts = {part: videos for part in _PARTS if (videos := getattr(annotations, part)) is not None}
+    done = _open_out(out, roots=[videos.root for videos in parts.values()], settings=settings)
+    items = _items(parts)
+    num_encoded, failures = _encode_all(
+        list(items.values()), out, done, settings=settings, num_workers=num_workers, progress=progress
+    )
+    failed = {path for path, _ in failures}
+    good = {key: item for key, item in items.items() if str(item.source) not in failed}
+    files = list(dict.fromkeys(good.values()))
+    empty_classes = _write_lists(out, annotations, parts, good)
+    _write(out / "failures.json", json.dumps([{"path": path, "reason": reason} for path, reason in failures], indent=1))
+    records = [done[str(item.source)] for item in files]
+    psnr = [record["psnr_db"] for record in records] or [float("nan")]
+    old_bytes = sum(record["source_bytes"] for record in records)
+    return Report(
+        num_files=len(records),
+        num_encoded=num_encoded,
+        failures=tuple(failures),
+        size_ratio=sum(record["size_bytes"] for record in records) / old_bytes if old_bytes else float("nan"),
+        psnr_db=float(np.median(psnr)),
+        psnr_db_lowest=float(np.min(psnr)),
+        decode_gain=decode_gain([(item.source, out / item.target) for item in files], progress=progress),
+        empty_classes=empty_classes,
+    )
+
+
+def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, dict]:
+    """Makes the folder; what earlier calls finished: source path -> record."""
+    for root in {Path(root).resolve() for root in roots}:
+        if out == root or root in out.parents:
+            raise InputError(f"out: received {out}, in the source folder {root}; accepted: a folder elsewhere")
+    record = out / "prepare.json"
+    if not record.exists():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            is_empty = not any(out.iterdir())
+        except OSError as error:
+            raise InputError(f"out: received {out} ({error.strerror}); accepted: a folder to write") from error
+        if not is_empty:
+            raise InputError(f"out: received {out}, which holds other things; accepted: a new or empty folder")
+        _save(out, {}, settings)
+        return {}
+    try:
+        content = json.loads(record.read_text())
+        before, done = content["settings"], content["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{record}: cannot be read ({error}); accepted: what an earlier call wrote") from error
+    now = dataclasses.asdict(settings)
+    if before != now:
+        changed = ", ".join(
+            f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]
+        )
+        raise InputError(f"out: {out} was made with other settings ({changed}); accepted: the same, or another folder")
+    return done
+
+
+def _items(parts: Mapping[str, VideoList]) -> dict[tuple[str, int], _Item]:
+    """(part, index) -> what to make of the video. The same file in two parts is made once."""
+    shared_root = len({Path(videos.root).resolve() for videos in parts.values()}) == 1
+    items: dict[tuple[str, int], _Item] = {}
+    made: dict[Path, _Item] = {}
+    targets: set[str] = set()
+    for part, videos in parts.items():
+        for index, (path, label) in enumerate(zip(videos.paths, videos.labels.tolist(), strict=True)):
+            if part == "val" and label < 0:
+                continue
+            source = Path(os.path.abspath(videos.root / path))
+            if source not in made:
+                inner = PurePosixPath(*(name for name in PurePosixPath(path).parts if name not in ("..", "/")))
+                base = PurePosixPath("videos") / inner if shared_root else PurePosixPath("videos", part) / inner
+                target = str(base.with_suffix(".mp4"))
+                while target in targets:  # a.avi and a.mp4
+                    base = base.with_name(f"{base.name}.mp4")
+                    target = str(base)
+                targets.add(target)
+                made[source] = _Item(source=source, target=target)
+            items[part, index] = made[source]
+    return items
+
+
+def _encode_all(
+    items: list[_Item],
+    out: Path,
+    done: dict[str, dict],
+    *,
+    settings: Settings,
+    num_workers: int | None,
+    progress: Progress,
+) -> tuple[int, list[tuple[str, str]]]:
+    """Makes what is missing and notes it in `done`; (files made, failures). Threads: nearly all is C without a lock."""
+    items = list(dict.fromkeys(items))
+    waiting = [item for item in items if not _is_done(item, out, done.get(str(item.source)))]
+    failures: list[tuple[str, str]] = []
+    saved_at, num_finished = time.monotonic(), len(items) - len(waiting)
+    num_workers = num_workers or len(os.sched_getaffinity(0))
+    try:
+        for item, outcome in _run(waiting, out, settings=settings, num_workers=num_workers):
+            num_finished += 1
+            if isinstance(outcome, VideoError):
+                failures.append((str(item.source), str(outcome)))
+                done.pop(str(item.source), None)
+            else:
+                done[str(item.source)] = outcome
+            progress(num_finished, len(items), "preparing videos")
+            if time.monotonic() - saved_at > SAVE_EVERY_SECONDS:
+                _save(out, done, settings)
+                saved_at = time.monotonic()
+    finally:  # an interrupt, too, keeps what was done
+        _save(out, done, settings)
+    return len(waiting) - len(failures), sorted(failures)
+
+
+def _run(
+    items: list[_Item], out: Path, *, settings: Settings, num_workers: int
+) -> Iterator[tuple[_Item, dict | VideoError]]:
+    """The outcomes as they come; an interrupt waits for the files in work alone."""
+    left = iter(items)
+    running: dict[Future, _Item] = {}
+    pool = ThreadPoolExecutor(num_workers)
+    try:
+        while True:
+            while len(running) < 2 * num_workers and (item := next(left, None)) is not None:
+                running[pool.submit(_make, item, out, settings)] = item
+            if not running:
+                return
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield running.pop(future), future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _make(item: _Item, out: Path, settings: Settings) -> dict | VideoError:
+    """Makes one file under another name, then renames it: a file of the final name is whole."""
+    target = out / item.target
+    unfinished = target.with_name(f".{target.name}.part")
+    try:
+        with video_errors():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made = transcode(item.source, unfinished, settings=settings)
+            os.replace(unfinished, target)
+    except VideoError as error:
+        unfinished.unlink(missing_ok=True)
+        if shutil.disk_usage(out).free < LEAST_FREE_BYTES:
+            raise InputError(f"out: {out} is on a full disk; accepted: more room, then the same command") from error
+        return error
+    return {"target": item.target, **dataclasses.asdict(made)}
+
+
+def _is_done(item: _Item, out: Path, record: dict | None) -> bool:
+    """Whether the source is the one that was encoded, and the result is there."""
+    if record is None or record["target"] != item.target:
+        return False
+    try:
+        source, target = item.source.stat(), (out / item.target).stat()
+    except OSError:
+        return False
+    same = (source.st_size, source.st_mtime_ns) == (record["source_bytes"], record["source_mtime_ns"])
+    return same and target.st_size == record["size_bytes"]
+
+
+def _write_lists(
+    out: Path, annotations: Annotations, parts: Mapping[str, VideoList], good: Mapping[tuple[str, int], _Item]
+) -> tuple[str, ...]:
+    """The csv lists and classes.txt; the classes left without a training video."""
+    rows: dict[str, list[tuple[str, ...]]] = {"train": [], "val": []}
+    if "unlabeled" in parts:
+        rows["unlabeled"] = []
+    for (part, index), item in good.items():
+        label = int(parts[part].labels[index])
+        if part == "unlabeled" or label < 0:
+            rows.setdefault("unlabeled", []).append((item.target,))
+        else:
+            rows[part].append((item.target, annotations.classes[label]))
+    for part, lines in rows.items():
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(dict.fromkeys(lines))
+        _write(out / f"{part}.csv", text.getvalue())
+    _write(out / "classes.txt", "".join(f"{name}\n" for name in annotations.classes))
+    present = {name for _, name in rows["train"]}
+    return tuple(name for name in annotations.classes if name not in present)
+
+
+def _save(out: Path, done: Mapping[str, dict], settings: Settings) -> None:
+    _write(out / "prepare.json", json.dumps({"settings": dataclasses.asdict(settings), "files": done}, indent=1))
+
+
+def _write(file: Path, text: str) -> None:
+    """All of it or nothing. Raises InputError where the folder or the disk does not take it."""
+    unfinished = file.with_name(f".{file.name}.part")
+    try:
+        unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
+        os.replace(unfinished, file)
+    except OSError as error:
+        raise InputError(f"out: cannot write {file} ({error.strerror}); accepted: a folder to write") from error

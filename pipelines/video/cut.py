@@ -1,0 +1,254 @@
+"""The packets that some frames of a video need, as a small MP4 in memory; nothing is encoded anew.
+
+DALI's decoder decodes everything from a file's first frame to the last one asked for. Of a random clip that is mostly
+in vain, so the worker that reads the file cuts it first. Left out are the GOPs that no frame asked for lies in, and
+inside the others the pictures that nothing refers to and nobody asked for; all decoders agree on the rest, bit for bit.
+
+Legend: F frames asked for, N packets in decode order.
+"""
+
+import functools
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from pipelines.errors import VideoError
+from pipelines.video.mp4 import Mp4, open_mp4, write_mp4
+from pipelines.video.nal_units import NalFormat
+from pipelines.video.packets import (
+    MAX_REORDER_FRAMES,
+    PacketTable,
+    checked_frames,
+    is_b_picture,
+    open_video,
+    read_near,
+    select_packets,
+    video_errors,
+)
+
+_TIME_BASE = Fraction(1, 25)
+"""Of the small MP4, in which frame k is shown at time k: its times mean nothing, its order does."""
+_FEW_BYTES = 1024
+"""Of a packet, in which its first slice mostly begins."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cut:
+    """A video file's bytes, and which of its frames, in order of presentation, are the ones asked for."""
+
+    content: bytes
+    frames: np.ndarray  # (F,) int32
+
+
+def cut(source: Path | str | bytes, frames: np.ndarray, *, exact_seek: bool, droppable: bool = True) -> Cut:
+    """The part of a video that decodes to its `frames` (F,), presentation indices in any order, with repetitions.
+
+    Decoding `content` from its start and picking `Cut.frames` equals `decode_frames(source, frames)` on any decoder.
+    Where a cut is not known to be exact (`VideoFacts.exact_seek`) the whole file is handed on unchanged. With
+    `droppable` False, pictures that nothing refers to stay.
+    Raises VideoError where the file cannot be read or has fewer frames; InputError for no or negative indices.
+    """
+    asked = checked_frames(frames)
+    if exact_seek:
+        wanted, slots = np.unique(asked, return_inverse=True)
+        made = cut_short(source, wanted, droppable=droppable)
+        if made is not None:
+            return Cut(content=made.content, frames=made.frames[slots])
+    return Cut(content=_whole(source), frames=asked.astype(np.int32))
+
+
+def cut_short(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool = True) -> Cut | None:
+    """The cut for ascending, distinct indices; None where packets don't lead to them, or no MP4 can hold them.
+
+    Raises VideoError as `cut` does.
+    """
+    with video_errors():
+        return _cut(source, wanted, droppable=droppable)
+
+
+def _whole(source: Path | str | bytes) -> bytes:
+    with video_errors():
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    if not content:
+        raise VideoError("empty file")
+    return content
+
+
+def _cut(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
+    """Plain MP4 files are read and written without FFmpeg, in a third of its time."""
+    with open_mp4(source) as mp4:
+        made = None if mp4 is None else _cut_plain(mp4, wanted, droppable=droppable)
+    if made is not None:
+        return made
+    with open_video(source, headers_only=True) as (container, stream):
+        return _cut_any(container, stream, wanted, droppable=droppable)
+
+
+def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
+    """The same from the file's own tables; None where they don't lead to the frames."""
+    nal_format = NalFormat(is_h264=mp4.codec == "h264", length_size=mp4.length_size)
+    table = _plain_table(mp4, wanted)
+    if table is None:
+        return None
+    table, resets = _with_entries(mp4, table, wanted, nal_format=nal_format)
+    chosen = _chosen(table, wanted, may_follow=resets.__contains__)
+    packets = _packets(mp4, chosen)
+    unneeded = nal_format.unneeded(b"".join(packets), np.cumsum(mp4.sizes[chosen])) if droppable else None
+    kept, ranks, frames = _kept(table, chosen, wanted, unneeded=unneeded)
+    packets = [packets[index] for index in np.searchsorted(chosen, kept).tolist()]
+    return Cut(content=write_mp4(mp4, packets, ranks=ranks, keyframe=table.keyframe[kept]), frames=frames)
+
+
+def _plain_table(mp4: Mp4, wanted: np.ndarray) -> PacketTable | None:
+    """As far as it can matter for the wanted frames; None where it doesn't lead to them."""
+    num_packets = int(wanted[-1]) + 1 + MAX_REORDER_FRAMES
+    pts, keyframe = mp4.pts[:num_packets], mp4.keyframe[:num_packets]
+    if not keyframe[0] or not np.diff(np.sort(pts)).all():
+        return None
+    if wanted[-1] >= len(pts):
+        raise VideoError(f"{len(pts)} frames readable, asked for frame {wanted[-1]}")
+    return PacketTable(pts=pts, keyframe=keyframe, discard=np.zeros(len(pts), dtype=bool))
+
+
+def _with_entries(
+    mp4: Mp4, table: PacketTable, wanted: np.ndarray, *, nal_format: NalFormat
+) -> tuple[PacketTable, set[int]]:
+    """The table with only those keyframes where any decoder may begin, as far as the wanted frames need them, and the
+    first packet; and the positions of those that may follow other GOPs. Few bytes are read."""
+    positions = table.shown[wanted]
+    first, last = positions.min(), positions.max()
+    entries, resets = [0], set()
+    num_before = 0
+    for position in np.flatnonzero(table.keyframe[: last + 1])[::-1].tolist():
+        first_slice = _first_slice(mp4, position, nal_format)
+        if nal_format.is_entry(first_slice):
+            entries.append(position)
+            num_before += position <= first
+        if nal_format.is_reset(first_slice):
+            resets.add(position)
+        if num_before == 2:  # leading pictures need the GOP before theirs
+            break
+    keyframe = np.zeros_like(table.keyframe)
+    keyframe[entries] = True
+    return replace(table, keyframe=keyframe), resets
+
+
+def _first_slice(mp4: Mp4, position: int, nal_format: NalFormat) -> int | None:
+    offset, size = int(mp4.offsets[position]), int(mp4.sizes[position])
+    found = nal_format.first_slice(mp4.read(offset, min(size, _FEW_BYTES)))
+    return found if found is not None or size <= _FEW_BYTES else nal_format.first_slice(mp4.read(offset, size))
+
+
+def _packets(mp4: Mp4, chosen: np.ndarray) -> list[memoryview]:
+    """The packets of these positions, neighbours read together."""
+    packets: list[memoryview] = []
+    for positions in np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1):
+        offsets, sizes = mp4.offsets[positions], mp4.sizes[positions]
+        begin, end = int(offsets.min()), int((offsets + sizes).max())
+        block = memoryview(mp4.read(begin, end - begin))
+        if len(block) < end - begin:
+            raise VideoError("the file became shorter while it was read")
+        packets += [block[at : at + size] for at, size in zip((offsets - begin).tolist(), sizes.tolist(), strict=True)]
+    return packets
+
+
+def _cut_any(
+    container: av.container.InputContainer, stream: av.VideoStream, wanted: np.ndarray, *, droppable: bool
+) -> Cut | None:
+    """By FFmpeg: for all other containers and codecs."""
+    context = stream.codec_context
+    nal_format = NalFormat.of_codec(context)
+    table, packets = read_near(container, stream, wanted, is_entry=entry_test(context))
+    if table is None or not table.keyframe[0]:
+        return None
+    if wanted[-1] >= len(table.shown):
+        raise VideoError(f"{len(table.shown)} frames readable, asked for frame {wanted[-1]}")
+
+    def may_follow(position: int) -> bool:
+        return nal_format is None or nal_format.is_reset(nal_format.first_slice(bytes(packets[position])))
+
+    chosen = _chosen(table, wanted, may_follow=may_follow)
+    if chosen[0] not in packets:
+        return None
+    unneeded = None
+    if droppable and nal_format is not None:
+        coded = [bytes(packets[position]) for position in chosen.tolist()]
+        unneeded = nal_format.unneeded(b"".join(coded), np.cumsum([len(packet) for packet in coded]))
+    elif droppable and context.name == "mpeg4":
+        unneeded = np.array([is_b_picture(packets[position]) for position in chosen.tolist()])
+    kept, ranks, frames = _kept(table, chosen, wanted, unneeded=unneeded)
+    content = _remuxed(stream, [packets[position] for position in kept.tolist()], ranks)
+    return None if content is None else Cut(content=content, frames=frames)
+
+
+def entry_test(context: av.VideoCodecContext) -> Callable[[av.Packet], bool]:
+    """Says of a keyframe's packet whether any decoder may begin there (`NalFormat.is_entry`); codecs without NAL units
+    begin at every keyframe."""
+    nal_format = NalFormat.of_codec(context)
+    if nal_format is None:
+        return lambda packet: True
+    return lambda packet: nal_format.is_entry(nal_format.first_slice(bytes(packet)))
+
+
+def _chosen(table: PacketTable, wanted: np.ndarray, *, may_follow: Callable[[int], bool]) -> np.ndarray:
+    """Positions (n,), ascending, of the packets that decode the wanted frames, before any is dropped.
+
+    What lies before a keyframe that may not follow another GOP stays in. A GOP's leading pictures are left out where
+    nothing before it is there, as no frame asked for is among them: they refer to the GOP before. At the very start of
+    a video only those are that it does not show.
+    """
+    ranges = select_packets(table, wanted)
+    joined = [ranges[0]]
+    for positions in ranges[1:]:
+        if may_follow(positions.start):
+            joined.append(positions)
+        else:
+            joined[-1] = range(joined[-1].start, positions.stop)
+    chosen = []
+    for positions in joined:
+        inside = slice(positions.start, positions.stop)
+        is_leading = table.pts[inside] < table.pts[positions.start]
+        if positions.start == 0:
+            is_leading &= table.discard[inside]
+        chosen.append(positions.start + np.flatnonzero(~is_leading))
+    return np.concatenate(chosen)
+
+
+def _kept(
+    table: PacketTable, chosen: np.ndarray, wanted: np.ndarray, *, unneeded: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(positions that go into the cut, their order of presentation, which of them in that order are the wanted ones):
+    all of `chosen` but those `unneeded` (bool) that nobody asked for."""
+    asked = table.shown[wanted]
+    kept = chosen if unneeded is None else chosen[~unneeded | np.isin(chosen, asked)]
+    ranks = np.argsort(np.argsort(table.pts[kept]))
+    return kept, ranks, ranks[np.searchsorted(kept, asked)].astype(np.int32)
+
+
+def _remuxed(stream: av.VideoStream, packets: list[av.Packet], ranks: np.ndarray) -> bytes | None:
+    """The packets as one MP4: the k-th is decoded at time k and shown in the order of `ranks`. None where FFmpeg puts
+    no such codec into MP4."""
+    if stream.codec_context.name not in _mp4_codecs():
+        return None
+    delay = int(max(0, (np.arange(len(ranks)) - ranks).max()))  # nothing is shown before it is decoded
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4", options={"use_editlist": "0"}) as container:
+        copied = container.add_stream_from_template(stream, opaque=True)
+        copied.time_base = _TIME_BASE
+        for time, (packet, rank) in enumerate(zip(packets, ranks.tolist(), strict=True)):
+            packet.stream = copied
+            packet.time_base = _TIME_BASE
+            packet.pts, packet.dts, packet.duration = rank + delay, time, 1
+            container.mux_one(packet)
+    return file.getvalue()
+
+
+@functools.cache
+def _mp4_codecs() -> frozenset[str]:
+    with av.open(io.BytesIO(), "w", format="mp4") as container:
+        return frozenset(container.supported_codecs)

@@ -1,0 +1,251 @@
+"""What one video file is: asked once, kept in the manifest."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from pipelines.errors import VideoError
+from pipelines.video.cut import Cut, cut_short, entry_test
+from pipelines.video.frames import decode_frames
+from pipelines.video.packets import (
+    PacketTable,
+    demux,
+    is_moving,
+    open_video,
+    packet_table,
+    video_errors,
+)
+
+NUM_VERIFIED_GOPS = 4
+"""How many keyframes of a doubtful file are tried: decoding from there must give the same pixels."""
+
+
+class UnreadableError(VideoError):
+    """The file system refused (permissions, a lost disk), which says nothing of the video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFacts:
+    """One usable video.
+
+    num_frames: what decoding an intact file from start to end yields. fps: the average. width, height: of the
+    decoded picture, in pixels. keyframes: presentation indices, ascending. exact_seek: decoding only the GOPs
+    of the frames asked for gives the same pixels as decoding from the start.
+    """
+
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    codec: str
+    pixel_format: str
+    keyframes: tuple[int, ...]
+    exact_seek: bool
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    """What demuxing says, and what the first picture says."""
+
+    table: PacketTable | None  # of all packets; None where time stamps don't order the frames
+    trusted: bool  # packets and frames are one to one, and every keyframe is a clean start
+    width: int
+    height: int
+    codec: str
+    pixel_format: str
+    average_fps: float
+    seconds_per_pts: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sequence:
+    """What decoding from start to end gave, up to the first error."""
+
+    pts: list[int | None]
+    keyframes: tuple[int, ...]
+
+
+def probe(path: Path) -> VideoFacts:
+    """The facts of one video file, as cheaply as they can be had.
+
+    H.264 and HEVC in MP4 or MOV, whole and with one time stamp a packet, are read without decoding more than
+    the first picture; all else is decoded from start to end, and whether its GOPs can be cut is tried out.
+    A file that breaks off counts with the frames before that, and so does one of the second kind that turns
+    corrupt; flipped bytes in one of the first kind show only when a clip meets them.
+    Raises VideoError with the reason a video is unusable ("empty file", "not a video: ...", "no video
+    stream", ...), UnreadableError where the file system refused.
+    """
+    status = _file_status(path)
+    header = _read_header(path)
+    if header.trusted:
+        keyframes = _keyframe_ranks(header.table)
+        num_frames, exact_seek, in_order = len(header.table.pts), True, True
+    else:
+        sequence = _decode_all(path, expected=None if header.table is None else len(header.table.shown))
+        num_frames, keyframes = len(sequence.pts), sequence.keyframes
+        in_order = header.table is not None and sequence.pts == header.table.pts[header.table.shown].tolist()
+        exact_seek = in_order and _cuts_are_exact(path, header.table)
+        if exact_seek and not keyframes:  # not every decoder marks its frames
+            keyframes = _keyframe_ranks(header.table)
+    return VideoFacts(
+        num_frames=num_frames,
+        fps=_average_fps(header, in_order=in_order),
+        width=header.width,
+        height=header.height,
+        codec=header.codec,
+        pixel_format=header.pixel_format,
+        keyframes=keyframes,
+        exact_seek=exact_seek,
+        size_bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+    )
+
+
+def _file_status(path: Path) -> os.stat_result:
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError("not a file")
+        if not status.st_size:
+            raise VideoError("empty file")
+        with open(path, "rb"):
+            return status
+    except FileNotFoundError as error:
+        raise UnreadableError("missing") from error
+    except OSError as error:
+        raise UnreadableError(f"unreadable: {error.strerror}") from error
+
+
+def _read_header(path: Path) -> _Header:
+    try:
+        with video_errors(), open_video(path) as (container, stream):
+            if not is_moving(stream):
+                raise VideoError("no video stream, only a cover picture")
+            return _read_stream(container, stream)
+    except VideoError as error:
+        # FFmpeg's words for "no demuxer knows this" and for a header that is damaged or broken off
+        if str(error) in ("Invalid data found when processing input", "End of file", "Input/output error"):
+            raise VideoError(f"not a video: no readable header ({error})") from error
+        raise
+
+
+def _read_stream(container: av.container.InputContainer, stream: av.VideoStream) -> _Header:
+    """Passes once over the packets, keeping none, since files may be larger than the memory.
+
+    Trusted is the common kind of file, in which every packet becomes one frame. A packet count other than the
+    header's means a file broken off or in fragments; discarded packets an edit list; a first packet that
+    is not the first shown, leading pictures that no decoder can show.
+    """
+    context = stream.codec_context
+    codec = context.codec.canonical_name
+    clean = "mp4" in container.format.name.split(",") and codec in ("h264", "hevc")
+    is_entry = entry_test(context)
+    first: av.VideoFrame | None = None
+    rows = []
+    for packet in demux(container, stream):
+        rows.append((packet.pts, packet.is_keyframe, packet.is_discard))
+        if clean:
+            clean = not packet.is_corrupt and (not packet.is_keyframe or is_entry(packet))
+        if first is None:
+            first = next(iter(context.decode(packet)), None)
+    if first is None:
+        first = next(iter(context.decode(None)), None)
+    if first is None:
+        raise VideoError("no picture can be decoded")
+    table = packet_table(rows)
+    return _Header(
+        table=table,
+        trusted=clean
+        and table is not None
+        and len(rows) == stream.frames
+        and not table.discard.any()
+        and bool(table.keyframe[0])
+        and table.pts[0] == table.pts.min(),
+        width=first.width,
+        height=first.height,
+        codec=codec,
+        pixel_format=first.format.name,
+        average_fps=float(stream.average_rate or stream.guessed_rate or 0),
+        seconds_per_pts=float(stream.time_base),
+    )
+
+
+def _decode_all(path: Path, *, expected: int | None) -> _Sequence:
+    pts: list[int | None] = []
+    keyframes: list[int] = []
+    sizes: list[str] = []
+    try:
+        with video_errors(), open_video(path) as (container, stream):
+            for frame in _frames(container, stream):
+                size = f"{frame.width}x{frame.height}"
+                if size not in sizes:
+                    sizes.append(size)
+                    if len(sizes) > 1:
+                        break
+                if frame.key_frame:
+                    keyframes.append(len(pts))
+                pts.append(frame.pts)
+    except VideoError as error:
+        if not pts:
+            of = f" of {expected}" if expected else ""
+            raise VideoError(f"truncated: 0{of} frames readable: {error}") from error
+    if len(sizes) > 1:
+        raise VideoError(f"the picture size changes from {sizes[0]} to {sizes[1]} at frame {len(pts)}")
+    if not pts:
+        raise VideoError("no picture can be decoded")
+    return _Sequence(pts=pts, keyframes=tuple(keyframes))
+
+
+def _frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    for packet in demux(container, stream):
+        yield from stream.codec_context.decode(packet)
+    yield from stream.codec_context.decode(None)
+
+
+def _cuts_are_exact(path: Path, table: PacketTable) -> bool:
+    """Tries GOPs spread over the file: the frames around their keyframes must come out the same."""
+    keyframes = np.array(_keyframe_ranks(table), dtype=np.int64)
+    if not len(keyframes):
+        return False
+    last_frame = len(table.shown) - 1
+    chosen = np.unique(np.linspace(0, len(keyframes) - 1, NUM_VERIFIED_GOPS).round().astype(int))
+    firsts = keyframes[chosen]
+    lasts = np.append(keyframes, last_frame + 1)[chosen + 1] - 1
+    frames = np.unique(np.clip([firsts - 1, firsts, firsts + 1, lasts], 0, last_frame))
+    try:
+        plain = decode_frames(path, frames, exact_seek=False)
+        for frame, picture in zip(frames, plain, strict=True):
+            alone = cut_short(path, np.array([frame]))  # neighbours would be decoded as one range
+            if alone is None or not np.array_equal(shown(alone)[0], picture):
+                return False
+        together = cut_short(path, frames)
+        return together is not None and np.array_equal(shown(together), plain)
+    except VideoError:
+        return False
+
+
+def shown(made: Cut) -> np.ndarray:
+    """The frames (F, H, W, 3) that a cut was made for."""
+    return decode_frames(made.content, made.frames, exact_seek=False)
+
+
+def _keyframe_ranks(table: PacketTable) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(table.keyframe[table.shown]).tolist())
+
+
+def _average_fps(header: _Header, *, in_order: bool) -> float:
+    """Frames a second between first and last time stamp; the header's word where stamps can't be trusted."""
+    fps = header.average_fps
+    if in_order and len(header.table.shown) > 1:
+        pts = header.table.pts[header.table.shown]
+        fps = (len(pts) - 1) / (float(pts[-1] - pts[0]) * header.seconds_per_pts)
+    if not 0 < fps < 10_000:
+        raise VideoError(f"no frame rate (got {fps:g})")
+    return fps

@@ -1,0 +1,155 @@
+"""Views of a video made on a CPU, by the process that decodes it, from pictures that its cache still holds.
+
+FFmpeg's scaler crops and scales (planar RGB, bilinear: what the tests' oracle and the DALI graph do), numpy does
+the rest. Legend: F frames, S crop side, H x W picture.
+"""
+
+import functools
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from pipelines.plan.boxes import Box
+from pipelines.plan.rand_augment import IDENTITY, Strong
+from pipelines.video.frames import decode_each
+from pipelines.video.packets import check_size, checked_frames, same_size, video_errors
+from pipelines.views.numpy_ops import Warp, cut_out, photometric
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One view of some frames of a video: what is asked for."""
+
+    frames: np.ndarray  # (F,) presentation indices, any order, with repetitions
+    box: Box  # in whole pixels of the picture
+    size: int
+    strong: Strong | None = None
+
+
+def make_views(
+    source: Path | str | bytes, views: Sequence[View], *, exact_seek: bool, picture_size: tuple[int, int]
+) -> list[np.ndarray]:
+    """Each view (F, S, S, 3) uint8; every frame is decoded once, whatever views show it.
+
+    `picture_size` is (width, height). Raises VideoError where frames cannot be decoded or have another size.
+    """
+    wanted = wanted_frames(views)
+    return views_of(decode_each(source, wanted, exact_seek=exact_seek), views, wanted, picture_size=picture_size)
+
+
+def wanted_frames(views: Sequence[View]) -> np.ndarray:
+    """The distinct frames (F,) that some views show, ascending."""
+    return np.unique(np.concatenate([checked_frames(view.frames) for view in views]))
+
+
+def views_of(
+    pictures: Iterable[tuple[int, av.VideoFrame]],
+    views: Sequence[View],
+    wanted: np.ndarray,
+    *,
+    picture_size: tuple[int, int],
+) -> list[np.ndarray]:
+    """The views, of (k, picture of frame `wanted[k]`) pairs in any order."""
+    makers = [ViewMaker(view, wanted, number=number) for number, view in enumerate(views)]
+    to_packed, to_planar = VideoReformatter(), VideoReformatter()
+    with video_errors():
+        for slot, frame in same_size(pictures):
+            check_size(frame.width, frame.height, picture_size)
+            # Straight to planar RGB, FFmpeg's scaler leaves the last columns of widths like 340 unwritten.
+            packed = to_packed.reformat(frame, format="rgb24", threads=1)
+            planar = to_planar.reformat(packed, format="gbrp", threads=1)
+            for maker in makers:
+                maker.put(slot, planar)
+    return [maker.finished() for maker in makers]
+
+
+class ViewMaker:
+    """One view being made, picture by picture, as they come out of the decoder; the `number`-th of its video."""
+
+    def __init__(self, view: View, wanted: np.ndarray, *, number: int) -> None:
+        self._view, self._number = view, number
+        self._rows: defaultdict[int, list[int]] = defaultdict(list)  # slot -> places in the view
+        for row, slot in enumerate(np.searchsorted(wanted, view.frames).tolist()):
+            self._rows[slot].append(row)
+        self._clip = np.empty((len(view.frames), view.size, view.size, 3), dtype=np.uint8)
+        self._scaler: Scaler | None = None
+        warps = view.strong is not None and view.strong.inverse_affine != IDENTITY
+        self._warp = Warp(view.strong.inverse_affine, num_frames=len(view.frames), size=view.size) if warps else None
+
+    def put(self, slot: int, planar: av.VideoFrame) -> None:
+        """The picture of a slot (gbrp), which the view may show at several places or not at all."""
+        rows = self._rows.get(slot)
+        if rows is None:
+            return
+        if self._scaler is None:
+            self._scaler = scaler(planar.width, planar.height, self._view.size, self._number, threading.get_ident())
+            self._scaler.aim(self._view.box)
+        planes = rgb_planes(self._scaler(planar))
+        if self._view.box[1] > self._view.box[3]:
+            planes = tuple(plane[:, ::-1] for plane in planes)
+        for row in rows:
+            if self._warp is not None:
+                self._warp.put(row, planes)
+            else:
+                for channel, plane in enumerate(planes):
+                    self._clip[row, ..., channel] = plane
+
+    def finished(self) -> np.ndarray:
+        """(F, S, S, 3), with the operations that want the whole clip done."""
+        strong = self._view.strong
+        if self._warp is not None:
+            self._warp.into(self._clip)
+        if strong is not None:
+            for op, value in strong.photometric:
+                photometric(self._clip, op, value)
+            cut_out(self._clip, strong.cutout)
+        return self._clip
+
+
+class Scaler:
+    """Crops a box, not mirrored, out of pictures of one size (planar RGB) and scales it to `size` x `size`."""
+
+    def __init__(self, width: int, height: int, size: int) -> None:
+        self._graph = av.filter.Graph()
+        self._graph.threads = 1  # the videos are the parallelism
+        planar = av.VideoFormat("gbrp", width, height)
+        source = self._graph.add_buffer(width=width, height=height, format=planar, time_base=av.time_base)
+        self._crop = self._graph.add("crop", f"{width}:{height}:0:0")
+        scale = self._graph.add("scale", f"{size}:{size}:flags=bilinear+accurate_rnd")
+        steps = source, self._crop, scale, self._graph.add("format", "pix_fmts=gbrp"), self._graph.add("buffersink")
+        self._graph.link_nodes(*steps).configure()
+        self._box: tuple[int, ...] | None = None
+
+    def aim(self, box: Box) -> None:
+        """The box of the pictures from here on: a third of what a new graph costs."""
+        top, bottom = box[0], box[2]
+        left, right = sorted((box[1], box[3]))
+        wanted = (right - left, bottom - top, left, top)
+        if wanted != self._box:
+            for name, value in zip("whxy", wanted, strict=True):
+                self._crop.process_command(name, str(value))
+            self._box = wanted
+
+    def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The scaled box of a picture."""
+        self._graph.vpush(picture)
+        return self._graph.vpull()
+
+
+@functools.lru_cache(maxsize=64)
+def scaler(width: int, height: int, size: int, number: int, thread: int) -> Scaler:
+    """One for each view of a video, which are made at the same time; kept for the next videos of the same size."""
+    return Scaler(width, height, size)
+
+
+def rgb_planes(picture: av.VideoFrame) -> tuple[np.ndarray, ...]:
+    """Red, green and blue (H, W) of a planar picture, without a copy: valid as long as the picture is."""
+    shape = picture.height, picture.width
+    green, blue, red = (np.ndarray(shape, np.uint8, plane, 0, (plane.line_size, 1)) for plane in picture.planes)
+    return red, green, blue

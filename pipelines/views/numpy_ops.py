@@ -1,0 +1,191 @@
+"""The strong view's operations on a CPU, in numpy: one warp, tone curves, a colour matrix, a filter, Cutout.
+
+DALI's CPU operators do the same in a multiple of the time (`python -m benchmarks.loaders.augment`). Values are those of
+`pipelines.plan.rand_augment`; all but the warp work in place.
+
+Legend: F frames, S crop side; clips are uint8 (F, S, S, 3).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipelines.plan.rand_augment import FILL, Affine
+
+_EVEN_BYTES = np.uint32(0x00FF00FF)
+"""Two of a pixel's four bytes; shifted down by eight, the other two. Each is multiplied in sixteen bits."""
+_ODD_BYTES = np.uint32(0xFF00FF00)
+_HALF = np.uint32(0x00800080)
+_GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+BLOCK_PIXELS = 1 << 16
+"""Pixels that are worked on at a time: few enough for the cache, many enough for numpy."""
+
+
+def blocks(clip: np.ndarray) -> Iterator[np.ndarray]:
+    """The clip (F, H, W, ...) in parts of some frames, without a copy."""
+    num_frames = max(1, BLOCK_PIXELS // (clip.shape[1] * clip.shape[2]))
+    for first in range(0, len(clip), num_frames):
+        yield clip[first : first + num_frames]
+
+
+class Warp:
+    """One affine map for all frames of a clip: bilinear, FILL where it shows what lies outside.
+
+    Weights have eight bits. A pixel is 32 bits of which one byte is free, and two that lie side by side are looked up
+    at once, as 64 bits.
+    """
+
+    def __init__(self, inverse_affine: Affine, *, num_frames: int, size: int) -> None:
+        self._size, self._row = size, size + 2  # with one pixel of FILL around
+        a, b, x0, c, d, y0 = inverse_affine
+        position = np.arange(size, dtype=np.float32) + np.float32(0.5)
+        x, y = position[None, :], position[:, None]
+        self._corner, self._weights = self._taps(a * x + b * y + (x0 - 0.5), c * x + d * y + (y0 - 0.5))
+        self._pixels = np.full((num_frames, self._row, self._row), FILL * 0x010101, dtype=np.uint32)
+
+    def _taps(self, source_x: np.ndarray, source_y: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+        """Where in the padded picture each pixel's upper left tap lies (S * S,), and the weights (S * S, 2) uint32 of
+        the upper and of the lower two taps; a pixel outside shows the padding's first corner."""
+        left, top = np.floor(source_x), np.floor(source_y)
+        inside = (left >= -1) & (left < self._size) & (top >= -1) & (top < self._size)
+        corner = np.where(inside, (top + 1) * self._row + left + 1, 0).astype(np.int64)
+        u = np.where(inside, np.rint((source_x - left) * 256), 0).astype(np.uint32)
+        v = np.where(inside, np.rint((source_y - top) * 256), 0).astype(np.uint32)
+        both = (u * v + 128) >> 8
+        upper, lower = np.stack([256 - u - v + both, u - both], axis=-1), np.stack([v - both, both], axis=-1)
+        return corner.ravel(), (upper.reshape(-1, 2), lower.reshape(-1, 2))
+
+    def put(self, frame: int, planes: tuple[np.ndarray, ...]) -> None:
+        """A picture as it comes, given as red, green and blue (S, S)."""
+        channels = self._pixels[frame].view(np.uint8).reshape(self._row, self._row, 4)
+        for channel, plane in enumerate(planes):
+            channels[1:-1, 1:-1, channel] = plane
+
+    def into(self, clip: np.ndarray) -> None:
+        """Warps all pictures into `clip` (F, S, S, 3)."""
+        for pixels, out in zip(blocks(self._pixels), blocks(clip), strict=True):
+            warped = self._warped(pixels).view(np.uint8).reshape(len(out), self._size, self._size, 4)
+            for channel in range(3):
+                out[..., channel] = warped[..., channel]
+
+    def _warped(self, pixels: np.ndarray) -> np.ndarray:
+        pixels = pixels.reshape(len(pixels), -1)
+        pairs = np.stack([pixels[:, :-1], pixels[:, 1:]], axis=-1).view(np.uint64)[..., 0]
+        even = odd = None  # sums over the taps, two colours each
+        for first, weights in zip((0, self._row), self._weights, strict=True):
+            taps = np.take(pairs[:, first:], self._corner, axis=1, mode="clip").view(np.uint32)
+            taps = taps.reshape(len(pixels), -1, 2)
+            low = (taps & _EVEN_BYTES) * weights
+            high = ((taps >> np.uint32(8)) & _EVEN_BYTES) * weights
+            even, odd = (low, high) if even is None else (even + low, odd + high)
+        even, odd = even[..., 0] + even[..., 1] + _HALF, odd[..., 0] + odd[..., 1] + _HALF
+        return ((even >> np.uint32(8)) & _EVEN_BYTES) | (odd & _ODD_BYTES)
+
+
+def photometric(clip: np.ndarray, op: str, value: float) -> None:
+    """One photometric operation with the value of `pipelines.plan.rand_augment.photometric_value`, in place."""
+    if op == "color":
+        color(clip, value)
+    elif op == "sharpness":
+        sharpness(clip, value)
+    else:
+        apply_tone(clip, TONES[op](clip, value))
+
+
+def apply_tone(clip: np.ndarray, curve: np.ndarray) -> None:
+    """v -> curve[v], in place; `curve` (256,) uint8 for all channels, or one for each (3, 256)."""
+    for part in blocks(clip):
+        if curve.ndim == 1:
+            np.take(curve, part, out=part, mode="clip")
+        else:
+            for channel in range(3):
+                part[..., channel] = curve[channel][part[..., channel]]
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
+
+
+def brightness_tone(clip: np.ndarray, factor: float) -> np.ndarray:
+    """(256,): values times the factor."""
+    return _rounded(np.arange(256) * factor)
+
+
+def contrast_tone(clip: np.ndarray, factor: float) -> np.ndarray:
+    """(256,): a blend with the mean of the clip."""
+    mean = clip.sum(dtype=np.uint64) / clip.size
+    return _rounded((np.arange(256) - mean) * factor + mean)
+
+
+def posterize_tone(clip: np.ndarray, mask: float) -> np.ndarray:
+    """(256,): the bits of the mask."""
+    return np.arange(256, dtype=np.uint8) & np.uint8(mask)
+
+
+def solarize_tone(clip: np.ndarray, threshold: float) -> np.ndarray:
+    """(256,): values of the threshold or more inverted."""
+    values = np.arange(256)
+    return np.where(values >= threshold, 255 - values, values).astype(np.uint8)
+
+
+def autocontrast_tone(clip: np.ndarray, value: float) -> np.ndarray:
+    """(3, 256): every channel stretched to 0..255 by its range over the clip; a constant channel stays."""
+    rows = clip.reshape(-1, clip.shape[2] * 3)  # minima over long rows first: many times faster
+    low, high = (extreme(extreme(rows, axis=0).reshape(-1, 3), axis=0).astype(int) for extreme in (np.min, np.max))
+    values = np.arange(256)
+    return np.stack(
+        [
+            _rounded((values - a) * 255 / (b - a)) if b > a else values.astype(np.uint8)
+            for a, b in zip(low.tolist(), high.tolist(), strict=True)
+        ]
+    )
+
+
+def equalize_tone(clip: np.ndarray, value: float) -> np.ndarray:
+    """(3, 256): every channel's histogram over the clip flattened, v -> round(255 (cdf(v) - cdf0) / (n - cdf0))."""
+    curves = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
+    for channel in range(3):
+        counts = np.bincount(clip[..., channel].ravel(), minlength=256)
+        cdf = np.cumsum(counts)
+        first, total = cdf[np.flatnonzero(counts)[0]], cdf[-1]
+        if first < total:
+            curves[channel] = np.clip(np.round(255 * (cdf - first) / (total - first)), 0, 255).astype(np.uint8)
+    return curves
+
+
+TONES = {
+    "brightness": brightness_tone,
+    "contrast": contrast_tone,
+    "posterize": posterize_tone,
+    "solarize": solarize_tone,
+    "autocontrast": autocontrast_tone,
+    "equalize": equalize_tone,
+}
+"""Operations that are a curve of values, made of the clip and the operation's value."""
+
+
+def color(clip: np.ndarray, factor: float) -> None:
+    """A blend with the grey of each pixel: one colour matrix."""
+    matrix = np.eye(3, dtype=np.float32) * np.float32(factor) + _GREY[:, None] * np.float32(1 - factor)
+    for part in blocks(clip):
+        blended = part.reshape(-1, 3).astype(np.float32) @ matrix
+        blended += 0.5
+        np.clip(blended, 0, 255, out=blended)
+        part[...] = blended.reshape(part.shape)
+
+
+def sharpness(clip: np.ndarray, factor: float) -> None:
+    """A blend with the 3x3 smoothing [1 1 1; 1 5 1; 1 1 1] / 13, mirrored at the edges without the edge pixel."""
+    share, width = np.float32((1 - factor) / 13), clip.shape[2]
+    for part in blocks(clip):
+        padded = np.pad(part.astype(np.int16), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+        down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+        box = down[:, :, :width] + down[:, :, 1:-1] + down[:, :, 2:]
+        blended = (box + 4 * padded[:, 1:-1, 1:-1]) * share + part * np.float32(factor) + np.float32(0.5)
+        part[...] = np.clip(blended, 0, 255)
+
+
+def cut_out(clip: np.ndarray, cutout: tuple[int, int, int, int]) -> None:
+    """One grey rectangle (y, x, height, width) in all frames, in place."""
+    y, x, height, width = cutout
+    clip[:, y : y + height, x : x + width] = FILL

@@ -1,0 +1,115 @@
+"""Small videos made for tests, and the slow plain decoder they are compared with."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+REAL_VIDEOS = Path(os.environ.get("CMPL_TEST_VIDEOS", Path(__file__).parents[3] / "shared" / "videos"))
+"""Real clips; tests that use them are skipped where the folder is absent."""
+
+needs_real_videos = pytest.mark.skipif(not REAL_VIDEOS.is_dir(), reason="no folder of real clips")
+
+
+def real_videos() -> list[Path]:
+    """Every real clip, sorted; empty where the folder is absent."""
+    return sorted(path for path in REAL_VIDEOS.glob("*.*") if path.suffix in {".mp4", ".avi", ".mkv"})
+
+
+def pictures(num_frames: int, *, height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
+    """(F, H, W, 3) uint8: a moving pattern with noise, so that every frame differs and B-frames pay."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    noise = rng.integers(0, 40, (height, width, 3))
+    frames = [
+        np.stack([120 + 80 * np.sin((x + 3 * t) / 7), (2 * y + 5 * t) % 160, (x * y // 8 + t) % 200], axis=-1)
+        + np.roll(noise, t, axis=1)
+        for t in range(num_frames)
+    ]
+    return np.clip(frames, 0, 255).astype(np.uint8)
+
+
+def make_video(
+    path: Path,
+    *,
+    num_frames: int = 40,
+    height: int = 48,
+    width: int = 64,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    fps: int = 25,
+    gop: int = 10,
+    codec_options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+    stamps: list[int] | None = None,
+    seed: int = 0,
+) -> Path:
+    """Encodes `pictures`; `stamps` are presentation times in units of 1 / fps seconds (default 0, 1, ...)."""
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=fps, options={"threads": "1", **(codec_options or {})})
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.gop_size = gop
+        for t, picture in enumerate(pictures(num_frames, height=height, width=width, seed=seed)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = t if stamps is None else stamps[t]
+            frame.time_base = Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def remux(
+    source: Path,
+    path: Path,
+    *,
+    shift: int = 0,
+    skip_packets: int = 0,
+    bitstream_filter: str | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """Copies the packets of `source` unchanged into another file, shifted in time (source's time base)."""
+    options = container_options or {}
+    with av.open(str(source)) as reader, av.open(str(path), "w", options=options) as writer:
+        old = reader.streams.video[0]
+        new = writer.add_stream_from_template(old)
+        bsf = av.BitStreamFilterContext(bitstream_filter, old) if bitstream_filter else None
+        for number, packet in enumerate(reader.demux(old)):
+            if packet.dts is None or number < skip_packets:
+                continue
+            for filtered in bsf.filter(packet) if bsf else [packet]:
+                if filtered.pts is not None:
+                    filtered.pts += shift
+                filtered.dts += shift
+                filtered.stream = new
+                writer.mux(filtered)
+    return path
+
+
+def decode_plainly(path: Path | str) -> np.ndarray:
+    """(F, H, W, 3) uint8: every frame, one after the other, nothing clever: the oracle of the tests."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def pack_b_frames(source: Path, path: Path) -> Path:
+    """MPEG-4 with one B-frame between references, packed as DivX 5 did: P and B in one AVI packet, then an empty
+    one. `source` must order its packets I P B P B ..."""
+    with av.open(str(source)) as reader, av.open(str(path), "w") as writer:
+        old = reader.streams.video[0]
+        new = writer.add_stream_from_template(old)
+        coded = [bytes(packet) for packet in reader.demux(old) if packet.dts is not None]
+        mark = b"\x00\x00\x01\xb2DivX503b1393p"
+        chunks = [coded[0].replace(b"\x00\x00\x01\xb6", mark + b"\x00\x00\x01\xb6", 1)]
+        for reference, b_frame in zip(coded[1::2], coded[2::2], strict=True):
+            chunks += [reference + b_frame, b"\x00\x00\x01\xb6\x50\x00\x00"]
+        for number, chunk in enumerate(chunks):
+            packet = av.Packet(chunk)
+            packet.dts = packet.pts = number
+            packet.time_base = new.time_base or old.time_base
+            packet.is_keyframe = number == 0
+            packet.stream = new
+            writer.mux(packet)
+    return path

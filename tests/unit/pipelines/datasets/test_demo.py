@@ -1,0 +1,306 @@
+"""The demo data set: its pictures, its files, and what happens when the making or the folder is disturbed."""
+
+import colorsys
+import json
+import runpy
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from pipelines.datasets import demo, demo_scenes
+from pipelines.datasets.demo import (
+    DemoSize,
+    DemoVideo,
+    demo_videos,
+    ensure_demo,
+    render_demo_video,
+    verify_demo,
+)
+from pipelines.errors import InputError
+
+GOLDEN = Path(__file__).parents[3] / "golden"
+SMALL = DemoSize(num_classes=2, num_train_per_class=3, num_val_per_class=1, num_frames=12, width=50, height=48)
+
+
+@pytest.fixture(scope="module")
+def small_root(tmp_path_factory):
+    """A small data set that no test may change."""
+    return ensure_demo(tmp_path_factory.mktemp("demo") / "small", size=SMALL)
+
+
+@pytest.fixture
+def own_root(tmp_path):
+    """A small data set that a test may damage."""
+    return ensure_demo(tmp_path / "own", size=SMALL)
+
+
+def decoded(path):
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def test_rendered_frames_match_golden():
+    made = runpy.run_path(str(GOLDEN / "make_demo_frames.py"))["golden_frames"]()
+    assert made == json.loads((GOLDEN / "demo_frames.json").read_text())
+
+
+def test_video_is_pure_function_of_seed_class_split_number():
+    video = DemoVideo(class_index=3, split="train", number=2)
+    frames = render_demo_video(video, size=SMALL, seed=0)
+    larger = replace(SMALL, num_train_per_class=7)
+    assert np.array_equal(frames, render_demo_video(video, size=larger, seed=0))
+    others = [replace(video, class_index=4), replace(video, split="val"), replace(video, number=3)]
+    assert all(not np.array_equal(frames, render_demo_video(v, size=SMALL, seed=0)) for v in others)
+    assert not np.array_equal(frames, render_demo_video(video, size=SMALL, seed=1))
+
+
+def track(motion, *, seed):
+    rng = np.random.default_rng(seed)
+    return demo_scenes.motion_track(motion, rng, num_frames=60, width=64, height=56, unit=1.4, size=1.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_motions_go_where_their_names_say(seed):
+    for motion, axis, sign in (("right", "x", 1), ("left", "x", -1), ("up", "y", -1), ("down", "y", 1)):
+        path = track(motion, seed=seed)
+        moved, still = (path.x, path.y) if axis == "x" else (path.y, path.x)
+        assert np.median(np.diff(moved)) * sign > 0.3
+        assert np.ptp(still) == 0
+    for motion, sign in (("zoom_in", 1), ("zoom_out", -1)):
+        assert np.median(np.diff(track(motion, seed=seed).radius)) * sign > 0.1
+    for motion, sign in (("orbit_cw", 1), ("orbit_ccw", -1)):
+        path = track(motion, seed=seed)
+        dx, dy = np.diff(path.x), np.diff(path.y)
+        turn = dx[:-1] * dy[1:] - dy[:-1] * dx[1:]  # positive: to the right, since y points down
+        assert (turn * sign > 0).all()
+    for motion, axis in (("sway", "x"), ("bob", "y")):
+        steps = np.diff(getattr(track(motion, seed=seed), axis))
+        assert (steps > 0).any()
+        assert (steps < 0).any()
+
+
+def test_object_of_class_is_seen_moving():
+    """The brightest colourful pixels of class `right` drift to the right in the pictures themselves."""
+    video = DemoVideo(class_index=0, split="train", number=3)
+    frames = render_demo_video(video, size=DemoSize(num_frames=20), seed=0).astype(np.float64)
+    weight = np.clip(np.ptp(frames, axis=3) - 60, 0, None)  # (T, H, W) colourfulness
+    x = (weight * np.arange(64)).sum((1, 2)) / weight.sum((1, 2))
+    assert x[-1] - x[0] > 2
+
+
+def test_bilinear_matches_plain_loop():
+    rng = np.random.default_rng(0)
+    lattice, row, column = rng.random((4, 4)), rng.uniform(-9, 9, (2, 3)), rng.uniform(-9, 9, (2, 5))
+    got = demo_scenes._bilinear(lattice, row, column)
+    for t, i, j in np.ndindex(2, 3, 5):
+        y, x = int(np.floor(row[t, i])), int(np.floor(column[t, j]))
+        fy, fx = row[t, i] - y, column[t, j] - x
+        want = sum(
+            lattice[(y + a) % 4, (x + b) % 4] * (fy if a else 1 - fy) * (fx if b else 1 - fx)
+            for a in (0, 1)
+            for b in (0, 1)
+        )
+        assert got[t, i, j] == pytest.approx(want)
+
+
+@pytest.mark.parametrize("hue", [-0.05, 0, 0.1, 0.25, 0.5, 0.77, 1.04])
+def test_rgb_matches_colorsys(hue):
+    want = np.array(colorsys.hsv_to_rgb(hue % 1, 0.7, 0.9)) * 255
+    np.testing.assert_allclose(demo_scenes._rgb(hue, 0.7, 0.9), want, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", demo_scenes.SHAPES)
+def test_shapes_have_an_inside_within_their_radius(shape):
+    y, x = np.mgrid[-20:21, -20:21].astype(np.float32)
+    inside = shape(x, y, np.float32(10)) < 0
+    assert 60 < inside.sum() < 330  # a disk of radius 10 has 314 pixels
+    assert np.hypot(x, y)[inside].max() < 13
+
+
+def test_read_demo_lists_the_made_files(small_root):
+    found = demo.read_demo(small_root, size=SMALL)
+    assert (found.name, found.classes, found.horizontal_flip) == ("demo", ("left", "right"), False)
+    videos = demo_videos(SMALL)
+    for split, listed in (("train", found.train), ("val", found.val)):
+        want = {v.path: found.classes.index(demo_scenes.MOTIONS[v.class_index]) for v in videos if v.split == split}
+        assert dict(zip(listed.paths, listed.labels.tolist(), strict=True)) == want
+    assert found.unlabeled is None
+
+
+def test_kinds_of_files_are_spread_over_classes():
+    videos = demo_videos(DemoSize())
+    assert len(videos) == 10 * (80 + 25)
+    for class_index in range(10):
+        train = [v for v in videos if v.class_index == class_index and v.split == "train"]
+        assert sum(v.is_avi for v in train) == 8
+        assert sum(v.is_short for v in train) == 4
+    assert len({v.path for v in videos}) == len(videos)
+
+
+def test_files_are_what_the_docstring_says(small_root):
+    avi, mp4 = small_root / "train/right/right_000.avi", small_root / "train/right/right_002.mp4"
+    for path, codec, fps in ((avi, "mpeg4", 25), (mp4, "h264", 30)):
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            assert (stream.codec_context.name, stream.average_rate) == (codec, fps)
+            assert (stream.width, stream.height, stream.codec_context.pix_fmt) == (50, 48, "yuv420p")
+            frames = list(container.decode(stream))
+            assert len(frames) == 12
+            if path == mp4:
+                assert av.video.frame.PictureType.B in {frame.pict_type for frame in frames}
+    short = decoded(small_root / "train/right/right_001.mp4")
+    assert 6 <= len(short) <= 9
+    assert {p.parent.name for p in small_root.glob("val/*/*")} == {"right", "left"}
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_encoders_keep_the_colours(small_root, number):
+    video = DemoVideo(class_index=0, split="train", number=number)
+    shown = decoded(small_root / video.path).astype(np.float64)
+    drawn = render_demo_video(video, size=SMALL, seed=0).astype(np.float64)
+    assert np.abs(shown - drawn).mean() < 7  # mostly the sensor noise, which an encoder drops
+    colourful = np.ptp(drawn, axis=3) > 100
+    assert colourful.sum() > 200
+    assert np.abs((shown - drawn)[colourful].mean(axis=0)).max() < 12
+
+
+def test_same_bytes_with_one_worker_and_with_two(tmp_path):
+    size = replace(SMALL, num_train_per_class=14, num_val_per_class=2)
+    one = ensure_demo(tmp_path / "one", size=size, num_workers=1)
+    two = ensure_demo(tmp_path / "two", size=size, num_workers=2)
+    assert (one / demo.CHECKSUMS_NAME).read_bytes() == (two / demo.CHECKSUMS_NAME).read_bytes()
+    verify_demo(two)
+
+
+def test_default_root_is_in_the_cache_and_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("CMPL_CACHE", str(tmp_path))
+    calls = []
+    first = ensure_demo(size=SMALL, progress=lambda *call: calls.append(call))
+    assert first.parent == tmp_path
+    assert [call[:2] for call in calls] == [(i, 8) for i in range(1, 9)]
+    assert ensure_demo(size=SMALL, progress=lambda *call: calls.append(call)) == first
+    assert len(calls) == 8
+    assert ensure_demo(size=SMALL, seed=1) != first
+
+
+def test_interrupted_making_goes_on(tmp_path, small_root):
+    def stop_at_three(done, total, what):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    root = tmp_path / "demo"
+    with pytest.raises(KeyboardInterrupt):
+        ensure_demo(root, size=SMALL, progress=stop_at_three)
+    assert not root.exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
+    assert kept
+    ensure_demo(root, size=SMALL)
+    made = {path.name: path.stat().st_mtime_ns for path in root.rglob("*.mp4")}
+    assert kept.items() <= made.items()
+    assert (root / demo.CHECKSUMS_NAME).read_bytes() == (small_root / demo.CHECKSUMS_NAME).read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"demo", "demo.lock"}
+    assert {path.name for path in root.iterdir()} == {"train", "val", demo.CHECKSUMS_NAME}
+
+
+def test_leftovers_of_another_seed_are_not_taken(tmp_path, small_root):
+    def stop(done, total, what):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensure_demo(tmp_path / "demo", size=SMALL, seed=1, progress=stop)
+    root = ensure_demo(tmp_path / "demo", size=SMALL)
+    assert (root / demo.CHECKSUMS_NAME).read_bytes() == (small_root / demo.CHECKSUMS_NAME).read_bytes()
+
+
+def test_of_two_at_once_one_makes_and_one_waits(tmp_path):
+    calls = []
+
+    def make(_):
+        return ensure_demo(tmp_path / "demo", size=SMALL, progress=lambda *call: calls.append(call))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert set(pool.map(make, range(2))) == {tmp_path / "demo"}
+    assert len(calls) == 8
+
+
+def test_missing_added_and_cut_files_are_named(own_root):
+    path = own_root / "train/left/left_001.mp4"
+    data = path.read_bytes()
+    path.unlink()
+    with pytest.raises(InputError, match=r"damaged \(missing train/left/left_001.mp4\); delete the folder"):
+        ensure_demo(own_root, size=SMALL)
+    path.write_bytes(data[:-1])
+    with pytest.raises(InputError, match=r"another length in train/left/left_001\.mp4"):
+        ensure_demo(own_root, size=SMALL)
+    path.write_bytes(data)
+    (own_root / "val/left/.hidden").write_bytes(data)
+    assert ensure_demo(own_root, size=SMALL) == own_root
+    (own_root / "val/left/mine.mp4").write_bytes(data)
+    with pytest.raises(InputError, match=r"not of the data set: val/left/mine\.mp4"):
+        ensure_demo(own_root, size=SMALL)
+
+
+def test_verify_reads_every_byte(own_root):
+    verify_demo(own_root)
+    path = own_root / "val/right/right_000.avi"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    ensure_demo(own_root, size=SMALL)  # names and lengths are right
+    with pytest.raises(InputError, match=r"other contents in val/right/right_000\.avi"):
+        verify_demo(own_root)
+
+
+def test_another_data_set_is_refused(small_root):
+    with pytest.raises(InputError, match=r"holds another demo data set, .*'seed': 0.* wanted .*'seed': 1"):
+        ensure_demo(small_root, size=SMALL, seed=1)
+
+
+def test_foreign_folder_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"has no checksums\.json; accepted: an empty folder or a demo"):
+        ensure_demo(tmp_path, size=SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"), [("{", "is not JSON"), ("[]", "lacks a field"), ('{"seed": 0}', "lacks a field")]
+)
+def test_broken_record_is_named(own_root, text, match):
+    (own_root / demo.CHECKSUMS_NAME).write_text(text)
+    with pytest.raises(InputError, match=match):
+        ensure_demo(own_root, size=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "accepted"),
+    [
+        ("num_classes", 11, "2 to 10"),
+        ("num_train_per_class", 0, "1 or more"),
+        ("num_val_per_class", 0, "1 or more"),
+        ("num_frames", 7, "8 or more"),
+        ("width", 65, "even numbers from 48"),
+        ("height", 32, "even numbers from 48"),
+    ],
+)
+def test_size_says_what_it_accepts(field, value, accepted):
+    with pytest.raises(InputError, match=f"{field}: got {value}.*{accepted}"):
+        DemoSize(**{field: value})
+
+
+def test_seed_and_workers_say_what_they_accept(tmp_path):
+    with pytest.raises(InputError, match="seed: got -1; accepted: 0 to"):
+        ensure_demo(tmp_path / "demo", size=SMALL, seed=-1)
+    with pytest.raises(InputError, match="num_workers: got 0; accepted: 1 or more"):
+        ensure_demo(tmp_path / "demo", size=SMALL, num_workers=0)
+
+
+def test_workers_import_neither_torch_nor_dali():
+    code = "import sys, pipelines.datasets.demo; assert not {'torch', 'nvidia.dali'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[4])

@@ -1,0 +1,399 @@
+"""prepare.py and transcode.py: what a prepared data set holds, and that nothing stops its making."""
+
+import dataclasses
+import errno
+import io
+import json
+import os
+import re
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.main import main
+from pipelines.datasets import prepare as prepare_module
+from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.folder import read_folder
+from pipelines.datasets.prepare import prepare
+from pipelines.errors import InputError, VideoError
+from pipelines.video.cut import cut
+from pipelines.video.frames import decode_frames
+from pipelines.video.probe import probe
+from pipelines.video.transcode import Settings, decode_gain, target_sides, transcode
+from tests.support.videos import decode_plainly, make_video, pictures, remux
+
+SMALL = Settings(short_side=32, gop=8)
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    """Two classes with two training videos and one for validation each, and two unlabelled videos."""
+    root = tmp_path / "source"
+    for number, name in enumerate(("wave, slowly", "clap")):
+        for part, count in (("train", 2), ("val", 1)):
+            (root / part / name).mkdir(parents=True)
+            for k in range(count):
+                make_video(root / part / name / f"{k}.mp4", num_frames=20, seed=10 * number + k)
+    (root / "unlabeled" / "deep").mkdir(parents=True)
+    make_video(root / "unlabeled" / "deep" / "a.avi", codec="mpeg4", num_frames=12)
+    make_video(root / "unlabeled" / "deep" / "a.mp4", num_frames=12, seed=3)
+    return root
+
+
+def types_of(path: Path) -> str:
+    with av.open(str(path)) as container:
+        return "".join(av.video.frame.PictureType(frame.pict_type).name for frame in container.decode(video=0))
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_the_result_is_the_same_data_set(source, tmp_path):
+    before = snapshot(source)
+    report = prepare(read_folder(source), tmp_path / "out", settings=SMALL, num_workers=2)
+    assert snapshot(source) == before
+    assert (report.num_files, report.num_encoded, report.failures, report.empty_classes) == (8, 8, (), ())
+    assert report.size_ratio > 0
+    assert report.psnr_db >= report.psnr_db_lowest > 25
+    assert report.decode_gain > 0
+
+    old, new = read_folder(source), read_folder(tmp_path / "out")
+    assert new.classes == old.classes
+    for part in ("train", "val", "unlabeled"):
+        before, after = getattr(old, part), getattr(new, part)
+        assert after.labels.tolist() == before.labels.tolist(), part
+        for old_path, new_path in zip(before.paths, after.paths, strict=True):
+            facts = probe(after.root / new_path)
+            assert Path(new_path).suffix == ".mp4"
+            assert facts.num_frames == probe(before.root / old_path).num_frames
+            assert (facts.width, facts.height, facts.fps) == (32, 32, 25)  # 64x48 -> 43x32 -> 32x32
+            assert (facts.codec, facts.pixel_format, facts.exact_seek) == ("h264", "yuv420p", True)
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_an_interrupted_preparation_goes_on(source, tmp_path, monkeypatch):
+    out, calls = tmp_path / "out", []
+
+    def counted(path, target, *, settings):
+        calls.append(path)
+        if len(calls) == 4:
+            Path(target).write_bytes(b"half a file")
+            raise KeyboardInterrupt
+        return transcode(path, target, settings=settings)
+
+    monkeypatch.setattr(prepare_module, "transcode", counted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(read_folder(source), out, settings=SMALL, num_workers=1)
+    assert 1 <= len(json.loads((out / "prepare.json").read_text())["files"]) <= 3
+    assert list(out.rglob("*.part"))
+
+    num_done = len(json.loads((out / "prepare.json").read_text())["files"])
+    calls[:] = [None] * 10
+    report = prepare(read_folder(source), out, settings=SMALL, num_workers=1)
+    assert report.num_encoded == len(calls) - 10 == 8 - num_done
+    assert len(read_folder(out).train) == 4
+    assert not list(out.rglob("*.part"))
+
+    again = prepare(read_folder(source), out, settings=SMALL)
+    assert (again.num_files, again.num_encoded) == (8, 0)
+    assert again.psnr_db == report.psnr_db
+
+
+def test_changed_and_lost_files_are_made_again(source, tmp_path):
+    out = tmp_path / "out"
+    prepare(read_folder(source), out, settings=SMALL)
+    make_video(source / "train" / "clap" / "0.mp4", num_frames=9)
+    (out / "videos" / "train" / "clap" / "1.mp4").unlink()
+    assert prepare(read_folder(source), out, settings=SMALL).num_encoded == 2
+    assert probe(out / "videos" / "train" / "clap" / "0.mp4").num_frames == 9
+
+
+def test_damaged_videos_are_named_and_left_out(source, tmp_path):
+    train = source / "train" / "clap"
+    (train / "text.mp4").write_text("no video\n" * 100)
+    (train / "empty.mp4").touch()
+    (train / "lost.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    make_video(train / "tiny.mp4", height=8, width=64, num_frames=5)
+    fast = remux(train / "0.mp4", tmp_path / "fast.mp4", container_options={"movflags": "faststart"}).read_bytes()
+    (train / "truncated.mp4").write_bytes(fast[: len(fast) * 2 // 3])
+    out = tmp_path / "out"
+    report = prepare(read_folder(source), out, settings=SMALL)
+    reasons = {Path(path).name: reason for path, reason in report.failures}
+    assert reasons.keys() == {"text.mp4", "empty.mp4", "lost.mp4", "tiny.mp4", "truncated.mp4"}
+    assert reasons["lost.mp4"] == "missing"
+    assert reasons["tiny.mp4"] == "too small: 64x8, accepted: sides of 16 pixels or more"
+    assert re.match(r"damaged: \d+ of 20 frames readable", reasons["truncated.mp4"])
+    assert [(row["path"], row["reason"]) for row in json.loads((out / "failures.json").read_text())] == [
+        *report.failures
+    ]
+    assert (report.num_files, len(read_folder(out).train)) == (8, 4)
+
+
+def test_a_class_that_lost_all_its_videos_is_named(source, tmp_path):
+    for path in (source / "train" / "clap").iterdir():
+        path.write_bytes(b"broken")
+    assert prepare(read_folder(source), tmp_path / "out", settings=SMALL).empty_classes == ("clap",)
+
+
+def test_several_roots_and_unknown_classes(source, tmp_path):
+    """A video of train without a class becomes unlabelled; a file in two lists is made once."""
+    other = tmp_path / "other"
+    (other / "clap").mkdir(parents=True)
+    make_video(other / "clap" / "0.mp4", num_frames=7)
+
+    def videos(root, **labels):
+        paths = tuple(labels)
+        return VideoList(root=root, paths=paths, labels=np.array([labels[path] for path in paths], dtype=np.int32))
+
+    annotations = Annotations(
+        name="mixed",
+        classes=("clap", "wave"),
+        train=videos(source / "train", **{"clap/0.mp4": 0, "wave, slowly/0.mp4": 1, "clap/1.mp4": -1}),
+        val=videos(other, **{"clap/0.mp4": 0}),
+        unlabeled=videos(source, **{"train/clap/0.mp4": -1, "unlabeled/deep/a.avi": -1}),
+        horizontal_flip=True,
+    )
+    out = tmp_path / "out"
+    assert prepare(annotations, out, settings=SMALL).num_files == 5
+    made = read_folder(out)
+    assert (made.train.labels.tolist(), made.val.labels.tolist()) == ([0, 1], [0])
+    assert set(made.unlabeled.paths) == {
+        "videos/train/clap/0.mp4", "videos/train/clap/1.mp4", "videos/unlabeled/unlabeled/deep/a.mp4"
+    }  # fmt: skip
+    assert probe(out / made.val.paths[0]).num_frames == 7
+
+
+def test_refuses_folders_that_hold_other_things(source, tmp_path):
+    annotations = read_folder(source)
+    for out in (source, source / "prepared"):
+        with pytest.raises(
+            InputError, match=r"out: received .*, in the source folder .*; accepted: a folder elsewhere"
+        ):
+            prepare(annotations, out, settings=SMALL)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match=r"holds other things; accepted: a new or empty folder"):
+        prepare(annotations, tmp_path / "home", settings=SMALL)
+
+
+def test_refuses_what_cannot_be_written(source, tmp_path, monkeypatch):
+    annotations = read_folder(source)
+    (tmp_path / "file").touch()
+    for out, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "inside", "Not a directory")):
+        with pytest.raises(InputError, match=rf"out: received .* \({reason}\); accepted: a folder to write"):
+            prepare(annotations, out, settings=SMALL)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(prepare_module.os, "replace", full)
+    with pytest.raises(InputError, match=r"cannot write .*prepare.json \(No space left on device\)"):
+        prepare(annotations, tmp_path / "out", settings=SMALL)
+
+
+def test_a_full_disk_is_not_the_videos_fault(source, tmp_path, monkeypatch):
+    def full(path, target, *, settings):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(prepare_module, "transcode", full)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(prepare_module.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(InputError, match="is on a full disk; accepted: more room, then the same command"):
+        prepare(read_folder(source), out, settings=SMALL, num_workers=1)
+    monkeypatch.undo()
+    assert prepare(read_folder(source), out, settings=SMALL).num_encoded == 8
+
+
+def test_refuses_other_settings(source, tmp_path):
+    prepare(read_folder(source), tmp_path / "out", settings=SMALL)
+    with pytest.raises(InputError, match=r"made with other settings \(crf 20 -> 30\); accepted: the same, or another"):
+        prepare(read_folder(source), tmp_path / "out", settings=dataclasses.replace(SMALL, crf=30))
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "accepted"),
+    [("short_side", 8, "16 pixels"), ("gop", 0, "1 frame or more"), ("crf", 52, "0 .lossless. to 51")],
+)
+def test_refuses_impossible_settings(field, given, accepted):
+    with pytest.raises(InputError, match=f"{field}: received {given}; accepted: {accepted}"):
+        Settings(**{field: given})
+
+
+def test_stride_aligned_needs_aligned_keyframes():
+    with pytest.raises(InputError, match="gop: received 10; accepted: a multiple of 4"):
+        Settings(gop=10, stride_aligned=True)
+
+
+def test_short_closed_gops_without_b_pictures(tmp_path):
+    path = make_video(tmp_path / "a.mp4", num_frames=40, gop=250)
+    transcode(path, tmp_path / "b.mp4", settings=Settings(gop=16))
+    assert types_of(tmp_path / "b.mp4") == "I" + 15 * "P" + "I" + 15 * "P" + "I" + 7 * "P"
+    assert probe(tmp_path / "b.mp4").keyframes == (0, 16, 32)
+
+
+def test_stride_aligned_clips_need_no_b_picture(tmp_path):
+    path = make_video(tmp_path / "a.mp4", num_frames=50, gop=250)
+    made = transcode(path, tmp_path / "b.mp4", settings=Settings(gop=16, stride_aligned=True))
+    types = types_of(tmp_path / "b.mp4")
+    assert set(types[::4]) <= {"I", "P"}
+    assert types.count("B") >= 50 // 2
+    frames = np.arange(0, 50, 4)
+    piece = cut(tmp_path / "b.mp4", frames, exact_seek=True)
+    with av.open(io.BytesIO(piece.content)) as container:
+        kept = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    np.testing.assert_array_equal(np.stack(kept)[piece.frames], decode_plainly(tmp_path / "b.mp4")[frames])
+    assert len(kept) <= made.num_frames - types.count("B")
+
+
+def test_pictures_stay_what_they_are(tmp_path):
+    """Without scaling: the middle of each picture, nearly."""
+    path = make_video(tmp_path / "a.mp4", num_frames=12, height=70, width=90, codec_options={"crf": "1"})
+    made = transcode(path, tmp_path / "b.mp4", settings=Settings(crf=1))
+    assert (made.width, made.height) == (80, 64)
+    before, after = decode_plainly(path)[:, 2:66, 4:84].astype(int), decode_plainly(tmp_path / "b.mp4").astype(int)
+    assert np.abs(before - after).mean() < 4
+    assert made.psnr_db > 40
+
+
+def test_the_psnr_is_that_of_the_luma(tmp_path):
+    path = make_video(tmp_path / "a.mp4", num_frames=8)
+    made = transcode(path, tmp_path / "b.mp4", settings=Settings(crf=35))
+
+    def luma(file):
+        with av.open(str(file)) as container:
+            return np.stack([frame.to_ndarray()[:48] for frame in container.decode(video=0)]).astype(float)
+
+    expected = 10 * np.log10(255**2 / np.mean((luma(path) - luma(tmp_path / "b.mp4")) ** 2))
+    assert made.psnr_db == pytest.approx(expected, abs=0.5)
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, -90])
+def test_turned_videos_are_turned_upright(tmp_path, degrees):
+    """As a telephone writes them: pictures on their side, and a matrix that says so."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        stream.set_display_rotation(degrees)
+        for picture in pictures(4, height=32, width=64):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    transcode(path, tmp_path / "b.mp4", settings=Settings(crf=1))
+    with av.open(str(path)) as container:
+        turns = round(next(container.decode(video=0)).rotation / 90)
+    assert turns % 4 == degrees // 90 % 4
+    expected = np.rot90(decode_plainly(path), turns, axes=(1, 2)).astype(int)
+    upright = decode_plainly(tmp_path / "b.mp4").astype(int)
+    assert upright.shape == expected.shape
+    assert np.abs(upright - expected).mean() < 5
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert next(container.decode(video=0)).rotation == 0
+
+
+def test_a_variable_rate_becomes_a_constant_one(tmp_path):
+    """Every instant of the grid shows the frame nearest to it in time."""
+    stamps = [0, 1, 2, 3, 10, 11, 12, 30, 31, 32, 33, 36]
+    path = make_video(tmp_path / "a.mp4", num_frames=12, stamps=stamps, codec_options={"crf": "1"})
+    rate = probe(path).fps
+    made = transcode(path, tmp_path / "b.mp4", settings=Settings(crf=1))
+    grid = np.arange(made.num_frames) / rate
+    assert made.num_frames == 12
+    assert probe(tmp_path / "b.mp4").fps == pytest.approx(rate, rel=1e-4)
+    nearest = np.abs(grid[:, None] - np.array(stamps) / 25).argmin(axis=1)
+    before, after = decode_plainly(path)[nearest].astype(int), decode_plainly(tmp_path / "b.mp4").astype(int)
+    assert np.abs(before - after).mean(axis=(1, 2, 3)).max() < 6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pixel_format": "yuv444p", "width": 58},
+        {"pixel_format": "yuv420p10le"},
+        {"codec": "mjpeg", "pixel_format": "yuvj420p"},
+        {"codec": "libvpx-vp9"},
+        {"fps": 60},
+    ],
+    ids=str,
+)
+def test_formats(tmp_path, options):
+    path = make_video(tmp_path / "a.mkv", num_frames=10, **options)
+    transcode(path, tmp_path / "b.mp4", settings=Settings(crf=1))
+    facts = probe(tmp_path / "b.mp4")
+    assert (facts.num_frames, facts.pixel_format) == (10, "yuv420p")
+    assert facts.fps == pytest.approx(options.get("fps", 25), rel=1e-3)
+    before, after = decode_plainly(path).astype(int), decode_plainly(tmp_path / "b.mp4").astype(int)
+    left = (before.shape[2] - after.shape[2]) // 2
+    coloured = "444" in options.get("pixel_format", "")  # half of whose colour is lost
+    assert np.abs(before[:, :, left : left + after.shape[2]] - after).mean() < (7 if coloured else 5)
+
+
+def test_an_output_that_is_not_what_was_encoded_is_refused(tmp_path, monkeypatch):
+    path = make_video(tmp_path / "a.mp4", num_frames=10)
+    plain = {"bf": "0", "sc_threshold": "0"}
+    monkeypatch.setattr("pipelines.video.transcode._encode", lambda *a, **k: (12, 64, 48))
+    make_video(tmp_path / "b.mp4", num_frames=10, gop=16, codec_options=plain)
+    with pytest.raises(VideoError, match="verification: the new file has 10 frames, not 12"):
+        transcode(path, tmp_path / "b.mp4", settings=Settings())
+    make_video(tmp_path / "b.mp4", num_frames=10, gop=5, codec_options=plain)
+    with pytest.raises(VideoError, match="verification: frame 5 of the new file is not as it was encoded"):
+        transcode(path, tmp_path / "b.mp4", settings=Settings())
+
+
+@given(st.integers(16, 5000), st.integers(16, 5000), st.integers(16, 600))
+def test_sides_are_multiples_of_16_and_never_grow(width, height, short_side):
+    try:
+        scaled, cropped = target_sides(width, height, short_side=short_side)
+    except VideoError:
+        assert min(width, height) < 16
+        return
+    assert all(side % 16 == 0 and side > 0 for side in cropped)
+    assert all(0 <= before - after < 16 for before, after in zip(scaled, cropped, strict=True))
+    assert min(scaled) == min(short_side, width, height)
+    assert scaled[0] / width == pytest.approx(scaled[1] / height, abs=1 / min(width, height))
+
+
+def test_the_gain_of_long_gops_cut_short(tmp_path):
+    path = make_video(tmp_path / "a.mp4", num_frames=200, height=96, width=128, gop=300)
+    transcode(path, tmp_path / "b.mp4", settings=Settings(gop=16))
+    assert decode_gain([(path, tmp_path / "b.mp4")]) > 1
+    assert np.isnan(decode_gain([]))
+
+
+def test_the_command(source, tmp_path):
+    arguments = ["prepare", "--dataset", source, "--out", tmp_path / "out", "--short-side", 32, "--gop", 8]
+    (source / "train" / "clap" / "bad.mp4").write_text("bad")
+
+    def call(*more):
+        return CliRunner().invoke(main, [str(word) for word in [*arguments, *more]])
+
+    first = call("--json")
+    assert first.exit_code == 0, first.output
+    assert json.loads(first.stdout)["num_encoded"] == 8
+    second = call()
+    assert second.exit_code == 0, second.output
+    assert "8 of them from before" in second.stdout
+    assert "bad.mp4: not a video: no readable header" in second.stdout
+    assert f"cmpl train --dataset {tmp_path / 'out'}" in second.stdout
+    third = call("--crf", 30)
+    assert third.exit_code == 2
+    assert "made with other settings (crf 20 -> 30)" in third.stderr
+    piece = decode_frames(tmp_path / "out" / "videos" / "train" / "clap" / "0.mp4", [0, 19], exact_seek=True)
+    assert piece.shape == (2, 32, 32, 3)
+    assert Fraction(probe(tmp_path / "out" / "videos" / "train" / "clap" / "0.mp4").fps) == 25
+
+
+def test_the_command_for_stride_aligned_files_names_the_setting_that_they_need(source, tmp_path):
+    for name, options, setting in (("plain", [], False), ("aligned", ["--stride-aligned"], True)):
+        arguments = ["prepare", "--dataset", source, "--out", tmp_path / name, "--short-side", 32, "--gop", 8, *options]
+        result = CliRunner().invoke(main, [str(word) for word in arguments])
+        assert result.exit_code == 0, result.output
+        assert ("--set clip.start_multiple=4" in result.stdout) == setting
