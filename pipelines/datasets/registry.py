@@ -74,7 +74,7 @@ def _reader(name: str, *, official_split: int, max_missing_share: float) -> Call
 
         return partial(read_ucf101, split=official_split, max_missing_share=max_missing_share)
     if name == "lists":
-        from pipelines.datasets.peers import read_lists
+        from pipelines.datasets.lists import read_lists
 
         return partial(read_lists, split=official_split, max_missing_share=max_missing_share)
     return partial(_read_folder, max_missing_share=max_missing_share)

@@ -1,8 +1,8 @@
-"""datasets/peers.py and peers.py: the lists of PySlowFast and MMAction2."""
+"""datasets/lists.py and peers.py: the lists of PySlowFast and MMAction2."""
 
 import pytest
 
-from pipelines.datasets.peers import read_lists
+from pipelines.datasets.lists import read_lists
 from pipelines.datasets.text_files import read_labeled_paths
 from pipelines.errors import InputError
 from tests.support.trees import touch
