@@ -21,7 +21,7 @@ from cmpl.models.resnet3d import ResNet3D
 from cmpl.models.slowfast import SlowFast
 from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
-from pipelines.cache import Progress, cache_root, no_progress
+from pipelines.cache import cache_root
 from pipelines.catalog.manifest import Manifest, open_manifest
 from pipelines.catalog.pool import Pool, pool_of
 from pipelines.datasets.dataset import Annotations
@@ -34,6 +34,7 @@ from pipelines.loading.source import EvaluationSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
 from pipelines.plan.rand_augment import RAND_AUGMENT_OPS, StrongSpec
+from pipelines.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, kw_only=True)

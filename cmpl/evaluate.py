@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cmpl.methods.views import normalized
 from cmpl.training.ranks import Ranks, gather
 from cmpl.training.runtime import Runtime
-from pipelines.cache import Progress, no_progress
+from pipelines.progress import Progress, no_progress
 
 MAX_PIXELS = 1 << 24
 """Pixels of one forward pass, all frames and views together; bounds memory, changes no result."""

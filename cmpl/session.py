@@ -18,8 +18,8 @@ from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
-from pipelines.cache import Progress, no_progress
 from pipelines.errors import InputError
+from pipelines.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,7 @@
 """Where cmpl keeps what it can make again: the demo data set, manifests."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-
-Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what is being done); pipelines never draws, the command line does."""
-
-
-def no_progress(done: int, total: int, what: str) -> None:
-    """A Progress that shows nothing."""
 
 
 def cache_root() -> Path:

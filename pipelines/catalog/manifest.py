@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.cache import Progress, no_progress
 from pipelines.catalog.manifest_cache import FACTS, FactTable, ProbeResult, load_table, manifest_file, save_table
 from pipelines.errors import InputError, VideoError
+from pipelines.progress import Progress, no_progress
 from pipelines.video.probe import UnreadableError, VideoFacts, probe
 
 SAVE_EVERY_SECONDS = 60.0

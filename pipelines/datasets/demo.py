@@ -25,11 +25,12 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipelines.cache import Progress, cache_root, no_progress
+from pipelines.cache import cache_root
 from pipelines.datasets.dataset import Annotations
 from pipelines.datasets.demo_scenes import MOTIONS, SPLITS, render_video, scene_rng
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError
+from pipelines.progress import Progress, no_progress
 
 DEMO_VERSION = 1
 """Counts up whenever a pixel or an encoder setting changes: an older folder is then taken for another."""

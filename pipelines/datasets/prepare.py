@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipelines.cache import Progress, no_progress
 from pipelines.datasets.dataset import Annotations, VideoList
 from pipelines.errors import InputError, VideoError
+from pipelines.progress import Progress, no_progress
 from pipelines.video.packets import video_errors
 from pipelines.video.transcode import Settings, decode_gain, transcode
 

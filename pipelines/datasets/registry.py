@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.cache import Progress, no_progress
 from pipelines.datasets.dataset import Annotations, VideoList
 from pipelines.datasets.tree import checked_absent, present
 from pipelines.errors import InputError, nearest
+from pipelines.progress import Progress, no_progress
 
 DATASETS = ("demo", "folder", "k400", "lists", "ucf101")
 UNLABELED = ("folder", "k400", "lists", "ucf101")

@@ -15,8 +15,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange
 
-from pipelines.cache import Progress, no_progress
 from pipelines.errors import InputError, VideoError
+from pipelines.progress import Progress, no_progress
 from pipelines.video.frames import decode_frames
 from pipelines.video.packets import demux, open_video, video_errors
 from pipelines.video.probe import VideoFacts, probe

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("pipelines", "cmpl", "benchmarks", "cli")
-LEAVES_OF_PIPELINES = {"pipelines.batch", "pipelines.errors", "pipelines.cache"}
+LEAVES_OF_PIPELINES = {
+    f"pipelines.{name}" for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry")
+}
 COMPOSERS = {"cmpl/build.py", "cmpl/session.py"}
 """What ties the data side to the method side; the rest of cmpl sees of pipelines only its leaves."""
 
