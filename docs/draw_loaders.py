@@ -53,9 +53,9 @@ def panel(rows: dict[tuple[str, str, str], dict[str, Any]], arm: str, left: floa
             row = rows[files, arm, loader]
             x, y = start + place * (BAR + BAR_GAP), height(row["videos_per_second"])
             low, high = height(row["lower_quartile"]), height(row["upper_quartile"])
-            rate = f"{row['videos_per_second']:.1f}"
+            label = f"{name}, {files} files: {row['videos_per_second']:.1f} videos a second"
             yield f"<rect x='{x:g}' y='{y:.1f}' width='{BAR}' height='{BOTTOM - y:.1f}' fill='{color}'>"
-            yield f"<title>{escape(name)}, {escape(files)} files: {rate} videos a second</title></rect>"
+            yield f"<title>{escape(label)}</title></rect>"
             yield f"<path d='M{x + BAR / 2:g} {low:.1f}V{high:.1f}' stroke='#111827'/>"
             yield text(x + BAR / 2, min(y, high) - 4, f"{row['videos_per_second']:.0f}", size=10)
         middle = start + (len(LOADERS) * (BAR + BAR_GAP) - BAR_GAP) / 2
