@@ -26,7 +26,7 @@ import av
 import numpy as np
 
 from pipelines.cache import cache_root
-from pipelines.datasets.dataset import Annotations
+from pipelines.datasets.annotations import Annotations
 from pipelines.datasets.demo_scenes import MOTIONS, SPLITS, render_video, scene_rng
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.errors import InputError, VideoError
 from pipelines.progress import Progress, no_progress
 from pipelines.video.packets import video_errors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.datasets.tree import checked_absent, present
 from pipelines.errors import InputError, nearest
 from pipelines.progress import Progress, no_progress

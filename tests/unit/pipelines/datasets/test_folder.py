@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError
 

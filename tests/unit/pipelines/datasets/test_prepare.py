@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from pipelines.datasets import prepare as prepare_module
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.datasets.folder import read_folder
 from pipelines.datasets.prepare import prepare
 from pipelines.errors import InputError, VideoError
