@@ -1,6 +1,6 @@
-"""What an annotation family says of a data set, before any video is opened.
+"""Annotations of a data set: classes and lists of videos, before any video is opened.
 
-A family is one function `read_<name>(root, ...) -> Annotations` in a file of its own.
+A family of data sets is one function `read(root, options) -> Annotations` in a file of its own; `registry` names them.
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import InputError
+from pipelines.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,3 +85,23 @@ class Annotations:
             shared = set(self.train.paths) & set(self.val.paths)
             if shared:
                 raise InputError(f"{self.name}: {min(shared)!r} is in both train and val, accepted: in one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """Settings handed to every reader; a reader ignores those that mean nothing to it.
+
+    official_split: number of the official train/test split, from 1. max_missing_share: accepted share of a list's
+    videos that are missing, 0 to 1. progress: called by a reader that takes long.
+    """
+
+    official_split: int = 1
+    max_missing_share: float = 0.05
+    progress: Progress = no_progress
+
+
+def needed(root: Path | None) -> Path:
+    """Returns the root of a data set that cannot do without one. Raises InputError where it is None."""
+    if root is None:
+        raise InputError("data.root: received none; accepted: the data set's folder (--data-root or $CMPL_DATA)")
+    return root

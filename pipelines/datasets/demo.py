@@ -26,7 +26,7 @@ import av
 import numpy as np
 
 from pipelines.cache import cache_root
-from pipelines.datasets.annotations import Annotations
+from pipelines.datasets.annotations import Annotations, ReadOptions
 from pipelines.datasets.demo_scenes import MOTIONS, SPLITS, render_video, scene_rng
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError
@@ -99,6 +99,11 @@ def demo_videos(size: DemoSize) -> list[DemoVideo]:
         for class_index in range(size.num_classes)
         for number in range(counts[split])
     ]
+
+
+def read(root: Path | None, options: ReadOptions) -> Annotations:
+    """Reads the data set `demo` for `registry`."""
+    return read_demo(root, progress=options.progress)
 
 
 def read_demo(

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.datasets.annotations import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
 from pipelines.datasets.tree import VideoTree, check_spelling, checked_absent, video_tree
 from pipelines.errors import InputError, nearest
 
@@ -60,6 +60,11 @@ class _Part:
     names: tuple[str, ...]
     paths: tuple[str, ...]
     absent: tuple[int, ...]
+
+
+def read(root: Path | None, options: ReadOptions) -> Annotations:
+    """Reads the data set `k400` for `registry`."""
+    return read_kinetics(needed(root), max_missing_share=options.max_missing_share)
 
 
 def read_kinetics(root: Path, *, max_missing_share: float = 0.05) -> Annotations:

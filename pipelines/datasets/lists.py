@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.annotations import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
 from pipelines.datasets.text_files import LabeledPath, read_labeled_paths, read_lines
 from pipelines.datasets.tree import checked_absent, present
 from pipelines.errors import InputError
@@ -35,6 +35,11 @@ class _List:
     part: str
     file: Path
     videos: list[LabeledPath]
+
+
+def read(root: Path | None, options: ReadOptions) -> Annotations:
+    """Reads the data set `lists` for `registry`."""
+    return read_lists(needed(root), split=options.official_split, max_missing_share=options.max_missing_share)
 
 
 def read_lists(root: Path, *, split: int = 1, max_missing_share: float = 0.05) -> Annotations:

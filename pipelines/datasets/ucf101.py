@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipelines.datasets.annotations import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
 from pipelines.datasets.text_files import LabeledPath, read_labeled_paths, read_lines
 from pipelines.datasets.tree import VideoTree, check_spelling, checked_absent, video_tree
 from pipelines.errors import InputError, nearest
@@ -24,6 +24,11 @@ HOMES = ("", "ucf101", "UCF101")
 LIST_FOLDERS = ("ucfTrainTestlist", "annotations", "")
 VIDEO_FOLDERS = ("UCF-101", "UCF101", "videos", "")
 SPLITS = (1, 2, 3)
+
+
+def read(root: Path | None, options: ReadOptions) -> Annotations:
+    """Reads the data set `ucf101` for `registry`."""
+    return read_ucf101(needed(root), split=options.official_split, max_missing_share=options.max_missing_share)
 
 
 def read_ucf101(root: Path, *, split: int = 1, max_missing_share: float = 0.05) -> Annotations:
