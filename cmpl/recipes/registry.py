@@ -12,7 +12,6 @@ from cmpl.recipes.kinetics import k400
 from cmpl.recipes.lists import lists
 from cmpl.recipes.rows import Row, rows_of
 from cmpl.recipes.ucf101 import ucf101
-from pipelines.datasets.registry import DATASETS_REGISTRY
 from pipelines.errors import InputError, nearest
 
 Recipe = Callable[..., Config]
@@ -28,6 +27,8 @@ def recipe_for(dataset: str) -> Recipe:
     """
     if dataset in RECIPES:
         return RECIPES[dataset]
+    from pipelines.datasets.registry import DATASETS_REGISTRY  # here, since `--help` does without numpy
+
     known = tuple(dict.fromkeys((*RECIPES, *DATASETS_REGISTRY.names())))
     if dataset not in known and ":" not in dataset:
         short = re.sub(r"kinetics-?(400)?", "k400", dataset.lower())
