@@ -16,7 +16,6 @@ import io
 import json
 import multiprocessing
 import os
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -30,6 +29,7 @@ from pipelines.datasets.annotations import Annotations, ReadOptions
 from pipelines.datasets.demo_scenes import MOTIONS, SPLITS, render_video, scene_rng
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError
+from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
 
 DEMO_VERSION = 1
@@ -209,16 +209,18 @@ def _make(root: Path, *, size: DemoSize, seed: int, num_workers: int | None, pro
     # Named after what is made, so that what an interrupted making of another seed left is not taken for it.
     beside = root.with_name(f"{root.name}.{_digest(identity)}.partial")
     videos = demo_videos(size)
-    for folder in {(beside / video.path).parent for video in videos} | {beside / "parts"}:
+    for folder in {(beside / video.path).parent for video in videos}:
         folder.mkdir(parents=True, exist_ok=True)
+        for draft in folder.glob(".*.part"):  # left by a making that was killed; this process holds the lock
+            draft.unlink()
     files = {}
     results = _made_videos(videos, folder=beside, size=size, seed=seed, num_workers=num_workers)
     for done, (path, entry) in enumerate(results, start=1):
         files[path] = entry
         progress(done, len(videos), "making the demo videos")
-    shutil.rmtree(beside / "parts")
     record = {**identity, "files": files}
-    (beside / CHECKSUMS_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with written_whole(beside / CHECKSUMS_NAME) as draft:
+        draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     beside.rename(root)
 
 
@@ -245,9 +247,8 @@ def _make_video(video: DemoVideo, *, folder: Path, size: DemoSize, seed: int) ->
         data = path.read_bytes()
     else:
         data = encode_video(render_demo_video(video, size=size, seed=seed), as_avi=video.is_avi)
-        part = folder / "parts" / f"{video.split}-{path.name}"
-        part.write_bytes(data)
-        part.replace(path)
+        with written_whole(path) as draft:
+            draft.write_bytes(data)
     return video.path, {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 

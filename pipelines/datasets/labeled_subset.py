@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import InputError, nearest
+from pipelines.files import written_whole
 
 log = logging.getLogger(__name__)
 
@@ -155,13 +156,14 @@ def write_subset(
 
     Raises InputError where the file cannot be written.
     """
-    temporary = Path(file).with_name(f".{Path(file).name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        with (
+            written_whole(file) as draft,
+            open(draft, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+        ):
             writer = csv.writer(stream, lineterminator="\n")
             for index in sorted(indices, key=lambda index: names[index]):
                 writer.writerow([names[index], classes[labels[index]]])
-        os.replace(temporary, file)
     except OSError as error:
         raise InputError(f"{file}: cannot be written ({error.strerror}), accepted: a path that can") from error
 

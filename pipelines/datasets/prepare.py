@@ -21,6 +21,7 @@ import numpy as np
 
 from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.errors import InputError, VideoError
+from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
 from pipelines.video.packets import video_errors
 from pipelines.video.transcode import Settings, decode_gain, transcode
@@ -165,6 +166,9 @@ def _encode_all(
 ) -> tuple[int, list[tuple[str, str]]]:
     """Makes what is missing and notes it in `done`; (files made, failures). Threads: nearly all is C without a lock."""
     items = list(dict.fromkeys(items))
+    for folder in {(out / item.target).parent for item in items}:
+        for draft in folder.glob(".*.part"):  # left by a call that was killed
+            draft.unlink(missing_ok=True)
     waiting = [item for item in items if not _is_done(item, out, done.get(str(item.source)))]
     failures: list[tuple[str, str]] = []
     saved_at, num_finished = time.monotonic(), len(items) - len(waiting)
@@ -207,16 +211,14 @@ def _run(
 
 
 def _make(item: _Item, out: Path, settings: Settings) -> dict | VideoError:
-    """Makes one file under another name, then renames it: a file of the final name is whole."""
+    """Encodes one file. A file of the final name is whole."""
     target = out / item.target
-    unfinished = target.with_name(f".{target.name}.part")
     try:
         with video_errors():
             target.parent.mkdir(parents=True, exist_ok=True)
-            made = transcode(item.source, unfinished, settings=settings)
-            os.replace(unfinished, target)
+            with written_whole(target) as draft:
+                made = transcode(item.source, draft, settings=settings)
     except VideoError as error:
-        unfinished.unlink(missing_ok=True)
         if shutil.disk_usage(out).free < LEAST_FREE_BYTES:
             raise InputError(f"out: {out} is on a full disk; accepted: more room, then the same command") from error
         return error
@@ -262,10 +264,6 @@ def _save(out: Path, done: Mapping[str, dict], settings: Settings) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """All of it or nothing. Raises InputError where the folder or the disk does not take it."""
-    unfinished = file.with_name(f".{file.name}.part")
-    try:
-        unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
-        os.replace(unfinished, file)
-    except OSError as error:
-        raise InputError(f"out: cannot write {file} ({error.strerror}); accepted: a folder to write") from error
+    """Writes all of it or nothing. Raises InputError where the folder or the disk does not take it."""
+    with written_whole(file, field="out") as draft:
+        draft.write_text(text, encoding="utf-8", errors="surrogateescape")

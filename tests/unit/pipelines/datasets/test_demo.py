@@ -208,6 +208,15 @@ def test_interrupted_making_goes_on(tmp_path, small_root):
     assert {path.name for path in root.iterdir()} == {"train", "val", demo.CHECKSUMS_NAME}
 
 
+def test_drafts_of_a_killed_making_are_removed(tmp_path):
+    folder = tmp_path / f"demo.{demo._digest(demo._identity(SMALL, 0))}.partial" / "train" / "left"
+    folder.mkdir(parents=True)
+    (folder / ".left_001.mp4.123.part").write_bytes(b"half")
+    root = ensure_demo(tmp_path / "demo", size=SMALL)
+    assert (root / "train/left/left_001.mp4").exists()
+    assert not list(root.rglob(".*"))
+
+
 def test_leftovers_of_another_seed_are_not_taken(tmp_path, small_root):
     def stop(done, total, what):
         raise KeyboardInterrupt

@@ -86,6 +86,7 @@ def test_an_interrupted_preparation_goes_on(source, tmp_path, monkeypatch):
         calls.append(path)
         if len(calls) == 4:
             Path(target).write_bytes(b"half a file")
+            Path(target).with_name(".killed.mp4.1.part").write_bytes(b"half a file")  # what a kill leaves
             raise KeyboardInterrupt
         return transcode(path, target, settings=settings)
 
@@ -93,7 +94,7 @@ def test_an_interrupted_preparation_goes_on(source, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare(read_folder(source), out, settings=SMALL, num_workers=1)
     assert 1 <= len(json.loads((out / "prepare.json").read_text())["files"]) <= 3
-    assert list(out.rglob("*.part"))
+    assert [draft.name for draft in out.rglob("*.part")] == [".killed.mp4.1.part"]
 
     num_done = len(json.loads((out / "prepare.json").read_text())["files"])
     calls[:] = [None] * 10
@@ -194,7 +195,7 @@ def test_refuses_what_cannot_be_written(source, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(prepare_module.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(InputError, match=r"cannot write .*prepare.json \(No space left on device\)"):
         prepare(annotations, tmp_path / "out", settings=SMALL)
 
