@@ -1,4 +1,4 @@
-"""`cmpl bench-loader`."""
+"""`cmpl bench-loader`: measures the loader and the training step."""
 
 import dataclasses
 import json
@@ -25,7 +25,9 @@ MAX_BAR_CHARACTERS = 40
 @click.option(
     "--recipe", type=click.Choice(list(RECIPES)), help="Whose clips, networks and batch.  [default: the data's]"
 )
-@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Reading processes; 0: none but the trainer.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), metavar="N", help="Workers; 0: read in the trainer's own process."
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),

@@ -53,16 +53,16 @@ class DemoSize:
 
     def __post_init__(self) -> None:
         if not 2 <= self.num_classes <= len(MOTIONS):
-            raise InputError(f"num_classes: got {self.num_classes}; accepted: 2 to {len(MOTIONS)}")
+            raise InputError(f"num_classes: received {self.num_classes}; accepted: 2 to {len(MOTIONS)}")
         for name in ("num_train_per_class", "num_val_per_class"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name}: got {getattr(self, name)}; accepted: 1 or more")
+                raise InputError(f"{name}: received {getattr(self, name)}; accepted: 1 or more")
         if self.num_frames < 8:
-            raise InputError(f"num_frames: got {self.num_frames}; accepted: 8 or more")
+            raise InputError(f"num_frames: received {self.num_frames}; accepted: 8 or more")
         for name in ("width", "height"):
             side = getattr(self, name)
             if side < 48 or side % 2:  # 4:2:0 halves both sides; NVDEC takes no side below 48
-                raise InputError(f"{name}: got {side} pixels; accepted: even numbers from 48")
+                raise InputError(f"{name}: received {side} pixels; accepted: even numbers from 48")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ def ensure_demo(
     """
     identity = _identity(size, seed)
     if num_workers is not None and num_workers < 1:
-        raise InputError(f"num_workers: got {num_workers}; accepted: 1 or more")
+        raise InputError(f"num_workers: received {num_workers}; accepted: 1 or more")
     if root is None:
         root = cache_root() / f"demo-v{DEMO_VERSION}-{_digest(identity)}"
     if not _is_there(root, identity):
@@ -195,7 +195,7 @@ def render_demo_video(video: DemoVideo, *, size: DemoSize, seed: int) -> np.ndar
 
 def _identity(size: DemoSize, seed: int) -> dict:
     if not 0 <= seed < 2**63:
-        raise InputError(f"seed: got {seed}; accepted: 0 to 2^63 - 1")
+        raise InputError(f"seed: received {seed}; accepted: 0 to 2^63 - 1")
     return {"version": DEMO_VERSION, "seed": seed, "size": dataclasses.asdict(size)}
 
 
@@ -262,7 +262,7 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 def _is_there(root: Path, identity: dict) -> bool:
-    """Whether the data set is at `root`, whole; False if nothing is. Raises InputError on anything else."""
+    """Tells if the whole data set is at `root`; False if nothing is. Raises InputError on anything else."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     record = _read_record(root)

@@ -1,5 +1,6 @@
-"""A data set encoded anew so that its videos decode fast at random places: the files of `transcode`, with lists that
-make them a data set of the family `folder`. The originals are only read.
+"""Encodes a data set anew so that its videos decode fast at random places.
+
+The files are those of `transcode`; lists make them a data set of the family `folder`. The originals are only read.
 
 In the new folder: videos/..., train.csv, val.csv, maybe unlabeled.csv, classes.txt; prepare.json with what was done,
 so that an interrupted preparation goes on; failures.json with the videos that could not be used.
@@ -36,7 +37,7 @@ _PARTS = ("train", "val", "unlabeled")
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a preparation did.
+    """Outcome of a preparation.
 
     failures: (source path, reason). size_ratio: new bytes / old bytes. psnr_db: median over the files, luma.
     decode_gain: how many times faster two clips of a random 64-frame span are decoded on a CPU, median. NaN where there
@@ -71,7 +72,7 @@ def prepare(
 
     `num_workers` files at once (default: one a core). What an earlier call with the same settings finished is kept; a
     video that cannot be used is reported and left out of the lists. Training videos of unknown class join the
-    unlabelled ones; validation videos of unknown class are left out.
+    unlabeled ones; validation videos of unknown class are left out.
     Raises InputError where `out` is in a source folder, holds other things, or was made with other settings.
     """
     out = Path(out).resolve()
@@ -102,7 +103,7 @@ def prepare(
 
 
 def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, dict]:
-    """Makes the folder; what earlier calls finished: source path -> record."""
+    """Makes the folder. Returns {source path: record} of what earlier calls finished."""
     for root in {Path(root).resolve() for root in roots}:
         if out == root or root in out.parents:
             raise InputError(f"out: received {out}, in the source folder {root}; accepted: a folder elsewhere")
@@ -226,7 +227,7 @@ def _make(item: _Item, out: Path, settings: Settings) -> dict | VideoError:
 
 
 def _is_done(item: _Item, out: Path, record: dict | None) -> bool:
-    """Whether the source is the one that was encoded, and the result is there."""
+    """Tells if the source is the one that was encoded and its result exists."""
     if record is None or record["target"] != item.target:
         return False
     try:

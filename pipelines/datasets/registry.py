@@ -39,7 +39,7 @@ def read_dataset(
 ) -> Annotations:
     """Reads the data set `name` (built in, registered, or `module:function`) under `root`.
 
-    Of the built-in ones the demo alone can do without a root. Raises InputError for an unknown name, naming the
+    The demo alone of the built-in ones can do without a root. Raises InputError for an unknown name, naming the
     nearest, and for whatever the reader refuses.
     """
     options = ReadOptions(official_split=official_split, max_missing_share=max_missing_share, progress=progress)
@@ -51,7 +51,7 @@ def read_unlabeled(
 ) -> VideoList:
     """Reads the training videos of a data set, its unlabeled ones included, all labels -1.
 
-    Of a folder without train/ and train.csv, takes all videos in it. Raises InputError as `read_dataset` does, and
+    Takes all videos in a folder that has neither train/ nor train.csv. Raises InputError as `read_dataset` does, and
     for the demo.
     """
     if name == "demo":

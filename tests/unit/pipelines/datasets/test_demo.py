@@ -86,10 +86,10 @@ def test_motions_go_where_their_names_say(seed):
 
 
 def test_object_of_class_is_seen_moving():
-    """The brightest colourful pixels of class `right` drift to the right in the pictures themselves."""
+    """The brightest colorful pixels of class `right` drift to the right in the pictures themselves."""
     video = DemoVideo(class_index=0, split="train", number=3)
     frames = render_demo_video(video, size=DemoSize(num_frames=20), seed=0).astype(np.float64)
-    weight = np.clip(np.ptp(frames, axis=3) - 60, 0, None)  # (T, H, W) colourfulness
+    weight = np.clip(np.ptp(frames, axis=3) - 60, 0, None)  # (T, H, W) colorfulness
     x = (weight * np.arange(64)).sum((1, 2)) / weight.sum((1, 2))
     assert x[-1] - x[0] > 2
 
@@ -160,14 +160,14 @@ def test_files_are_what_the_docstring_says(small_root):
 
 
 @pytest.mark.parametrize("number", [0, 2])
-def test_encoders_keep_the_colours(small_root, number):
+def test_encoders_keep_the_colors(small_root, number):
     video = DemoVideo(class_index=0, split="train", number=number)
     shown = decoded(small_root / video.path).astype(np.float64)
     drawn = render_demo_video(video, size=SMALL, seed=0).astype(np.float64)
     assert np.abs(shown - drawn).mean() < 7  # mostly the sensor noise, which an encoder drops
-    colourful = np.ptp(drawn, axis=3) > 100
-    assert colourful.sum() > 200
-    assert np.abs((shown - drawn)[colourful].mean(axis=0)).max() < 12
+    colorful = np.ptp(drawn, axis=3) > 100
+    assert colorful.sum() > 200
+    assert np.abs((shown - drawn)[colorful].mean(axis=0)).max() < 12
 
 
 def test_same_bytes_with_one_worker_and_with_two(tmp_path):
@@ -299,14 +299,14 @@ def test_broken_record_is_named(own_root, text, match):
     ],
 )
 def test_size_says_what_it_accepts(field, value, accepted):
-    with pytest.raises(InputError, match=f"{field}: got {value}.*{accepted}"):
+    with pytest.raises(InputError, match=f"{field}: received {value}.*{accepted}"):
         DemoSize(**{field: value})
 
 
 def test_seed_and_workers_say_what_they_accept(tmp_path):
-    with pytest.raises(InputError, match="seed: got -1; accepted: 0 to"):
+    with pytest.raises(InputError, match="seed: received -1; accepted: 0 to"):
         ensure_demo(tmp_path / "demo", size=SMALL, seed=-1)
-    with pytest.raises(InputError, match="num_workers: got 0; accepted: 1 or more"):
+    with pytest.raises(InputError, match="num_workers: received 0; accepted: 1 or more"):
         ensure_demo(tmp_path / "demo", size=SMALL, num_workers=0)
 
 

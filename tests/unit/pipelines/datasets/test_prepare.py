@@ -34,7 +34,7 @@ SMALL = Settings(short_side=32, gop=8)
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    """Two classes with two training videos and one for validation each, and two unlabelled videos."""
+    """Two classes with two training videos and one for validation each, and two unlabeled videos."""
     root = tmp_path / "source"
     for number, name in enumerate(("wave, slowly", "clap")):
         for part, count in (("train", 2), ("val", 1)):
@@ -145,7 +145,7 @@ def test_a_class_that_lost_all_its_videos_is_named(source, tmp_path):
 
 
 def test_several_roots_and_unknown_classes(source, tmp_path):
-    """A video of train without a class becomes unlabelled; a file in two lists is made once."""
+    """A video of train without a class becomes unlabeled; a file in two lists is made once."""
     other = tmp_path / "other"
     (other / "clap").mkdir(parents=True)
     make_video(other / "clap" / "0.mp4", num_frames=7)
@@ -333,8 +333,8 @@ def test_formats(tmp_path, options):
     assert facts.fps == pytest.approx(options.get("fps", 25), rel=1e-3)
     before, after = decode_plainly(path).astype(int), decode_plainly(tmp_path / "b.mp4").astype(int)
     left = (before.shape[2] - after.shape[2]) // 2
-    coloured = "444" in options.get("pixel_format", "")  # half of whose colour is lost
-    assert np.abs(before[:, :, left : left + after.shape[2]] - after).mean() < (7 if coloured else 5)
+    colored = "444" in options.get("pixel_format", "")  # half of whose color is lost
+    assert np.abs(before[:, :, left : left + after.shape[2]] - after).mean() < (7 if colored else 5)
 
 
 def test_an_output_that_is_not_what_was_encoded_is_refused(tmp_path, monkeypatch):
