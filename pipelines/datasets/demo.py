@@ -130,8 +130,8 @@ def ensure_demo(
     """The folder of the data set, made if it is not there; an interrupted making goes on where it was.
 
     `root` defaults to a folder of the cache named after size and seed. `num_workers` processes render and
-    encode, one a core unless told. What is there is checked by names and lengths of files; `verify_demo`
-    reads them. Raises InputError if `root` holds anything else, or if files are missing, cut short or added.
+    encode, one a core unless told. What is there is checked by names and
+    lengths of files. Raises InputError if `root` holds anything else, or if files are missing, cut short or added.
     """
     identity = _identity(size, seed)
     if num_workers is not None and num_workers < 1:
@@ -143,19 +143,6 @@ def ensure_demo(
             if not _is_there(root, identity):  # another process may have made it while this one waited
                 _make(root, size=size, seed=seed, num_workers=num_workers, progress=progress)
     return root
-
-
-def verify_demo(root: Path, *, progress: Progress = no_progress) -> None:
-    """Read every file and compare its SHA-256 with checksums.json. Raises InputError naming what differs."""
-    record = _read_record(root)
-    _check_names_and_sizes(root, record)
-    damaged = []
-    for done, (path, entry) in enumerate(record["files"].items(), start=1):
-        if hashlib.sha256((root / path).read_bytes()).hexdigest() != entry["sha256"]:
-            damaged.append(path)
-        progress(done, len(record["files"]), "verifying the demo videos")
-    if damaged:
-        raise _damage(root, f"other contents in {_some(damaged)}")
 
 
 def encode_video(frames: np.ndarray, *, as_avi: bool) -> bytes:

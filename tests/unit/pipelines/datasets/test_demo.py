@@ -20,7 +20,6 @@ from pipelines.datasets.demo import (
     demo_videos,
     ensure_demo,
     render_demo_video,
-    verify_demo,
 )
 from pipelines.errors import InputError
 
@@ -175,7 +174,8 @@ def test_same_bytes_with_one_worker_and_with_two(tmp_path):
     one = ensure_demo(tmp_path / "one", size=size, num_workers=1)
     two = ensure_demo(tmp_path / "two", size=size, num_workers=2)
     assert (one / demo.CHECKSUMS_NAME).read_bytes() == (two / demo.CHECKSUMS_NAME).read_bytes()
-    verify_demo(two)
+    paths = json.loads((one / demo.CHECKSUMS_NAME).read_text())["files"]
+    assert [path for path in paths if (one / path).read_bytes() != (two / path).read_bytes()] == []
 
 
 def test_default_root_is_in_the_cache_and_found_again(tmp_path, monkeypatch):
@@ -253,17 +253,6 @@ def test_missing_added_and_cut_files_are_named(own_root):
     (own_root / "val/left/mine.mp4").write_bytes(data)
     with pytest.raises(InputError, match=r"not of the data set: val/left/mine\.mp4"):
         ensure_demo(own_root, size=SMALL)
-
-
-def test_verify_reads_every_byte(own_root):
-    verify_demo(own_root)
-    path = own_root / "val/right/right_000.avi"
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    ensure_demo(own_root, size=SMALL)  # names and lengths are right
-    with pytest.raises(InputError, match=r"other contents in val/right/right_000\.avi"):
-        verify_demo(own_root)
 
 
 def test_another_data_set_is_refused(small_root):
