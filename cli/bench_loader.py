@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,7 +37,7 @@ MAX_BAR_CHARACTERS = 40
 )
 @click.option("--json", "json_file", metavar="FILE", help="Where all figures, the hardware and the settings go.")
 @click.option("--plot", metavar="FILE", help="Where a bar chart goes, as a PNG.")
-def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: str | None, **options) -> None:
+def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: str | None, **options: Any) -> None:
     """Measure the loader and the training step, and say which limits.
 
     Each stage of a clip's path alone, the whole loader, the training step on a batch that is there already, and both
@@ -92,7 +92,7 @@ def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: 
         Path(plot).write_bytes(png(chart(measured)))
 
 
-def configuration(recipe: str | None, **options) -> Config:
+def configuration(recipe: str | None, **options: Any) -> Config:
     """The data set's configuration; with a recipe, that one's on the data set, and what was asked for on top of it."""
     config = config_of(**options)
     if recipe is None:

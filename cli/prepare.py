@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,7 +44,7 @@ def command(
     out: str,
     workers: int | None,
     as_json: bool,
-    **encoding,
+    **encoding: Any,
 ) -> None:
     """Encode a data set anew so that it decodes fast at random places.
 

@@ -5,7 +5,7 @@ Legend: B videos, T frames, S side in pixels.
 
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,7 +32,7 @@ SEPARATOR = (40, 90, 200)
 @experiment_options
 @click.option("--step", type=click.IntRange(min=0), metavar="N", default=0, help="Step whose batch is shown, from 0.")
 @click.option("--out", metavar="FILE", default="batch.png", show_default=True, help="Image file to write.")
-def command(*, step: int, out: str, **options) -> None:
+def command(*, step: int, out: str, **options: Any) -> None:
     """Draw a planned batch: weak views above strong ones, as a PNG.
 
     One pair of rows for each unlabeled video of the batch, exactly as training would see it: the primary network's

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,7 +32,7 @@ SHOWN = 5
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Such as data.official_split=2.")
 @click.option("--out", metavar="FILE", help="The list.  [default: <data>-<labels>-s<seed>.csv]")
 @click.option("--json", "as_json", is_flag=True, help="Counts and missing files as JSON on stdout.")
-def command(*, out: str | None, as_json: bool, **options) -> None:
+def command(*, out: str | None, as_json: bool, **options: Any) -> None:
     """Draw the labeled subset of a data set and write it as a list.
 
     On Kinetics-400 1pct and 10pct are the paper's 6 and 60 videos a class, on UCF-101 1 and 10; elsewhere they are per

@@ -69,12 +69,12 @@ def labeled_subset(
         counts = apportioned(int(counts.sum()), sizes)
     members = [np.flatnonzero((labels == label) & usable).tolist() for label in range(len(classes))]
     _check_enough(labeled, counts, members, classes, is_share=labeled not in VIDEOS_PER_CLASS.get(dataset, ()))
-    chosen = [
+    drawn = [
         index
         for count, of_class in zip(counts.tolist(), members, strict=True)
         for index in sorted(of_class, key=lambda index: (_rank(names[index], split_seed), names[index]))[:count]
     ]
-    return np.array(sorted(chosen), dtype=np.int64)
+    return np.array(sorted(drawn), dtype=np.int64)
 
 
 def _rank(name: str, split_seed: int) -> bytes:
