@@ -1,9 +1,9 @@
-"""`cmpl bench-loader`."""
+"""`cmpl bench-loader`: measures the loader and the training step."""
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +25,9 @@ MAX_BAR_CHARACTERS = 40
 @click.option(
     "--recipe", type=click.Choice(list(RECIPES)), help="Whose clips, networks and batch.  [default: the data's]"
 )
-@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Reading processes; 0: none but the trainer.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), metavar="N", help="Workers; 0: read in the trainer's own process."
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -35,7 +37,7 @@ MAX_BAR_CHARACTERS = 40
 )
 @click.option("--json", "json_file", metavar="FILE", help="Where all figures, the hardware and the settings go.")
 @click.option("--plot", metavar="FILE", help="Where a bar chart goes, as a PNG.")
-def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: str | None, **options) -> None:
+def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: str | None, **options: Any) -> None:
     """Measure the loader and the training step, and say which limits.
 
     Each stage of a clip's path alone, the whole loader, the training step on a batch that is there already, and both
@@ -90,7 +92,7 @@ def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: 
         Path(plot).write_bytes(png(chart(measured)))
 
 
-def configuration(recipe: str | None, **options) -> Config:
+def configuration(recipe: str | None, **options: Any) -> Config:
     """The data set's configuration; with a recipe, that one's on the data set, and what was asked for on top of it."""
     config = config_of(**options)
     if recipe is None:

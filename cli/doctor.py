@@ -1,4 +1,4 @@
-"""`cmpl doctor`."""
+"""`cmpl doctor`: shows what this machine offers."""
 
 import importlib.metadata
 import importlib.util
@@ -31,7 +31,7 @@ def command() -> None:
 
 
 def tried(check: Callable[[], str]) -> tuple[str, bool]:
-    """What a check found, and whether it ran at all; whatever it raised is the finding then."""
+    """Runs a check. Returns its finding (or the error it raised) and if it ran."""
     try:
         return check(), True
     except Exception as error:
@@ -72,7 +72,7 @@ def _tensorboard() -> str:
 def _memory() -> str:
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     shared = shutil.disk_usage("/dev/shm").total / 2**30
-    return f"{gib:.1f} GiB, shared (for reading processes): {shared:.1f} GiB"
+    return f"{gib:.1f} GiB, shared (for workers): {shared:.1f} GiB"
 
 
 def _gpus() -> str:

@@ -1,4 +1,4 @@
-"""`cmpl eval`."""
+"""`cmpl eval`: evaluates a checkpoint of a run."""
 
 import json
 from pathlib import Path

@@ -1,9 +1,10 @@
-"""`cmpl prepare`."""
+"""`cmpl prepare`: encodes a data set anew so that it decodes fast."""
 
 import dataclasses
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,7 +22,14 @@ SHOWN = 10
     "--short-side", type=int, default=256, show_default=True, metavar="PIXELS", help="Smaller videos keep their size."
 )
 @click.option("--gop", type=int, default=16, show_default=True, metavar="FRAMES", help="Distance of keyframes.")
-@click.option("--crf", type=int, default=20, show_default=True, metavar="N", help="Of x264: lower is better, larger.")
+@click.option(
+    "--crf",
+    type=int,
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="x264 quality: lower means better quality and larger files.",
+)
 @click.option(
     "--stride-aligned", is_flag=True, help="P BBB P: with clip.start_multiple=4, strides of 4 and 8 need no B."
 )
@@ -36,7 +44,7 @@ def command(
     out: str,
     workers: int | None,
     as_json: bool,
-    **encoding,
+    **encoding: Any,
 ) -> None:
     """Encode a data set anew so that it decodes fast at random places.
 

@@ -5,7 +5,7 @@ Legend: B videos, T frames, S side in pixels.
 
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,12 +30,12 @@ SEPARATOR = (40, 90, 200)
 
 @click.command()
 @experiment_options
-@click.option("--step", type=click.IntRange(min=0), metavar="N", default=0, help="Which batch of the run, from 0.")
-@click.option("--out", metavar="FILE", default="batch.png", show_default=True, help="Where the picture goes.")
-def command(*, step: int, out: str, **options) -> None:
+@click.option("--step", type=click.IntRange(min=0), metavar="N", default=0, help="Step whose batch is shown, from 0.")
+@click.option("--out", metavar="FILE", default="batch.png", show_default=True, help="Image file to write.")
+def command(*, step: int, out: str, **options: Any) -> None:
     """Draw a planned batch: weak views above strong ones, as a PNG.
 
-    One pair of rows for each unlabelled video of the batch, exactly as training would see it: the primary network's
+    One pair of rows for each unlabeled video of the batch, exactly as training would see it: the primary network's
     frames on the left, the auxiliary network's on the right.
     """
     config = config_of(**options)
@@ -54,9 +54,9 @@ def command(*, step: int, out: str, **options) -> None:
 
 
 def planned_batch(config: Config, *, step: int, progress) -> tuple["UnlabeledBatch", list[str]]:
-    """The unlabelled batch of a micro-step and, in words, what was planned for each of its videos.
+    """The unlabeled batch of a micro-step and, in words, what was planned for each of its videos.
 
-    Raises InputError for a method without unlabelled videos.
+    Raises InputError for a method without unlabeled videos.
     """
     import dataclasses
 
@@ -66,7 +66,7 @@ def planned_batch(config: Config, *, step: int, progress) -> tuple["UnlabeledBat
 
     if not build.method_class(config.method.name).uses_unlabeled:
         raise InputError(
-            f"--method: received {config.method.name!r}, which has no unlabelled videos; accepted: any other"
+            f"--method: received {config.method.name!r}, which has no unlabeled videos; accepted: any other"
         )
     runtime = settle(dataclasses.replace(config.runtime, workers=0))
     data = build.open_data(config, progress=progress)
@@ -88,7 +88,7 @@ def planned_batch(config: Config, *, step: int, progress) -> tuple["UnlabeledBat
 
 
 def plan_lines(plan: "ClipPlan") -> list[str]:
-    """What was drawn for one video: the weak box, then each network's frames, box and operations."""
+    """Describes what was drawn for one video: the weak box, then each network's frames, box and operations."""
     lines = [f"     weak: {_box(plan.weak)}"]
     for name, view in zip(("primary", "auxiliary"), plan.views, strict=False):
         strong = view.strong

@@ -1,9 +1,10 @@
-"""`cmpl split`."""
+"""`cmpl split`: draws the labeled subset of a data set and writes it as a list."""
 
 import hashlib
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,14 +26,14 @@ SHOWN = 5
     default=0,
     show_default=True,
     metavar="K",
-    help="Which subset: 0, 1 and 2 are the three that results are averaged over.",
+    help="Number of the subset: 0, 1 and 2 are the three that results are averaged over.",
 )
 @click.option("--scheme", metavar="NAME", help="uniform, or category-wise: in proportion to the classes.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Such as data.official_split=2.")
 @click.option("--out", metavar="FILE", help="The list.  [default: <data>-<labels>-s<seed>.csv]")
 @click.option("--json", "as_json", is_flag=True, help="Counts and missing files as JSON on stdout.")
-def command(*, out: str | None, as_json: bool, **options) -> None:
-    """Draw the labelled subset of a data set and write it as a list.
+def command(*, out: str | None, as_json: bool, **options: Any) -> None:
+    """Draw the labeled subset of a data set and write it as a list.
 
     On Kinetics-400 1pct and 10pct are the paper's 6 and 60 videos a class, on UCF-101 1 and 10; elsewhere they are per
     cent of each class. The draw depends on the videos' names and the seed alone, so that everybody gets the same; in

@@ -1,4 +1,4 @@
-"""`cmpl table`."""
+"""`cmpl table`: sets runs beside a table of the paper."""
 
 import dataclasses
 import json
@@ -61,7 +61,7 @@ def table_name(text: str) -> str:
 
 
 def read_runs(path: str) -> list[Measured]:
-    """The run in a folder, or each of the labelled subsets that `cmpl train --subsets` left there."""
+    """The run in a folder, or each of the labeled subsets that `cmpl train --subsets` left there."""
     if not (Path(path) / "subsets.json").is_file():
         return [read_run(path)]
     return [read_run(str(run)) for run in sorted(Path(path).glob("subset-*"))]
@@ -165,7 +165,7 @@ def show(table: str, lines: list[dict], strangers: list[str]) -> None:
         where = f"{line['recipe']} on {line['dataset']} {line['labeled']}"
         say(console, f"{where} is not as the recipe has it: {', '.join(line['changed'])}")
     if strangers:
-        say(console, f"Of no row of this table: {', '.join(strangers)}")
+        say(console, f"Runs that belong to no row of this table: {', '.join(strangers)}")
 
 
 def _figure(value: float | None) -> str:

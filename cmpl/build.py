@@ -24,7 +24,7 @@ from cmpl.training.runtime import Runtime
 from pipelines.cache import cache_root
 from pipelines.catalog.manifest import Manifest, open_manifest
 from pipelines.catalog.pool import Pool, pool_of
-from pipelines.datasets.dataset import Annotations
+from pipelines.datasets.annotations import Annotations
 from pipelines.datasets.labeled_subset import labeled_subset
 from pipelines.datasets.registry import read_dataset, read_unlabeled
 from pipelines.errors import InputError, nearest

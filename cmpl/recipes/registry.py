@@ -1,5 +1,6 @@
 """Which recipe belongs to which data set, and which to which row of the paper's tables."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -20,11 +21,25 @@ RECIPES: dict[str, Recipe] = {"demo": demo, "folder": folder, "k400": k400, "lis
 
 
 def recipe_for(dataset: str) -> Recipe:
-    """The recipe of a data set's name. Raises InputError for an unknown one, naming the nearest."""
-    if dataset not in RECIPES:
+    """The recipe of a data set's name; of a plug-in's data set (or `module:function`), the folder's with its name.
+
+    Raises InputError for an unknown name, naming the nearest.
+    """
+    if dataset in RECIPES:
+        return RECIPES[dataset]
+    from pipelines.datasets.registry import DATASETS_REGISTRY  # here, since `--help` does without numpy
+
+    known = tuple(dict.fromkeys((*RECIPES, *DATASETS_REGISTRY.names())))
+    if dataset not in known and ":" not in dataset:
         short = re.sub(r"kinetics-?(400)?", "k400", dataset.lower())
-        raise InputError(f"--dataset: received {dataset!r}, no data set and no folder{nearest(short, RECIPES)}")
-    return RECIPES[dataset]
+        raise InputError(f"--dataset: received {dataset!r}, no data set and no folder{nearest(short, known)}")
+    DATASETS_REGISTRY.get(dataset, field="--dataset")
+
+    def recipe(*labeled: str) -> Config:
+        config = folder(*labeled)
+        return dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
+
+    return recipe
 
 
 ROWS: dict[str, Row] = rows_of(tables, ablations)

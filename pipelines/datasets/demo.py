@@ -16,7 +16,6 @@ import io
 import json
 import multiprocessing
 import os
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -26,10 +25,11 @@ import av
 import numpy as np
 
 from pipelines.cache import cache_root
-from pipelines.datasets.dataset import Annotations
+from pipelines.datasets.annotations import Annotations, ReadOptions
 from pipelines.datasets.demo_scenes import MOTIONS, SPLITS, render_video, scene_rng
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError
+from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
 
 DEMO_VERSION = 1
@@ -53,16 +53,16 @@ class DemoSize:
 
     def __post_init__(self) -> None:
         if not 2 <= self.num_classes <= len(MOTIONS):
-            raise InputError(f"num_classes: got {self.num_classes}; accepted: 2 to {len(MOTIONS)}")
+            raise InputError(f"num_classes: received {self.num_classes}; accepted: 2 to {len(MOTIONS)}")
         for name in ("num_train_per_class", "num_val_per_class"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name}: got {getattr(self, name)}; accepted: 1 or more")
+                raise InputError(f"{name}: received {getattr(self, name)}; accepted: 1 or more")
         if self.num_frames < 8:
-            raise InputError(f"num_frames: got {self.num_frames}; accepted: 8 or more")
+            raise InputError(f"num_frames: received {self.num_frames}; accepted: 8 or more")
         for name in ("width", "height"):
             side = getattr(self, name)
             if side < 48 or side % 2:  # 4:2:0 halves both sides; NVDEC takes no side below 48
-                raise InputError(f"{name}: got {side} pixels; accepted: even numbers from 48")
+                raise InputError(f"{name}: received {side} pixels; accepted: even numbers from 48")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,11 @@ def demo_videos(size: DemoSize) -> list[DemoVideo]:
     ]
 
 
+def read(root: Path | None, options: ReadOptions) -> Annotations:
+    """Reads the data set `demo` for `registry`."""
+    return read_demo(root, progress=options.progress)
+
+
 def read_demo(
     root: Path | None = None,
     *,
@@ -125,12 +130,12 @@ def ensure_demo(
     """The folder of the data set, made if it is not there; an interrupted making goes on where it was.
 
     `root` defaults to a folder of the cache named after size and seed. `num_workers` processes render and
-    encode, one a core unless told. What is there is checked by names and lengths of files; `verify_demo`
-    reads them. Raises InputError if `root` holds anything else, or if files are missing, cut short or added.
+    encode, one a core unless told. What is there is checked by names and
+    lengths of files. Raises InputError if `root` holds anything else, or if files are missing, cut short or added.
     """
     identity = _identity(size, seed)
     if num_workers is not None and num_workers < 1:
-        raise InputError(f"num_workers: got {num_workers}; accepted: 1 or more")
+        raise InputError(f"num_workers: received {num_workers}; accepted: 1 or more")
     if root is None:
         root = cache_root() / f"demo-v{DEMO_VERSION}-{_digest(identity)}"
     if not _is_there(root, identity):
@@ -138,19 +143,6 @@ def ensure_demo(
             if not _is_there(root, identity):  # another process may have made it while this one waited
                 _make(root, size=size, seed=seed, num_workers=num_workers, progress=progress)
     return root
-
-
-def verify_demo(root: Path, *, progress: Progress = no_progress) -> None:
-    """Read every file and compare its SHA-256 with checksums.json. Raises InputError naming what differs."""
-    record = _read_record(root)
-    _check_names_and_sizes(root, record)
-    damaged = []
-    for done, (path, entry) in enumerate(record["files"].items(), start=1):
-        if hashlib.sha256((root / path).read_bytes()).hexdigest() != entry["sha256"]:
-            damaged.append(path)
-        progress(done, len(record["files"]), "verifying the demo videos")
-    if damaged:
-        raise _damage(root, f"other contents in {_some(damaged)}")
 
 
 def encode_video(frames: np.ndarray, *, as_avi: bool) -> bytes:
@@ -190,7 +182,7 @@ def render_demo_video(video: DemoVideo, *, size: DemoSize, seed: int) -> np.ndar
 
 def _identity(size: DemoSize, seed: int) -> dict:
     if not 0 <= seed < 2**63:
-        raise InputError(f"seed: got {seed}; accepted: 0 to 2^63 - 1")
+        raise InputError(f"seed: received {seed}; accepted: 0 to 2^63 - 1")
     return {"version": DEMO_VERSION, "seed": seed, "size": dataclasses.asdict(size)}
 
 
@@ -204,16 +196,18 @@ def _make(root: Path, *, size: DemoSize, seed: int, num_workers: int | None, pro
     # Named after what is made, so that what an interrupted making of another seed left is not taken for it.
     beside = root.with_name(f"{root.name}.{_digest(identity)}.partial")
     videos = demo_videos(size)
-    for folder in {(beside / video.path).parent for video in videos} | {beside / "parts"}:
+    for folder in {(beside / video.path).parent for video in videos}:
         folder.mkdir(parents=True, exist_ok=True)
+        for draft in folder.glob(".*.part"):  # left by a making that was killed; this process holds the lock
+            draft.unlink()
     files = {}
     results = _made_videos(videos, folder=beside, size=size, seed=seed, num_workers=num_workers)
     for done, (path, entry) in enumerate(results, start=1):
         files[path] = entry
         progress(done, len(videos), "making the demo videos")
-    shutil.rmtree(beside / "parts")
     record = {**identity, "files": files}
-    (beside / CHECKSUMS_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with written_whole(beside / CHECKSUMS_NAME) as draft:
+        draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     beside.rename(root)
 
 
@@ -240,9 +234,8 @@ def _make_video(video: DemoVideo, *, folder: Path, size: DemoSize, seed: int) ->
         data = path.read_bytes()
     else:
         data = encode_video(render_demo_video(video, size=size, seed=seed), as_avi=video.is_avi)
-        part = folder / "parts" / f"{video.split}-{path.name}"
-        part.write_bytes(data)
-        part.replace(path)
+        with written_whole(path) as draft:
+            draft.write_bytes(data)
     return video.path, {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -256,7 +249,7 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 def _is_there(root: Path, identity: dict) -> bool:
-    """Whether the data set is at `root`, whole; False if nothing is. Raises InputError on anything else."""
+    """Tells if the whole data set is at `root`; False if nothing is. Raises InputError on anything else."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     record = _read_record(root)

@@ -1,4 +1,4 @@
-"""The pictures of the demo data set: a coloured shape that moves, over a quiet background.
+"""Frames of the demo data set: a colored shape that moves, over a quiet background.
 
 A class has two cues, both always there. Its motion cannot be seen in a single frame, and its mirror image is
 mostly another class's; its appearance (a hue, and a shape that two classes share) can, but classes overlap in
@@ -32,7 +32,7 @@ DISTRACTOR_SIZE = 0.65
 
 @dataclass(frozen=True)
 class Track:
-    """Where an object is: centre and radius in pixels, each (T,) float32."""
+    """Where an object is: center and radius in pixels, each (T,) float32."""
 
     x: np.ndarray
     y: np.ndarray
@@ -73,7 +73,7 @@ def motion_track(
     unit: float,
     size: float,
 ) -> Track:
-    """One object's path, starting near the centre; y points down, so `orbit_cw` is clockwise as seen."""
+    """One object's path, starting near the center; y points down, so `orbit_cw` is clockwise as seen."""
     frame = np.arange(num_frames)
     x = np.full(num_frames, width / 2 + rng.uniform(-5, 5) * unit)
     y = np.full(num_frames, height / 2 + rng.uniform(-5, 5) * unit)
@@ -100,15 +100,15 @@ def motion_track(
 
 
 def _wrap(position: np.ndarray, side: int, *, margin: float) -> np.ndarray:
-    """Out at one side, in at the other, once the object has left the picture."""
+    """Out at one side, in at the other, once the object has left the frame."""
     return (position + margin) % (side + 2 * margin) - margin
 
 
 def _background(
     rng: np.random.Generator, walk_x: np.ndarray, walk_y: np.ndarray, *, width: int, height: int, unit: float
 ) -> list[np.ndarray]:
-    """Three (T, H, W) float32 planes: a greyish colour and smooth noise that drifts with the camera."""
-    grey = _settle(rng.uniform(40, 110) + rng.uniform(-12, 12, 3))
+    """Three (T, H, W) float32 planes: a grayish color and smooth noise that drifts with the camera."""
+    gray = _settle(rng.uniform(40, 110) + rng.uniform(-12, 12, 3))
     num_cells, cell = 8, 8 * unit
     lattice = _settle(rng.uniform(-18, 18, (num_cells, num_cells)))
     drift = rng.uniform(-0.05, 0.05, 2) * unit
@@ -116,7 +116,7 @@ def _background(
     row = (np.arange(height) + _settle(frame * drift[1])[:, None] - walk_y[:, None]) / np.float32(cell)
     column = (np.arange(width) + _settle(frame * drift[0])[:, None] - walk_x[:, None]) / np.float32(cell)
     smooth = _bilinear(lattice, row.astype(np.float32), column.astype(np.float32))
-    return [smooth + value for value in grey]
+    return [smooth + value for value in gray]
 
 
 def _bilinear(lattice: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -192,7 +192,7 @@ def _wave(position: np.ndarray) -> np.ndarray:
 
 
 def _solid(along: np.ndarray, across: np.ndarray) -> np.ndarray:
-    """The share of the darker colour, 0 to 1, at a place given in radii; so all textures."""
+    """The share of the darker color, 0 to 1, at a place given in radii; so all textures."""
     return np.zeros((1, 1, 1), dtype=np.float32)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.datasets.text_files import ListedVideo, read_csv_list
 from pipelines.errors import InputError, nearest
 
@@ -39,7 +39,7 @@ def read_folder(root: Path, *, horizontal_flip: bool = True) -> Annotations:
     """
     root = Path(root)
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder, {LAYOUT}")
+        raise InputError(f"{root}: no such folder; {LAYOUT}")
     read = _lists if (root / "train.csv").exists() else _folders
     train, val, unlabeled = read(root)
     classes = _class_names(root, train)
@@ -57,10 +57,10 @@ def read_videos(root: Path) -> VideoList:
     """All videos below a folder, at any depth, their classes unknown. Raises InputError where there is none."""
     root = Path(root)
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder, accepted: a folder of videos")
+        raise InputError(f"{root}: no such folder; accepted: a folder of videos")
     paths = [path.removeprefix(f"{root.name}/") for path in _videos_below(root.parent, root.name)]
     if not paths:
-        raise InputError(f"{root}: no videos, accepted: files at any depth named {', '.join(VIDEO_SUFFIXES)}")
+        raise InputError(f"{root}: no videos; accepted: files at any depth named {', '.join(VIDEO_SUFFIXES)}")
     return _unlabeled_list(root, paths)
 
 
@@ -69,13 +69,13 @@ _Parts = tuple[Sequence[ListedVideo], Sequence[ListedVideo], Sequence[str] | Non
 
 def _lists(root: Path) -> _Parts:
     if not (root / "val.csv").exists():
-        raise InputError(f"{root}: train.csv but no val.csv, {LAYOUT}")
+        raise InputError(f"{root}: train.csv but no val.csv; {LAYOUT}")
     parts = [read_csv_list(root / f"{part}.csv") for part in ("train", "val")]
     for part, videos in zip(("train", "val"), parts, strict=True):
         for video in videos:
             if video.label is None:
                 raise InputError(
-                    f"{root / part}.csv, line {video.line}: {video.path!r} has no class, "
+                    f"{root / part}.csv, line {video.line}: {video.path!r} has no class; "
                     "accepted: path,class (videos without a class belong into unlabeled.csv)"
                 )
     unlabeled = root / "unlabeled.csv"
@@ -85,7 +85,7 @@ def _lists(root: Path) -> _Parts:
 def _folders(root: Path) -> _Parts:
     missing = [part for part in ("train", "val") if not (root / part).is_dir()]
     if missing:
-        raise InputError(f"{root}: no {' and no '.join(f'{part}/' for part in missing)}, {LAYOUT}")
+        raise InputError(f"{root}: no {' and no '.join(f'{part}/' for part in missing)}; {LAYOUT}")
     unlabeled = _videos_below(root, "unlabeled") if (root / "unlabeled").is_dir() else None
     return _class_folders(root, "train"), _class_folders(root, "val"), unlabeled
 
@@ -95,7 +95,7 @@ def _class_folders(root: Path, part: str) -> list[ListedVideo]:
     entries = _entries(root / part)
     loose = [entry.name for entry in entries if not entry.is_dir()]
     if len(loose) == len(entries):
-        raise InputError(f"{root}: {part}/ holds no class folder, {LAYOUT}")
+        raise InputError(f"{root}: {part}/ holds no class folder; {LAYOUT}")
     _log_ignored(root / part, loose, why="not in a class folder")
     for folder in entries:
         if not folder.is_dir():
@@ -105,7 +105,7 @@ def _class_folders(root: Path, part: str) -> list[ListedVideo]:
         _log_ignored(Path(folder.path), [name for name in names if not _is_video(name)], why="no videos")
         if not chosen:
             raise InputError(
-                f"{root}: empty class {folder.name!r}: {part}/{folder.name} holds no video, "
+                f"{root}: empty class {folder.name!r}: {part}/{folder.name} holds no video; "
                 f"accepted: at least one file in it named {', '.join(VIDEO_SUFFIXES)}"
             )
         videos += [ListedVideo(path=f"{part}/{folder.name}/{name}", label=folder.name, line=0) for name in chosen]
@@ -136,7 +136,7 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}), accepted: a readable folder") from error
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); accepted: a readable folder") from error
     return sorted(visible, key=lambda entry: entry.name)
 
 
@@ -156,11 +156,11 @@ def _class_names(root: Path, train: Sequence[ListedVideo]) -> tuple[str, ...]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({error}), accepted: a UTF-8 file, one class a line") from error
+        raise InputError(f"{file}: cannot be read ({error}); accepted: a UTF-8 file, one class a line") from error
     classes = tuple(line.strip() for line in lines if line.strip())
     twice = [name for name, times in Counter(classes).items() if times > 1]
     if twice:
-        raise InputError(f"{file}: class {twice[0]!r} is there twice, accepted: each class once")
+        raise InputError(f"{file}: class {twice[0]!r} is there twice; accepted: each class once")
     return classes
 
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
 from pipelines.datasets.tree import VideoTree, check_spelling, checked_absent, video_tree
 from pipelines.errors import InputError, nearest
 
@@ -62,11 +62,16 @@ class _Part:
     absent: tuple[int, ...]
 
 
+def read(root: Path | None, options: ReadOptions) -> Annotations:
+    """Reads the data set `k400` for `registry`."""
+    return read_kinetics(needed(root), max_missing_share=options.max_missing_share)
+
+
 def read_kinetics(root: Path, *, max_missing_share: float = 0.05) -> Annotations:
     """Kinetics-400 under `root`; see the top of the file for what is looked for.
 
     Missing files keep their places in the lists. Raises InputError where nothing fits, a line is not of the format,
-    a class is spelt differently in list and folders or unknown to the training list, and where more than
+    a class is spelled differently in list and folders or unknown to the training list, and where more than
     `max_missing_share` of a list's files are missing.
     """
     home = _home(Path(root))
@@ -185,13 +190,13 @@ def _read_list(file: Path) -> list[_Entry]:
                 if any(fields):
                     entries.append(_entry(fields, columns, file=file, line=reader.line_num))
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}), accepted: a csv file") from error
+        raise InputError(f"{file}: cannot be read ({error.strerror}); accepted: a csv file") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 (byte {error.start}), accepted: a UTF-8 csv file") from error
+        raise InputError(f"{file}: not UTF-8 (byte {error.start}); accepted: a UTF-8 csv file") from error
     except csv.Error as error:
-        raise InputError(f"{file}, line {reader.line_num}: {error}, accepted: Kinetics' csv format") from error
+        raise InputError(f"{file}, line {reader.line_num}: {error}; accepted: Kinetics' csv format") from error
     if not entries:
-        raise InputError(f"{file}: lists no video, accepted: a line for each under the header")
+        raise InputError(f"{file}: lists no video; accepted: a line for each under the header")
     return entries
 
 
@@ -200,8 +205,8 @@ def _columns(header: Sequence[str], *, file: Path) -> list[int]:
     titles = [title.strip().lower() for title in header]
     if "label" not in titles or "youtube_id" not in titles:
         raise InputError(
-            f"{file}, line 1: got {','.join(header)[:80]!r}, accepted: the header label,youtube_id,time_start,time_end,"
-            "split (a list with `path label` lines is read by --dataset lists)"
+            f"{file}, line 1: received {','.join(header)[:80]!r}; accepted: the header label,youtube_id,time_start,"
+            "time_end,split (a list with `path label` lines is read by --dataset lists)"
         )
     with_times = "time_start" in titles and "time_end" in titles
     wanted = ("label", "youtube_id", *(("time_start", "time_end") if with_times else ()))
@@ -214,10 +219,12 @@ def _entry(fields: list[str], columns: list[int], *, file: Path, line: int) -> _
         times = _in_name(fields[columns[2]]) + _in_name(fields[columns[3]]) if len(columns) > 2 else ""
     except (IndexError, ValueError, OverflowError):
         raise InputError(
-            f"{file}, line {line}: got {','.join(fields)!r}, accepted: label,youtube_id,time_start,time_end,split"
+            f"{file}, line {line}: received {','.join(fields)!r}; accepted: label,youtube_id,time_start,time_end,split"
         ) from None
     if not label or not video_id or "/" in video_id:
-        raise InputError(f"{file}, line {line}: got label {label!r} and id {video_id!r}, accepted: both, the id a name")
+        raise InputError(
+            f"{file}, line {line}: received label {label!r} and id {video_id!r}; accepted: both, the id a name"
+        )
     return _Entry(label=_spelling(label), video_id=video_id, stem=video_id + times, line=line)
 
 

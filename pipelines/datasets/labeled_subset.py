@@ -1,7 +1,7 @@
-"""Which videos of the training list count as labelled.
+"""The labeled subset: the videos of the training list whose labels are used.
 
 In every class the videos stand in an order that only the seed and their names decide: not the list's order, the
-machine, the folders, or which other videos there are. The first usable ones are labelled. So two machines that lack
+machine, the folders, or which other videos there are. The first usable ones are labeled. So two machines that lack
 different files differ in these files' places alone.
 """
 
@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import InputError, nearest
+from pipelines.files import written_whole
 
 log = logging.getLogger(__name__)
 
 ACCEPTED = "1pct, 10pct, any <number>pct of each class, all, a number of videos per class, or a file of paths"
 SCHEMES = ("uniform", "category-wise")
 VIDEOS_PER_CLASS = {"k400": {"1pct": 6, "10pct": 60}, "ucf101": {"1pct": 1, "10pct": 10}}
-"""What the paper's 1 % and 10 % are on its data sets (Sec. 4.1), by data set."""
+"""Videos a class that the paper's 1 % and 10 % mean on its data sets (Sec. 4.1), by data set."""
 
 
 def labeled_subset(
@@ -39,7 +40,7 @@ def labeled_subset(
     scheme: str = "uniform",
     dataset: str = "",
 ) -> np.ndarray:
-    """Ascending indices (int64) of the labelled videos among `paths` (N) with `labels` (N,), -1 for unknown.
+    """Ascending indices (int64) of the labeled videos among `paths` (N) with `labels` (N,), -1 for unknown.
 
     labeled: `10pct`, a share of each class (rounded half up, at least one video) unless `VIDEOS_PER_CLASS` has a number
     for `dataset`; `all`; `5`, so many of each class; or a file that `write_subset` could have written: a path or name a
@@ -54,11 +55,11 @@ def labeled_subset(
     labels, names = np.asarray(labels), paths if names is None else names
     usable = np.ones(len(paths), dtype=bool) if usable is None else np.asarray(usable)
     if labels.shape != (len(paths),):
-        raise InputError(f"labels: got shape {labels.shape}, accepted: one for each of {len(paths)} paths")
+        raise InputError(f"labels: received shape {labels.shape}; accepted: one for each of {len(paths)} paths")
     if scheme not in SCHEMES:
-        raise InputError(f"scheme: got {scheme!r}{nearest(scheme, SCHEMES)}")
+        raise InputError(f"scheme: received {scheme!r}{nearest(scheme, SCHEMES)}")
     if not 0 <= split_seed < 1 << 64:
-        raise InputError(f"split_seed: got {split_seed}, accepted: 0 to 2**64 - 1")
+        raise InputError(f"split_seed: received {split_seed}; accepted: 0 to 2**64 - 1")
     sizes = np.bincount(labels[labels >= 0], minlength=len(classes))
     counts = _counts(labeled, sizes, dataset=dataset)
     if counts is None:
@@ -68,12 +69,12 @@ def labeled_subset(
         counts = apportioned(int(counts.sum()), sizes)
     members = [np.flatnonzero((labels == label) & usable).tolist() for label in range(len(classes))]
     _check_enough(labeled, counts, members, classes, is_share=labeled not in VIDEOS_PER_CLASS.get(dataset, ()))
-    chosen = [
+    drawn = [
         index
         for count, of_class in zip(counts.tolist(), members, strict=True)
         for index in sorted(of_class, key=lambda index: (_rank(names[index], split_seed), names[index]))[:count]
     ]
-    return np.array(sorted(chosen), dtype=np.int64)
+    return np.array(sorted(drawn), dtype=np.int64)
 
 
 def _rank(name: str, split_seed: int) -> bytes:
@@ -91,15 +92,15 @@ def _counts(labeled: str, sizes: np.ndarray, *, dataset: str) -> np.ndarray | No
     if share:
         fraction = Fraction(share[1]) / 100
         if not 0 < fraction <= 1:
-            raise InputError(f"labeled: got {labeled!r}, accepted: more than 0pct, at most 100pct")
+            raise InputError(f"labeled: received {labeled!r}; accepted: more than 0pct, at most 100pct")
         return np.array([max(1, int(fraction * size + Fraction(1, 2))) for size in sizes.tolist()], dtype=np.int64)
     if labeled.isdecimal():
         if int(labeled) < 1:
-            raise InputError(f"labeled: got {labeled!r}, accepted: at least 1 video a class")
+            raise InputError(f"labeled: received {labeled!r}; accepted: at least 1 video a class")
         return np.full(len(sizes), int(labeled))
     if Path(labeled).is_file():
         return None
-    raise InputError(f"labeled: got {labeled!r} (no such file), accepted: {ACCEPTED}")
+    raise InputError(f"labeled: received {labeled!r} (no such file); accepted: {ACCEPTED}")
 
 
 def apportioned(total: int, sizes: np.ndarray) -> np.ndarray:
@@ -112,7 +113,7 @@ def apportioned(total: int, sizes: np.ndarray) -> np.ndarray:
     num_videos = int(sizes.sum())
     if not len(sizes) <= total <= num_videos:
         raise InputError(
-            f"labeled: got {total} videos in all, accepted: {len(sizes)} to {num_videos}, one a class at least"
+            f"labeled: received {total} videos in all; accepted: {len(sizes)} to {num_videos}, one a class at least"
         )
     counts = np.maximum(1, total * sizes // num_videos)
     while counts.sum() < total:
@@ -133,7 +134,7 @@ def _check_enough(
     if len(short):
         worst = short[np.argmin(nums_usable[short])]
         raise InputError(
-            f"labeled: got {labeled!r}, but class {classes[worst]!r} has {nums_usable[worst]} usable videos, "
+            f"labeled: received {labeled!r}, but class {classes[worst]!r} has {nums_usable[worst]} usable videos; "
             f"accepted: at most {nums_usable[worst]} of each class"
         )
 
@@ -141,7 +142,7 @@ def _check_enough(
 def _usable_of_list(chosen: np.ndarray, *, names: Sequence[str], usable: np.ndarray, file: str) -> np.ndarray:
     kept = chosen[usable[chosen]]
     if not len(kept):
-        raise InputError(f"labeled: none of the {len(chosen)} videos of {file} is usable here, accepted: at least one")
+        raise InputError(f"labeled: none of the {len(chosen)} videos of {file} is usable here; accepted: at least one")
     if len(kept) < len(chosen):
         lost = [names[index] for index in chosen[~usable[chosen]]]
         log.warning("%s: %d of its %d videos cannot be used here, such as %s", file, len(lost), len(chosen), lost[0])
@@ -155,15 +156,16 @@ def write_subset(
 
     Raises InputError where the file cannot be written.
     """
-    temporary = Path(file).with_name(f".{Path(file).name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        with (
+            written_whole(file) as draft,
+            open(draft, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+        ):
             writer = csv.writer(stream, lineterminator="\n")
             for index in sorted(indices, key=lambda index: names[index]):
                 writer.writerow([names[index], classes[labels[index]]])
-        os.replace(temporary, file)
     except OSError as error:
-        raise InputError(f"{file}: cannot be written ({error.strerror}), accepted: a path that can") from error
+        raise InputError(f"{file}: cannot be written ({error.strerror}); accepted: a path that can") from error
 
 
 def _read_subset(
@@ -172,7 +174,7 @@ def _read_subset(
     try:
         lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     except OSError as error:
-        raise InputError(f"labeled: {file} cannot be read ({error.strerror}), accepted: {ACCEPTED}") from error
+        raise InputError(f"labeled: {file} cannot be read ({error.strerror}); accepted: {ACCEPTED}") from error
     index_of = dict(zip((*paths, *names), (*range(len(paths)), *range(len(names))), strict=True))
     first_line: dict[int, int] = {}
     for number, line in enumerate(lines, 1):
@@ -184,15 +186,15 @@ def _read_subset(
             raise InputError(f"{where}: the data set has no training video {path!r}{_nearest_path(path, names)}")
         index = index_of[path]
         if name is not None and name not in classes:
-            raise InputError(f"{where}: got class {name!r}{nearest(name, classes)}")
+            raise InputError(f"{where}: received class {name!r}{nearest(name, classes)}")
         own = classes[labels[index]] if labels[index] >= 0 else None
         if own is None or name not in (None, own):
-            raise InputError(f"{where}: {path!r} is given class {name!r}, accepted: the data set's, {own!r}")
+            raise InputError(f"{where}: {path!r} is given class {name!r}; accepted: the data set's, {own!r}")
         if index in first_line:
-            raise InputError(f"{where}: {path!r} is already in line {first_line[index]}, accepted: once")
+            raise InputError(f"{where}: {path!r} is already in line {first_line[index]}; accepted: once")
         first_line[index] = number
     if not first_line:
-        raise InputError(f"{file}: names no video, accepted: a relative path a line")
+        raise InputError(f"{file}: names no video; accepted: a relative path a line")
     return np.array(sorted(first_line), dtype=np.int64)
 
 

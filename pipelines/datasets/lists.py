@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
 from pipelines.datasets.text_files import LabeledPath, read_labeled_paths, read_lines
 from pipelines.datasets.tree import checked_absent, present
 from pipelines.errors import InputError
@@ -35,6 +35,11 @@ class _List:
     part: str
     file: Path
     videos: list[LabeledPath]
+
+
+def read(root: Path | None, options: ReadOptions) -> Annotations:
+    """Reads the data set `lists` for `registry`."""
+    return read_lists(needed(root), split=options.official_split, max_missing_share=options.max_missing_share)
 
 
 def read_lists(root: Path, *, split: int = 1, max_missing_share: float = 0.05) -> Annotations:
@@ -93,23 +98,23 @@ def _check_labels(found: _List, num_classes: int) -> None:
         return
     for video in found.videos:
         if video.label is None and found.part == "val":
-            raise InputError(f"{found.file}, line {video.line}: {video.path!r} has no label, accepted: `path label`")
+            raise InputError(f"{found.file}, line {video.line}: {video.path!r} has no label; accepted: `path label`")
         if video.label is not None and not -1 <= video.label < num_classes:
             raise InputError(
-                f"{found.file}, line {video.line}: got label {video.label}, accepted: 0 to {num_classes - 1}, or -1 "
-                "where the class is unknown"
+                f"{found.file}, line {video.line}: received label {video.label}; accepted: 0 to {num_classes - 1}, "
+                "or -1 where the class is unknown"
             )
 
 
 def _base(root: Path, lists: Sequence[_List]) -> Path:
-    """What the paths are relative to: the root, unless absolute ones lead elsewhere: then the folder that all share."""
+    """Returns the folder that paths are relative to: the root, or the one that absolute paths elsewhere share."""
     absolute = lists[0].videos[0].path.startswith("/")
     for found in lists:
         for video in found.videos:
             if video.path.startswith("/") != absolute:
                 raise InputError(
-                    f"{found.file}, line {video.line}: got {video.path!r} after {lists[0].videos[0].path!r}, accepted: "
-                    "either absolute or relative paths"
+                    f"{found.file}, line {video.line}: received {video.path!r} after {lists[0].videos[0].path!r}; "
+                    "accepted: either absolute or relative paths"
                 )
     folders = {os.path.dirname(video.path) for found in lists for video in found.videos} if absolute else set()
     if all(Path(folder).is_relative_to(root) for folder in folders):

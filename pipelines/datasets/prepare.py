@@ -1,5 +1,6 @@
-"""A data set encoded anew so that its videos decode fast at random places: the files of `transcode`, with lists that
-make them a data set of the family `folder`. The originals are only read.
+"""Encodes a data set anew so that its videos decode fast at random places.
+
+The files are those of `transcode`; lists make them a data set of the family `folder`. The originals are only read.
 
 In the new folder: videos/..., train.csv, val.csv, maybe unlabeled.csv, classes.txt; prepare.json with what was done,
 so that an interrupted preparation goes on; failures.json with the videos that could not be used.
@@ -19,8 +20,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.errors import InputError, VideoError
+from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
 from pipelines.video.packets import video_errors
 from pipelines.video.transcode import Settings, decode_gain, transcode
@@ -35,7 +37,7 @@ _PARTS = ("train", "val", "unlabeled")
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a preparation did.
+    """Outcome of a preparation.
 
     failures: (source path, reason). size_ratio: new bytes / old bytes. psnr_db: median over the files, luma.
     decode_gain: how many times faster two clips of a random 64-frame span are decoded on a CPU, median. NaN where there
@@ -70,7 +72,7 @@ def prepare(
 
     `num_workers` files at once (default: one a core). What an earlier call with the same settings finished is kept; a
     video that cannot be used is reported and left out of the lists. Training videos of unknown class join the
-    unlabelled ones; validation videos of unknown class are left out.
+    unlabeled ones; validation videos of unknown class are left out.
     Raises InputError where `out` is in a source folder, holds other things, or was made with other settings.
     """
     out = Path(out).resolve()
@@ -101,7 +103,7 @@ def prepare(
 
 
 def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, dict]:
-    """Makes the folder; what earlier calls finished: source path -> record."""
+    """Makes the folder. Returns {source path: record} of what earlier calls finished."""
     for root in {Path(root).resolve() for root in roots}:
         if out == root or root in out.parents:
             raise InputError(f"out: received {out}, in the source folder {root}; accepted: a folder elsewhere")
@@ -165,6 +167,9 @@ def _encode_all(
 ) -> tuple[int, list[tuple[str, str]]]:
     """Makes what is missing and notes it in `done`; (files made, failures). Threads: nearly all is C without a lock."""
     items = list(dict.fromkeys(items))
+    for folder in {(out / item.target).parent for item in items}:
+        for draft in folder.glob(".*.part"):  # left by a call that was killed
+            draft.unlink(missing_ok=True)
     waiting = [item for item in items if not _is_done(item, out, done.get(str(item.source)))]
     failures: list[tuple[str, str]] = []
     saved_at, num_finished = time.monotonic(), len(items) - len(waiting)
@@ -207,16 +212,14 @@ def _run(
 
 
 def _make(item: _Item, out: Path, settings: Settings) -> dict | VideoError:
-    """Makes one file under another name, then renames it: a file of the final name is whole."""
+    """Encodes one file. A file of the final name is whole."""
     target = out / item.target
-    unfinished = target.with_name(f".{target.name}.part")
     try:
         with video_errors():
             target.parent.mkdir(parents=True, exist_ok=True)
-            made = transcode(item.source, unfinished, settings=settings)
-            os.replace(unfinished, target)
+            with written_whole(target) as draft:
+                made = transcode(item.source, draft, settings=settings)
     except VideoError as error:
-        unfinished.unlink(missing_ok=True)
         if shutil.disk_usage(out).free < LEAST_FREE_BYTES:
             raise InputError(f"out: {out} is on a full disk; accepted: more room, then the same command") from error
         return error
@@ -224,7 +227,7 @@ def _make(item: _Item, out: Path, settings: Settings) -> dict | VideoError:
 
 
 def _is_done(item: _Item, out: Path, record: dict | None) -> bool:
-    """Whether the source is the one that was encoded, and the result is there."""
+    """Tells if the source is the one that was encoded and its result exists."""
     if record is None or record["target"] != item.target:
         return False
     try:
@@ -262,10 +265,6 @@ def _save(out: Path, done: Mapping[str, dict], settings: Settings) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """All of it or nothing. Raises InputError where the folder or the disk does not take it."""
-    unfinished = file.with_name(f".{file.name}.part")
-    try:
-        unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
-        os.replace(unfinished, file)
-    except OSError as error:
-        raise InputError(f"out: cannot write {file} ({error.strerror}); accepted: a folder to write") from error
+    """Writes all of it or nothing. Raises InputError where the folder or the disk does not take it."""
+    with written_whole(file, field="out") as draft:
+        draft.write_text(text, encoding="utf-8", errors="surrogateescape")

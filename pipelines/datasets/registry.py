@@ -1,19 +1,32 @@
-"""The names of the data sets -> their readers, each imported when it is asked for."""
+"""Data sets by name: the built-in ones, those of plug-ins, and `module:function`."""
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
 from pipelines.datasets.tree import checked_absent, present
 from pipelines.errors import InputError, nearest
 from pipelines.progress import Progress, no_progress
+from pipelines.registry import Registry
 
-DATASETS = ("demo", "folder", "k400", "lists", "ucf101")
-UNLABELED = ("folder", "k400", "lists", "ucf101")
+Reader = Callable[[Path | None, ReadOptions], Annotations]
+"""`read(root, options)`. `root` is None where the user named no folder. Raises InputError for what it refuses."""
+
+_BUILT_IN = {
+    "demo": "pipelines.datasets.demo:read",
+    "folder": "pipelines.datasets.registry:read_own_folder",
+    "k400": "pipelines.datasets.kinetics:read",
+    "lists": "pipelines.datasets.lists:read",
+    "ucf101": "pipelines.datasets.ucf101:read",
+}
+DATASETS = tuple(_BUILT_IN)
+"""Names of the built-in data sets."""
+
+DATASETS_REGISTRY: Registry[Reader] = Registry("data set", group="cmpl.datasets", built_in=_BUILT_IN)
+register_dataset = DATASETS_REGISTRY.register
 
 
 def read_dataset(
@@ -24,66 +37,61 @@ def read_dataset(
     max_missing_share: float = 0.05,
     progress: Progress = no_progress,
 ) -> Annotations:
-    """The data set `name` under `root`, which the demo alone can do without.
+    """Reads the data set `name` (built in, registered, or `module:function`) under `root`.
 
-    Raises InputError for an unknown name, naming the nearest, and whatever the reader refuses.
+    The demo alone of the built-in ones can do without a root. Raises InputError for an unknown name, naming the
+    nearest, and for whatever the reader refuses.
     """
-    if name not in DATASETS:
-        raise InputError(f"data.dataset: received {name!r}{nearest(name, DATASETS)}")
-    if name == "demo":
-        from pipelines.datasets.demo import read_demo
-
-        return read_demo(root, progress=progress)
-    if root is None:
-        raise InputError("data.root: received none; accepted: the data set's folder (--data-root or $CMPL_DATA)")
-    return _reader(name, official_split=official_split, max_missing_share=max_missing_share)(root)
+    options = ReadOptions(official_split=official_split, max_missing_share=max_missing_share, progress=progress)
+    return _read(name, root, options, field="data.dataset")
 
 
 def read_unlabeled(
     name: str, root: Path | None, *, official_split: int = 1, max_missing_share: float = 0.05
 ) -> VideoList:
-    """The training videos of a data set, its unlabelled ones included, all labels -1; of a folder without train/ and
-    train.csv, all videos in it."""
-    if name not in UNLABELED:
-        raise InputError(f"data.unlabeled: received {name!r}{nearest(name, UNLABELED)}")
-    if root is None:
-        raise InputError("data.unlabeled_root: received none; accepted: the folder of the unlabelled videos")
+    """Reads the training videos of a data set, its unlabeled ones included, all labels -1.
+
+    Takes all videos in a folder that has neither train/ nor train.csv. Raises InputError as `read_dataset` does, and
+    for the demo.
+    """
+    if name == "demo":
+        raise InputError(f"data.unlabeled: received {name!r}{nearest(name, _usable_as_unlabeled())}")
+    if name in DATASETS and root is None:
+        raise InputError("data.unlabeled_root: received none; accepted: the folder of the unlabeled videos")
     if name == "k400":
         from pipelines.datasets.kinetics import read_kinetics_train
 
-        videos = read_kinetics_train(root, max_missing_share=max_missing_share)
-    elif name == "folder" and not any((root / train).exists() for train in ("train", "train.csv")):
+        videos = read_kinetics_train(needed(root), max_missing_share=max_missing_share)
+    elif name == "folder" and not any((needed(root) / train).exists() for train in ("train", "train.csv")):
         from pipelines.datasets.folder import read_videos
 
-        videos = read_videos(root)
+        videos = read_videos(needed(root))
     else:
-        annotations = _reader(name, official_split=official_split, max_missing_share=max_missing_share)(root)
+        options = ReadOptions(official_split=official_split, max_missing_share=max_missing_share)
+        annotations = _read(name, root, options, field="data.unlabeled")
         videos = annotations.train
         if annotations.unlabeled is not None:
             videos = _joined(videos, annotations.unlabeled)
     return dataclasses.replace(videos, labels=np.full(len(videos), -1, dtype=np.int32))
 
 
-def _reader(name: str, *, official_split: int, max_missing_share: float) -> Callable[[Path], Annotations]:
-    if name == "k400":
-        from pipelines.datasets.kinetics import read_kinetics
-
-        return partial(read_kinetics, max_missing_share=max_missing_share)
-    if name == "ucf101":
-        from pipelines.datasets.ucf101 import read_ucf101
-
-        return partial(read_ucf101, split=official_split, max_missing_share=max_missing_share)
-    if name == "lists":
-        from pipelines.datasets.lists import read_lists
-
-        return partial(read_lists, split=official_split, max_missing_share=max_missing_share)
-    return partial(_read_folder, max_missing_share=max_missing_share)
+def _usable_as_unlabeled() -> tuple[str, ...]:
+    return tuple(name for name in DATASETS_REGISTRY.names() if name != "demo")
 
 
-def _read_folder(root: Path, *, max_missing_share: float) -> Annotations:
-    """A folder of one's own; with lists, its missing files are found."""
+def _read(name: str, root: Path | None, options: ReadOptions, *, field: str) -> Annotations:
+    annotations = DATASETS_REGISTRY.get(name, field=field)(root, options)
+    if not isinstance(annotations, Annotations):
+        kind = type(annotations).__name__
+        raise InputError(f"{field}: received {kind} from the reader of {name!r}; accepted: Annotations")
+    return annotations
+
+
+def read_own_folder(root: Path | None, options: ReadOptions) -> Annotations:
+    """Reads a folder of one's own. Where it has lists, files that are missing become `absent`."""
     from pipelines.datasets.folder import read_folder
 
+    root = needed(root)
     annotations = read_folder(root)
     if not (root / "train.csv").exists():
         return annotations
@@ -95,7 +103,7 @@ def _read_folder(root: Path, *, max_missing_share: float) -> Annotations:
             present(videos.root, videos.paths),
             what=str(root / f"{part}.csv"),
             looked_in=str(videos.root),
-            max_missing_share=max_missing_share,
+            max_missing_share=options.max_missing_share,
         )
         return dataclasses.replace(videos, absent=absent)
 
@@ -103,7 +111,12 @@ def _read_folder(root: Path, *, max_missing_share: float) -> Annotations:
 
 
 def _joined(first: VideoList, second: VideoList) -> VideoList:
-    """Two lists under one root."""
+    """Joins two lists under one root. Raises InputError where the roots differ."""
+    if first.root != second.root:
+        raise InputError(
+            f"data.unlabeled: received training videos in {first.root} and unlabeled ones in {second.root}; "
+            "accepted: one root"
+        )
     return VideoList(
         root=first.root,
         paths=first.paths + second.paths,

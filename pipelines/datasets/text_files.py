@@ -36,11 +36,11 @@ def read_csv_list(file: Path) -> list[ListedVideo]:
                     continue
                 videos.append(_listed_video(fields, where=f"{file}, line {reader.line_num}", line=reader.line_num))
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}), accepted: a csv file") from error
+        raise InputError(f"{file}: cannot be read ({error.strerror}); accepted: a csv file") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 (byte {error.start}), accepted: a UTF-8 csv file") from error
+        raise InputError(f"{file}: not UTF-8 (byte {error.start}); accepted: a UTF-8 csv file") from error
     except csv.Error as error:
-        raise InputError(f"{file}, line {reader.line_num}: {error}, accepted: path,label") from error
+        raise InputError(f"{file}, line {reader.line_num}: {error}; accepted: path,label") from error
     return videos
 
 
@@ -51,9 +51,11 @@ def _is_header(fields: list[str]) -> bool:
 
 def _listed_video(fields: list[str], *, where: str, line: int) -> ListedVideo:
     if len(fields) > 2:
-        raise InputError(f"{where}: got {len(fields)} fields, accepted: path,label (quote a path that holds a comma)")
+        raise InputError(
+            f"{where}: received {len(fields)} fields; accepted: path,label (quote a path that holds a comma)"
+        )
     if not fields[0] or fields[0].startswith("/"):
-        raise InputError(f"{where}: got the path {fields[0]!r}, accepted: a path relative to the list's folder")
+        raise InputError(f"{where}: received the path {fields[0]!r}; accepted: a path relative to the list's folder")
     label = fields[1].strip() if len(fields) == 2 else ""
     return ListedVideo(path=str(PurePosixPath(fields[0])), label=label or None, line=line)
 
@@ -75,9 +77,9 @@ def read_lines(file: Path, *, accepted: str) -> list[tuple[int, str]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}), accepted: {accepted}") from error
+        raise InputError(f"{file}: cannot be read ({error.strerror}); accepted: {accepted}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 (byte {error.start}), accepted: {accepted} in UTF-8") from error
+        raise InputError(f"{file}: not UTF-8 (byte {error.start}); accepted: {accepted} in UTF-8") from error
     return [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
@@ -94,9 +96,9 @@ def read_labeled_paths(file: Path) -> list[LabeledPath]:
         name, _, suffix = path.rpartition("/")[2].rpartition(".")
         if not name or not suffix.isalnum():  # as of `x.mp4 zero`
             raise InputError(
-                f"{file}, line {number}: got the path {path!r}, accepted: `path label`, the path a video file"
+                f"{file}, line {number}: received the path {path!r}; accepted: `path label`, the path a video file"
             )
         videos.append(LabeledPath(path=path, label=int(match[2]) if match else None, line=number))
     if not videos:
-        raise InputError(f"{file}: lists no video, accepted: `path label`, one a line")
+        raise InputError(f"{file}: lists no video; accepted: `path label`, one a line")
     return videos

@@ -1,4 +1,4 @@
-"""Which video files lie in a data set's folders: every folder is listed once, no file is asked for by itself."""
+"""Video files found in a data set's folders. Lists every folder once; asks for no file by itself."""
 
 import difflib
 import logging
@@ -26,7 +26,7 @@ class VideoTree:
 def video_tree(root: Path, folder: str) -> VideoTree:
     """The videos in `root`/`folder` and one level of folders below, links followed, hidden files left out.
 
-    Of two files with the same stem the alphabetically first path is kept. Raises InputError for a folder that cannot
+    Keeps the alphabetically first path of two files with the same stem. Raises InputError for a folder that cannot
     be read.
     """
     by_stem: dict[str, str] = {}
@@ -55,7 +55,7 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
                 elif entry.is_dir():
                     folders.append(name)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}), accepted: a readable folder") from error
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); accepted: a readable folder") from error
     return videos, folders
 
 
@@ -67,12 +67,12 @@ def _keep(by_stem: dict[str, str], names: Iterable[str], *, prefix: str) -> None
 
 
 def is_video(name: str) -> bool:
-    """By the suffix alone."""
+    """Tells a video by its suffix alone."""
     return name[name.rfind(".") :].lower() in VIDEO_SUFFIXES if "." in name else False
 
 
 def present(root: Path, paths: Sequence[str]) -> list[bool]:
-    """Whether each path, relative to `root`, is there."""
+    """Tells for each path, relative to `root`, if it exists."""
     names: dict[str, frozenset[str]] = {}
     there = []
     for path in paths:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
 from pipelines.datasets.text_files import LabeledPath, read_labeled_paths, read_lines
 from pipelines.datasets.tree import VideoTree, check_spelling, checked_absent, video_tree
 from pipelines.errors import InputError, nearest
@@ -26,11 +26,16 @@ VIDEO_FOLDERS = ("UCF-101", "UCF101", "videos", "")
 SPLITS = (1, 2, 3)
 
 
+def read(root: Path | None, options: ReadOptions) -> Annotations:
+    """Reads the data set `ucf101` for `registry`."""
+    return read_ucf101(needed(root), split=options.official_split, max_missing_share=options.max_missing_share)
+
+
 def read_ucf101(root: Path, *, split: int = 1, max_missing_share: float = 0.05) -> Annotations:
     """UCF-101 under `root` with its official split 1, 2 or 3; see the top of the file for what is looked for.
 
     Missing files keep their places in the lists. Raises InputError where nothing fits, a line is not of the format
-    or contradicts classInd.txt, a class is spelt differently in lists and folders, and where more than
+    or contradicts classInd.txt, a class is spelled differently in lists and folders, and where more than
     `max_missing_share` of a list's files are missing.
     """
     if split not in SPLITS:
@@ -74,11 +79,11 @@ def _read_classes(file: Path) -> tuple[str, ...]:
         match = re.fullmatch(r"(\d+)\s+(.+)", line)
         if not match or int(match[1]) in names or match[2] in names.values():
             raise InputError(
-                f"{file}, line {number}: got {line!r}, accepted: `1 ApplyEyeMakeup`, each number and name once"
+                f"{file}, line {number}: received {line!r}; accepted: `1 ApplyEyeMakeup`, each number and name once"
             )
         names[int(match[1])] = match[2]
     if sorted(names) != list(range(1, len(names) + 1)):
-        raise InputError(f"{file}: {len(names)} classes with other numbers than 1 to {len(names)}, accepted: those")
+        raise InputError(f"{file}: {len(names)} classes with other numbers than 1 to {len(names)}; accepted: those")
     return tuple(names[number] for number in sorted(names))
 
 
@@ -123,5 +128,5 @@ def _label(video: LabeledPath, classes: tuple[str, ...], *, file: Path) -> int:
         raise InputError(f"{where}: class {folder!r} is not in classInd.txt{nearest(folder, classes)}")
     label = classes.index(folder)
     if video.label not in (None, label + 1):
-        raise InputError(f"{where}: {folder!r} is given number {video.label}, accepted: classInd.txt's, {label + 1}")
+        raise InputError(f"{where}: {folder!r} is given number {video.label}; accepted: classInd.txt's, {label + 1}")
     return label

@@ -16,6 +16,10 @@ COMPOSERS = {"cmpl/build.py", "cmpl/session.py"}
 """What ties the data side to the method side; the rest of cmpl sees of pipelines only its leaves."""
 
 
+SEEN_BESIDES = {"cmpl/recipes/registry.py": {"pipelines.datasets.registry"}}
+"""A recipe is asked for by the name of a data set, so it must know the names of plug-ins."""
+
+
 def imports_of(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -38,7 +42,7 @@ def test_imports_run_down(path):
     assert above == []
     if relative.startswith("cmpl/") and relative not in COMPOSERS:
         seen = {name for name in imports_of(path) if name.startswith("pipelines")}
-        assert seen <= LEAVES_OF_PIPELINES
+        assert seen <= LEAVES_OF_PIPELINES | SEEN_BESIDES.get(relative, set())
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if "cli" in p.parts or "cmpl" in p.parts], ids=lambda p: p.name)

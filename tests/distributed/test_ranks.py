@@ -71,6 +71,6 @@ def test_a_users_error_is_told_without_a_rank_that_lost_the_other(folder, tmp_pa
     words = ("train", "--dataset", str(folder), "--labeled", "999", "--device", "cpu", "--out", str(tmp_path / "run"))
     done = torchrun(script, *words)
     assert done.returncode != 0
-    assert "Error: labeled: got '999', but class" in done.stderr
+    assert "Error: labeled: received '999', but class" in done.stderr
     assert "[rank1]" not in done.stderr  # torch puts it before a traceback's lines
     assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.catalog.manifest_cache import FACTS, FactTable, manifest_file, save_table
-from pipelines.datasets.dataset import VideoList
+from pipelines.datasets.annotations import VideoList
 
 NAMES = Path(__file__).with_name("names")
 K400_CLASSES = tuple((NAMES / "k400.txt").read_text(encoding="utf-8").splitlines())

@@ -131,10 +131,10 @@ def test_errors_are_one_message_on_stderr(arguments, message):
     assert "Traceback" not in result.output
 
 
-def test_a_method_without_unlabelled_videos_has_no_batch_to_show(folder):
+def test_a_method_without_unlabeled_videos_has_no_batch_to_show(folder):
     result = call("show-batch", *small(folder), "--method", "supervised")
     assert result.exit_code == 2
-    assert "has no unlabelled videos" in result.stderr
+    assert "has no unlabeled videos" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])

@@ -1,4 +1,4 @@
-"""`cmpl split`, and one data set's videos as the unlabelled pool of another (Table A1)."""
+"""`cmpl split`, and one data set's videos as the unlabeled pool of another (Table A1)."""
 
 import json
 
@@ -117,11 +117,11 @@ def test_ucf_and_its_official_splits(tmp_path, monkeypatch):
             "data.root: received none; accepted: the data set's folder (--data-root or $CMPL_DATA)",
         ),
         (["--dataset", "k400", "--data-root", "."], "no training videos; accepted: the folder of Kinetics-400"),
-        (["--dataset", "k400", "--data-root", "k"], "class 'abseiling' has 1 usable videos, accepted: at most 1"),
+        (["--dataset", "k400", "--data-root", "k"], "class 'abseiling' has 1 usable videos; accepted: at most 1"),
         (["--dataset", "k400", "--data-root", "k", "--scheme", "categorywise"], "did you mean 'category-wise'"),
         (
             ["--dataset", "k400", "--data-root", "k", "--labeled", "ten"],
-            "labeled: got 'ten' (no such file), accepted: 1p",
+            "labeled: received 'ten' (no such file); accepted: 1p",
         ),
         (
             ["--dataset", "k400", "--data-root", "k", "--labeled", "list.csv"],
@@ -147,7 +147,7 @@ def test_errors_are_one_line(tmp_path, arguments, message):
 
 
 def table_a1(tmp_path, monkeypatch, **given):
-    """UCF-101 with Kinetics as the unlabelled pool, both opened."""
+    """UCF-101 with Kinetics as the unlabeled pool, both opened."""
     monkeypatch.setenv("CMPL_CACHE", str(tmp_path / "cache"))
     ucf_tree(tmp_path / "ucf101", UCF, classes=UCF_CLASSES[:4])
     kinetics_tree(tmp_path / "k400", [video for video in KINETICS if video.part == "train"])
@@ -189,7 +189,7 @@ def test_a_folder_of_videos_as_the_pool(tmp_path):
     [
         ({"unlabeled": "k40"}, "data.unlabeled: received 'k40'; did you mean 'k400'"),
         ({"unlabeled": "k400", "unlabeled_root": "absent"}, "absent: no such folder; accepted: the folder of Kinetics"),
-        ({"unlabeled": "empty"}, "empty: no videos, accepted: files at any depth"),
+        ({"unlabeled": "empty"}, "empty: no videos; accepted: files at any depth"),
         ({"unlabeled": "empty", "unlabeled_root": "x"}, "--unlabeled-root: received 'x', but --unlabeled is a folder"),
     ],
 )
@@ -210,7 +210,7 @@ def test_missing_files_of_ones_own_lists(tmp_path):
         annotations_of(config_of(dataset="own", data_root=None, settings=()))
 
 
-def test_a_data_set_with_unlabelled_videos_takes_no_others(tmp_path):
+def test_a_data_set_with_unlabeled_videos_takes_no_others(tmp_path):
     touch(tmp_path / "own", ["train/x/1.mp4", "val/x/2.mp4", "unlabeled/3.mp4"])
     with pytest.raises(InputError, match="data.unlabeled: received 'k400', but own has unlabelled videos of its own"):
         annotations_of(config_of(dataset="own", data_root=None, settings=(), unlabeled="k400"))

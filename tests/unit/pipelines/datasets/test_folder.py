@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError
 
@@ -81,7 +81,7 @@ def test_refuses_classes_txt(folders, text, message):
 
 def test_refuses_an_empty_class(folders):
     touch(folders, "train/sit/notes.txt")
-    with pytest.raises(InputError, match=r"empty class 'sit': train/sit holds no video, accepted: .*mp4"):
+    with pytest.raises(InputError, match=r"empty class 'sit': train/sit holds no video; accepted: .*mp4"):
         read_folder(folders)
 
 
@@ -94,11 +94,11 @@ def test_refuses_a_validation_class_that_training_lacks(folders):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "no train/ and no val/, accepted: a folder with\n  train/<class>/<video>"),
-        (("train/a/1.mp4",), "no val/, accepted"),
-        (("train/1.mp4", "val/1.mp4"), r"train/ holds no class folder, (.|\n)*--dataset k400, ucf101 or lists"),
-        (("val/a/1.mp4",), "no train/, accepted"),
-        (("train.csv",), "train.csv but no val.csv, accepted"),
+        ((), "no train/ and no val/; accepted: a folder with\n  train/<class>/<video>"),
+        (("train/a/1.mp4",), "no val/; accepted"),
+        (("train/1.mp4", "val/1.mp4"), r"train/ holds no class folder; (.|\n)*--dataset k400, ucf101 or lists"),
+        (("val/a/1.mp4",), "no train/; accepted"),
+        (("train.csv",), "train.csv but no val.csv; accepted"),
     ],
 )
 def test_refuses_another_layout(tmp_path, names, message):
@@ -108,7 +108,7 @@ def test_refuses_another_layout(tmp_path, names, message):
 
 
 def test_refuses_a_missing_root(tmp_path):
-    with pytest.raises(InputError, match="absent: no such folder, accepted: a folder with"):
+    with pytest.raises(InputError, match="absent: no such folder; accepted: a folder with"):
         read_folder(tmp_path / "absent")
 
 
@@ -137,14 +137,14 @@ def test_csv_lists(tmp_path):
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ("a.mp4,x\nb, 2.mp4,x\n", "train.csv, line 2: got 3 fields, accepted: path,label .quote a path"),
-        ("a.mp4,x\nb.mp4\n", "train.csv, line 2: 'b.mp4' has no class, accepted: path,class"),
-        ("/a.mp4,x\n", "train.csv, line 1: got the path '/a.mp4', accepted: a path relative"),
-        ("a.mp4,x\na.mp4,x\n", "'a.mp4' is listed 2 times, accepted: each video once"),
+        ("a.mp4,x\nb, 2.mp4,x\n", "train.csv, line 2: received 3 fields; accepted: path,label .quote a path"),
+        ("a.mp4,x\nb.mp4\n", "train.csv, line 2: 'b.mp4' has no class; accepted: path,class"),
+        ("/a.mp4,x\n", "train.csv, line 1: received the path '/a.mp4'; accepted: a path relative"),
+        ("a.mp4,x\na.mp4,x\n", "'a.mp4' is listed 2 times; accepted: each video once"),
         ("v.mp4,x\n", "'v.mp4' is in both train and val"),
         ('"a.mp4,x\n', "train.csv, line 1: .*accepted: path,label"),
         ("a.mp4,y\n", "val.csv, line 1: class 'x' is not in train; accepted: y"),
-        ("", "no classes, accepted: at least one|val.csv, line 1: class 'x' is not in train"),
+        ("", "no classes; accepted: at least one|val.csv, line 1: class 'x' is not in train"),
     ],
 )
 def test_refuses_csv_lists(tmp_path, train, message):
@@ -169,7 +169,7 @@ def video_list(root, paths, labels):
     [
         ((), [0, 1], "no classes"),
         (("x", "x"), [0, 1], "class 'x' is named twice"),
-        (("x", "y"), [0, 2], "train: got label 2, accepted: -1 to 1"),
+        (("x", "y"), [0, 2], "train: received label 2; accepted: -1 to 1"),
         (("x", "y"), [0, -1], "train: empty class 'y'"),
     ],
 )
@@ -188,11 +188,11 @@ def test_annotations_refuse_contradictions(tmp_path, classes, train_labels, mess
 @pytest.mark.parametrize(
     ("paths", "labels", "message"),
     [
-        (("a",), np.zeros(2, np.int32), "labels: got int32"),
-        (("a",), np.zeros(1), "labels: got float64"),
-        (("a",), np.full(1, -2, np.int32), "labels: got -2"),
-        (("",), np.zeros(1, np.int32), "got the path ''"),
-        (("/a",), np.zeros(1, np.int32), "got the path '/a'"),
+        (("a",), np.zeros(2, np.int32), "labels: received int32"),
+        (("a",), np.zeros(1), "labels: received float64"),
+        (("a",), np.full(1, -2, np.int32), "labels: received -2"),
+        (("",), np.zeros(1, np.int32), "received the path ''"),
+        (("/a",), np.zeros(1, np.int32), "received the path '/a'"),
     ],
 )
 def test_video_lists_refuse(tmp_path, paths, labels, message):

@@ -159,7 +159,7 @@ def test_the_training_part_alone(tmp_path):
         read_kinetics(tmp_path)
 
 
-def test_a_class_spelt_otherwise_is_shown_in_both_spellings(tmp_path):
+def test_a_class_spelled_otherwise_is_shown_in_both_spellings(tmp_path):
     kinetics_tree(tmp_path, VIDEOS, layout="underscores")
     (tmp_path / "train" / "tai_chi").rename(tmp_path / "train" / "TaiChi")
     with pytest.raises(
@@ -178,12 +178,12 @@ def test_folders_beyond_the_list_are_logged(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "train.csv, line 1: got '', accepted: the header label,youtube_id"),
-        ("train/a.mp4 0\n", "train.csv, line 1: got 'train/a.mp4 0', accepted: the header .* --dataset lists"),
+        ("", "train.csv, line 1: received ''; accepted: the header label,youtube_id"),
+        ("train/a.mp4 0\n", "train.csv, line 1: received 'train/a.mp4 0'; accepted: the header .* --dataset lists"),
         ("label,youtube_id,time_start,time_end\n", "train.csv: lists no video"),
-        ("label,youtube_id,time_start,time_end\nx,abc\n", "line 2: got 'x,abc', accepted: label,youtube_id"),
-        ("label,youtube_id,time_start,time_end\nx,abc,one,2\n", "line 2: got 'x,abc,one,2'"),
-        ("label,youtube_id\n,abc\n", "line 2: got label '' and id 'abc'"),
+        ("label,youtube_id,time_start,time_end\nx,abc\n", "line 2: received 'x,abc'; accepted: label,youtube_id"),
+        ("label,youtube_id,time_start,time_end\nx,abc,one,2\n", "line 2: received 'x,abc,one,2'"),
+        ("label,youtube_id\n,abc\n", "line 2: received label '' and id 'abc'"),
         ('label,youtube_id\n"x,abc\n', "line 2: .*accepted: Kinetics' csv format"),
         (b"label,youtube_id\nx,\xff\n", "train.csv: not UTF-8"),
     ],

@@ -23,7 +23,7 @@ def draw(labeled, seed=0, paths=None, labels=None):
 
 def counts(indices):
     labels = video_list()[1][indices]
-    assert (labels >= 0).all(), "an unlabelled video was drawn"
+    assert (labels >= 0).all(), "an unlabeled video was drawn"
     return np.bincount(labels, minlength=len(CLASSES)).tolist()
 
 
@@ -94,11 +94,11 @@ def test_seeds_differ():
 @pytest.mark.parametrize(
     ("labeled", "message"),
     [
-        ("8", "class 'archery' has 7 usable videos, accepted: at most 7"),
-        ("0", "got '0', accepted: at least 1 video a class"),
-        ("0pct", "got '0pct', accepted: more than 0pct"),
-        ("101pct", "got '101pct', .* at most 100pct"),
-        ("10%", r"got '10%' \(no such file\), accepted: 1pct, 10pct"),
+        ("8", "class 'archery' has 7 usable videos; accepted: at most 7"),
+        ("0", "received '0'; accepted: at least 1 video a class"),
+        ("0pct", "received '0pct'; accepted: more than 0pct"),
+        ("101pct", "received '101pct'; .* at most 100pct"),
+        ("10%", r"received '10%' \(no such file\); accepted: 1pct, 10pct"),
         ("-1", "no such file"),
         ("al", "no such file.*, all, "),
     ],
@@ -114,7 +114,7 @@ def test_refuses_a_class_without_videos():
 
 
 def test_refuses_a_negative_seed():
-    with pytest.raises(InputError, match="split_seed: got -1, accepted: 0 to"):
+    with pytest.raises(InputError, match="split_seed: received -1; accepted: 0 to"):
         draw("1pct", -1)
 
 
@@ -156,13 +156,13 @@ def test_reads_lists(tmp_path, text):
         ("x/1.mp4\n\nz/3.mp4\n", "line 3: the data set has no training video 'z/3.mp4'; did you mean 'y/3.mp4'"),
         ("x/l.mp4\n", "line 1: .* 'x/l.mp4'; did you mean 'x/1.mp4'"),
         ("nothing/alike\n", "line 1: .*accepted: paths such as 'u/4.mp4'"),
-        ("x/1.mp4,archary\n", "line 1: got class 'archary'; did you mean 'archery'"),
-        ("x/1.mp4\tzumba\n", "line 1: 'x/1.mp4' is given class 'zumba', accepted: the data set's, 'archery'"),
-        ("u/4.mp4,zumba\n", "line 1: 'u/4.mp4' is given class 'zumba', accepted: the data set's, None"),
+        ("x/1.mp4,archary\n", "line 1: received class 'archary'; did you mean 'archery'"),
+        ("x/1.mp4\tzumba\n", "line 1: 'x/1.mp4' is given class 'zumba'; accepted: the data set's, 'archery'"),
+        ("u/4.mp4,zumba\n", "line 1: 'u/4.mp4' is given class 'zumba'; accepted: the data set's, None"),
         ("x/1.mp4\nx/1.mp4\n", "line 2: 'x/1.mp4' is already in line 1"),
         ("\n", "names no video"),
-        ("x/1.mp4 1\n", "line 1: 'x/1.mp4' is given class 'zumba', accepted: the data set's, 'archery'"),
-        ("x/1.mp4 4\n", "line 1: got class '4'; accepted: archery, "),
+        ("x/1.mp4 1\n", "line 1: 'x/1.mp4' is given class 'zumba'; accepted: the data set's, 'archery'"),
+        ("x/1.mp4 4\n", "line 1: received class '4'; accepted: archery, "),
     ],
 )
 def test_refuses_lists(tmp_path, text, message):
@@ -274,13 +274,13 @@ def test_apportioned_is_within_one_of_the_exact_ratio(sizes, share):
 
 @pytest.mark.parametrize("total", [3, 251])
 def test_apportioned_refuses(total):
-    with pytest.raises(InputError, match=f"got {total} videos in all, accepted: 4 to 250"):
+    with pytest.raises(InputError, match=f"received {total} videos in all; accepted: 4 to 250"):
         apportioned(total, np.array(SIZES))
 
 
 def test_an_unknown_scheme_is_met_with_the_nearest():
     assert splits.SCHEMES == config.SPLIT_SCHEMES
-    with pytest.raises(InputError, match="scheme: got 'categorywise'; did you mean 'category-wise'"):
+    with pytest.raises(InputError, match="scheme: received 'categorywise'; did you mean 'category-wise'"):
         labeled_subset("1", paths=["a"], labels=[0], classes=["x"], split_seed=0, scheme="categorywise")
 
 

@@ -31,9 +31,9 @@ def test_lines(tmp_path, text, expected):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (" \n", "lists no video, accepted: `path label`"),
-        ("a.mp4 0\nframes/x 163 1\n", "line 2: got the path 'frames/x 163', accepted: `path label`"),
-        ("a b.mp4 zero\n", "line 1: got the path 'a b.mp4 zero', accepted: `path label`"),
+        (" \n", "lists no video; accepted: `path label`"),
+        ("a.mp4 0\nframes/x 163 1\n", "line 2: received the path 'frames/x 163'; accepted: `path label`"),
+        ("a b.mp4 zero\n", "line 1: received the path 'a b.mp4 zero'; accepted: `path label`"),
     ],
 )
 def test_refuses_lines(tmp_path, text, message):
@@ -120,7 +120,7 @@ def test_the_official_split_is_chosen(tmp_path):
     assert read_lists(tmp_path, split=2).train.labels.tolist() == [1, 1, 0]
 
 
-def test_unlabelled_lines_in_the_training_list(tmp_path):
+def test_unlabeled_lines_in_the_training_list(tmp_path):
     touch(tmp_path, [*TRAIN, *VAL, "u.mp4", "w.mp4"])
     write(tmp_path, train__txt=text_of(TRAIN, (0, 0, 1)) + "u.mp4\nw.mp4 -1\n", val__txt=text_of(VAL, (0,)))
     assert read_lists(tmp_path).train.labels.tolist() == [0, 0, 1, -1, -1]
@@ -141,17 +141,17 @@ def test_missing_files(tmp_path):
     [
         ({}, r"no list for train; accepted: train.csv, train.txt, train_list.txt, <name>_train_list_videos.txt"),
         ({"train__csv": "c/4.mp4 0\n"}, "no list for val; accepted: val.csv"),
-        ({"train__csv": "x", "val__csv": "c/4.mp4 0\n"}, "train.csv, line 1: got the path 'x'"),
+        ({"train__csv": "x", "val__csv": "c/4.mp4 0\n"}, "train.csv, line 1: received the path 'x'"),
         (
             {"train__csv": "c/4.mp4 2\n", "classes__txt": "run\nwalk\n"},
-            "train.csv, line 1: got label 2, accepted: 0 to 1",
+            "train.csv, line 1: received label 2; accepted: 0 to 1",
         ),
-        ({"train__csv": "c/4.mp4 -2\n"}, "train.csv, line 1: got label -2"),
+        ({"train__csv": "c/4.mp4 -2\n"}, "train.csv, line 1: received label -2"),
         ({"train__csv": "c/-3_.avi 1\n", "val__csv": "c/4.mp4 0\n"}, "train: empty class '0'"),
         ({"train__csv": "c/-3_.avi 0\n", "val__csv": "c/4.mp4\n"}, "val.csv, line 1: 'c/4.mp4' has no label"),
         (
             {"train__csv": "c/-3_.avi 0\n", "val__csv": "/c/4.mp4 0\n"},
-            "val.csv, line 1: got '/c/4.mp4' after 'c/-3_.avi'",
+            "val.csv, line 1: received '/c/4.mp4' after 'c/-3_.avi'",
         ),
     ],
 )

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from pipelines.datasets import prepare as prepare_module
-from pipelines.datasets.dataset import Annotations, VideoList
+from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.datasets.folder import read_folder
 from pipelines.datasets.prepare import prepare
 from pipelines.errors import InputError, VideoError
@@ -34,7 +34,7 @@ SMALL = Settings(short_side=32, gop=8)
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    """Two classes with two training videos and one for validation each, and two unlabelled videos."""
+    """Two classes with two training videos and one for validation each, and two unlabeled videos."""
     root = tmp_path / "source"
     for number, name in enumerate(("wave, slowly", "clap")):
         for part, count in (("train", 2), ("val", 1)):
@@ -86,6 +86,7 @@ def test_an_interrupted_preparation_goes_on(source, tmp_path, monkeypatch):
         calls.append(path)
         if len(calls) == 4:
             Path(target).write_bytes(b"half a file")
+            Path(target).with_name(".killed.mp4.1.part").write_bytes(b"half a file")  # what a kill leaves
             raise KeyboardInterrupt
         return transcode(path, target, settings=settings)
 
@@ -93,7 +94,7 @@ def test_an_interrupted_preparation_goes_on(source, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare(read_folder(source), out, settings=SMALL, num_workers=1)
     assert 1 <= len(json.loads((out / "prepare.json").read_text())["files"]) <= 3
-    assert list(out.rglob("*.part"))
+    assert [draft.name for draft in out.rglob("*.part")] == [".killed.mp4.1.part"]
 
     num_done = len(json.loads((out / "prepare.json").read_text())["files"])
     calls[:] = [None] * 10
@@ -144,7 +145,7 @@ def test_a_class_that_lost_all_its_videos_is_named(source, tmp_path):
 
 
 def test_several_roots_and_unknown_classes(source, tmp_path):
-    """A video of train without a class becomes unlabelled; a file in two lists is made once."""
+    """A video of train without a class becomes unlabeled; a file in two lists is made once."""
     other = tmp_path / "other"
     (other / "clap").mkdir(parents=True)
     make_video(other / "clap" / "0.mp4", num_frames=7)
@@ -194,7 +195,7 @@ def test_refuses_what_cannot_be_written(source, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(prepare_module.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(InputError, match=r"cannot write .*prepare.json \(No space left on device\)"):
         prepare(annotations, tmp_path / "out", settings=SMALL)
 
@@ -332,8 +333,8 @@ def test_formats(tmp_path, options):
     assert facts.fps == pytest.approx(options.get("fps", 25), rel=1e-3)
     before, after = decode_plainly(path).astype(int), decode_plainly(tmp_path / "b.mp4").astype(int)
     left = (before.shape[2] - after.shape[2]) // 2
-    coloured = "444" in options.get("pixel_format", "")  # half of whose colour is lost
-    assert np.abs(before[:, :, left : left + after.shape[2]] - after).mean() < (7 if coloured else 5)
+    colored = "444" in options.get("pixel_format", "")  # half of whose color is lost
+    assert np.abs(before[:, :, left : left + after.shape[2]] - after).mean() < (7 if colored else 5)
 
 
 def test_an_output_that_is_not_what_was_encoded_is_refused(tmp_path, monkeypatch):

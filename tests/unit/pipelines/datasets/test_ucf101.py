@@ -78,7 +78,7 @@ def test_missing_files(tmp_path):
     assert train.paths[4] == f"UCF-101/{lost[0]}"
 
 
-def test_a_class_spelt_otherwise_is_shown_in_both_spellings(tmp_path):
+def test_a_class_spelled_otherwise_is_shown_in_both_spellings(tmp_path):
     tree(tmp_path)
     (tmp_path / "UCF-101" / "HandstandPushups").rename(tmp_path / "UCF-101" / "HandStandPushups")
     message = (
@@ -99,13 +99,13 @@ def test_the_nearest_spelling_is_shown(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("classInd.txt", "1 Archery\n1 YoYo\n", "classInd.txt, line 2: got '1 YoYo'"),
-        ("classInd.txt", "1 Archery\nYoYo\n", "classInd.txt, line 2: got 'YoYo', accepted: `1 ApplyEyeMakeup`"),
+        ("classInd.txt", "1 Archery\n1 YoYo\n", "classInd.txt, line 2: received '1 YoYo'"),
+        ("classInd.txt", "1 Archery\nYoYo\n", "classInd.txt, line 2: received 'YoYo'; accepted: `1 ApplyEyeMakeup`"),
         ("classInd.txt", "0 Archery\n1 YoYo\n", "classInd.txt: 2 classes with other numbers than 1 to 2"),
         ("classInd.txt", b"1 \xff\n", "classInd.txt: not UTF-8"),
         ("trainlist01.txt", "Archrey/v_a.avi 1\n", "line 1: class 'Archrey' is not in .*; did you mean 'Archery'"),
-        ("trainlist01.txt", "Archery/v_a.avi 3\n", "line 1: 'Archery' is given number 3, accepted: classInd.txt's, 1"),
-        ("trainlist01.txt", "Archery/a 1\n", "line 1: got the path 'Archery/a', accepted: `path label`"),
+        ("trainlist01.txt", "Archery/v_a.avi 3\n", "line 1: 'Archery' is given number 3; accepted: classInd.txt's, 1"),
+        ("trainlist01.txt", "Archery/a 1\n", "line 1: received the path 'Archery/a'; accepted: `path label`"),
         ("trainlist01.txt", "\n", "trainlist01.txt: lists no video"),
         ("testlist01.txt", VIDEOS["train"][0], "is in both train and val"),
     ],
@@ -124,5 +124,5 @@ def test_refuses_other_folders(tmp_path):
     with pytest.raises(InputError, match="no videos; accepted: UCF-101/<class>/<video>"):
         read_ucf101(tmp_path)
     (tmp_path / "ucfTrainTestlist" / "classInd.txt").unlink()
-    with pytest.raises(InputError, match="classInd.txt: cannot be read .*, accepted: UCF-101's classInd.txt"):
+    with pytest.raises(InputError, match="classInd.txt: cannot be read .*; accepted: UCF-101's classInd.txt"):
         read_ucf101(tmp_path)

@@ -1,6 +1,6 @@
-"""What an annotation family says of a data set, before any video is opened.
+"""Annotations of a data set: classes and lists of videos, before any video is opened.
 
-A family is one function `read_<name>(root, ...) -> Annotations` in a file of its own.
+A family of data sets is one function `read(root, options) -> Annotations` in a file of its own; `registry` names them.
 """
 
 from collections import Counter
@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import InputError
+from pipelines.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoList:
     """N videos by name. Raises InputError for bad labels, and paths or names empty, absolute or there twice.
 
-    `names` identify the videos in every copy of the data set, whatever its folders: labelled subsets are drawn and
+    `names` identify the videos in every copy of the data set, whatever its folders: labeled subsets are drawn and
     written by name. None: the paths do. A video in `absent` was looked for and not found; it keeps its place, so that
     a list is the same on every machine.
     """
@@ -29,19 +30,19 @@ class VideoList:
 
     def __post_init__(self) -> None:
         if self.labels.shape != (len(self.paths),) or self.labels.dtype != np.int32:
-            got = f"{self.labels.dtype} {self.labels.shape}"
-            raise InputError(f"labels: got {got}, accepted: int32, one for each of {len(self.paths)} paths")
+            received = f"{self.labels.dtype} {self.labels.shape}"
+            raise InputError(f"labels: received {received}; accepted: int32, one for each of {len(self.paths)} paths")
         if len(self.labels) and self.labels.min() < -1:
-            raise InputError(f"labels: got {self.labels.min()}, accepted: -1 (unknown) or a class index")
+            raise InputError(f"labels: received {self.labels.min()}; accepted: -1 (unknown) or a class index")
         if self.names is not None and len(self.names) != len(self.paths):
-            raise InputError(f"names: got {len(self.names)}, accepted: one for each of {len(self.paths)} paths")
+            raise InputError(f"names: received {len(self.names)}; accepted: one for each of {len(self.paths)} paths")
         for listed in (self.paths, self.names or ()):
             if len(set(listed)) < len(listed):
                 path, times = Counter(listed).most_common(1)[0]
-                raise InputError(f"{self.root}: {path!r} is listed {times} times, accepted: each video once")
+                raise InputError(f"{self.root}: {path!r} is listed {times} times; accepted: each video once")
         for path in self.paths:
             if not path or path.startswith("/"):
-                raise InputError(f"{self.root}: got the path {path!r}, accepted: paths relative to this folder")
+                raise InputError(f"{self.root}: received the path {path!r}; accepted: paths relative to this folder")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -65,22 +66,42 @@ class Annotations:
 
     def __post_init__(self) -> None:
         if not self.classes:
-            raise InputError(f"{self.name}: no classes, accepted: at least one")
+            raise InputError(f"{self.name}: no classes; accepted: at least one")
         twice = [name for name, times in Counter(self.classes).items() if times > 1]
         if twice:
-            raise InputError(f"{self.name}: class {twice[0]!r} is named twice, accepted: each class once")
+            raise InputError(f"{self.name}: class {twice[0]!r} is named twice; accepted: each class once")
         for part, videos in (("train", self.train), ("val", self.val)):
             if not len(videos):
-                raise InputError(f"{self.name}: no videos in {part}, accepted: at least one")
+                raise InputError(f"{self.name}: no videos in {part}; accepted: at least one")
         for part, videos in (("train", self.train), ("val", self.val), ("unlabeled", self.unlabeled)):
             if videos is not None and len(videos) and videos.labels.max() >= len(self.classes):
                 accepted = f"-1 to {len(self.classes) - 1}"
-                raise InputError(f"{self.name}: {part}: got label {videos.labels.max()}, accepted: {accepted}")
+                raise InputError(f"{self.name}: {part}: received label {videos.labels.max()}; accepted: {accepted}")
         counts = np.bincount(self.train.labels[self.train.labels >= 0], minlength=len(self.classes))
         if not counts.all():
             empty = self.classes[int(np.argmin(counts))]
-            raise InputError(f"{self.name}: train: empty class {empty!r}, accepted: at least one video a class")
+            raise InputError(f"{self.name}: train: empty class {empty!r}; accepted: at least one video a class")
         if self.train.root == self.val.root:
             shared = set(self.train.paths) & set(self.val.paths)
             if shared:
-                raise InputError(f"{self.name}: {min(shared)!r} is in both train and val, accepted: in one")
+                raise InputError(f"{self.name}: {min(shared)!r} is in both train and val; accepted: in one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """Settings handed to every reader; a reader ignores those that mean nothing to it.
+
+    official_split: number of the official train/test split, from 1. max_missing_share: accepted share of a list's
+    videos that are missing, 0 to 1. progress: called by a reader that takes long.
+    """
+
+    official_split: int = 1
+    max_missing_share: float = 0.05
+    progress: Progress = no_progress
+
+
+def needed(root: Path | None) -> Path:
+    """Returns the root of a data set that cannot do without one. Raises InputError where it is None."""
+    if root is None:
+        raise InputError("data.root: received none; accepted: the data set's folder (--data-root or $CMPL_DATA)")
+    return root
