@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,21 @@ from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
 from pipelines.errors import InputError
 from pipelines.progress import Progress, no_progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """Accuracy of every network on the validation videos, and what it was taken over."""
+
+    scores: dict[str, dict[str, Any]]  # network -> {"top1", "top5", "per_class"}, shares of 1
+    clips: int
+    crops: int
+    num_evaluated: int
+    problems: dict[str, str]  # path of a video that could not be decoded -> reason
+
+    def to_json(self) -> dict[str, Any]:
+        """Scores by network, then the counts, as result.json holds them; problems are the caller's to merge."""
+        return {**self.scores, "clips": self.clips, "crops": self.crops, "num_evaluated": self.num_evaluated}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +91,8 @@ def _train(
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
     def validate(method: Method) -> float:
-        scores, _ = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
-        return scores["primary"]["top1"]
+        quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
+        return quick.scores["primary"]["top1"]
 
     def trainer_of(method: Method) -> Trainer:
         return Trainer(
@@ -98,7 +114,7 @@ def _train(
     if not trainer.fit():
         return Outcome(path=run.path, result=None)
     begin = time.monotonic()
-    scores, counts = evaluate(
+    found = evaluate(
         trainer.evaluated,
         config,
         data,
@@ -108,10 +124,9 @@ def _train(
         crops=config.evaluation.crops,
         progress=reporter.progress,
     )
-    set_aside = unusable | run.problems() | counts.pop("problems")
+    set_aside = unusable | run.problems() | found.problems
     result = {
-        **scores,
-        **counts,
+        **found.to_json(),
         "num_labeled": len(data.labeled),
         "num_unlabeled": len(plans[1].pool),
         "steps": num_steps,
@@ -153,20 +168,15 @@ def evaluate(
     clips: int,
     crops: int,
     progress: Progress = no_progress,
-) -> tuple[dict, dict]:
-    """({network: {"top1", "top5", "per_class"}}, counts) on the validation videos; the same on every rank."""
+) -> Evaluated:
+    """Evaluates every network of the method on the validation videos; the same on every rank."""
     pool = build.evaluation_pool(data)
     loader = build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops)
     networks = build.networks_of(method)
     predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)
     scores = {name: accuracy(part, data.classes) for name, part in predictions.items()}
-    counts = {
-        "clips": clips,
-        "crops": crops,
-        "num_evaluated": len(predictions["primary"].labels),
-        "problems": problems,
-    }
-    return scores, counts
+    num_evaluated = len(predictions["primary"].labels)
+    return Evaluated(scores=scores, clips=clips, crops=crops, num_evaluated=num_evaluated, problems=problems)
 
 
 def evaluate_run(
@@ -193,7 +203,7 @@ def evaluate_run(
         load_into(method, averaged, source=str(found))
     else:
         load_into(method, checkpoint.model, source=str(found))
-    scores, counts = evaluate(
+    evaluated = evaluate(
         method.to(runtime.device),
         config,
         data,
@@ -203,8 +213,13 @@ def evaluate_run(
         crops=crops or config.evaluation.crops,
         progress=reporter.progress,
     )
-    set_aside = counts.pop("problems")
-    return {**scores, **counts, "step": checkpoint.step, "num_set_aside": len(set_aside), "set_aside": set_aside}
+    set_aside = evaluated.problems
+    return {
+        **evaluated.to_json(),
+        "step": checkpoint.step,
+        "num_set_aside": len(set_aside),
+        "set_aside": set_aside,
+    }
 
 
 def _introduce(
