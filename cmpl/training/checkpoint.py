@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pipelines.errors import InputError, nearest
+from pipelines.files import synced, written_whole
 
 NUM_KEPT = 2
 
@@ -50,12 +51,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, best: bool = False)
     state = {"step": checkpoint.step, **checkpoint.state, "files": files}
     (draft / "state.json").write_text(json.dumps(state, indent=1))
     for path in draft.iterdir():
-        _sync(path)
+        synced(path)
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
-    _sync(folder)
+    synced(folder)
     if best:
-        _write_whole(folder / "best.json", json.dumps({"checkpoint": target.name}))
+        with written_whole(folder / "best.json") as best_draft:
+            best_draft.write_text(json.dumps({"checkpoint": target.name}))
     _remove_old(folder)
     return target
 
@@ -146,22 +148,6 @@ def _remove_old(folder: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text)
-    _sync(draft)
-    draft.replace(path)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Asks the disk to have it before anything later is written."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cmpl.config import Config, differences, from_json, to_json
 from pipelines.errors import InputError
+from pipelines.files import written_whole
 
 
 class RunDirectory:
@@ -62,9 +63,8 @@ class RunDirectory:
             self._write("problems.json", problems)
 
     def _write(self, name: str, content: dict) -> None:
-        draft = self.path / f".{name}"
-        draft.write_text(json.dumps(content, indent=1) + "\n")
-        draft.replace(self.path / name)
+        with written_whole(self.path / name) as draft:
+            draft.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict:
