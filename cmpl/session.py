@@ -14,12 +14,15 @@ from cmpl.methods.method import Method
 from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import best_checkpoint, checkpoints, load_checkpoint, load_into
 from cmpl.training.initialise import initialise
-from cmpl.training.loop import Trainer, peak_learning_rate, steps_of, videos_per_step
+from cmpl.training.loop import Trainer
+from cmpl.training.plan import peak_learning_rate, plan_of, steps_of, videos_per_step
 from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks, wait_for_all
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
 from pipelines.errors import InputError
+from pipelines.loading.loader import SemiLoader
+from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
 
 
@@ -87,30 +90,28 @@ def _train(
     unusable = data.problems()
     _introduce(config, data, plans, unusable=unusable, ranks=ranks, num_steps=num_steps, reporter=reporter)
 
-    def loader_at(micro_step: int):
+    if tune_loader:  # first, so that what follows is built once, from the settings that were chosen
+        config, runtime = _tuned(
+            config, data, plans, num_steps=num_steps, run=run, runtime=runtime, ranks=ranks, reporter=reporter
+        )
+
+    def loader_at(micro_step: int) -> SemiLoader:
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
     def validate(method: Method) -> float:
         quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
         return quick.scores["primary"]["top1"]
 
-    def trainer_of(method: Method) -> Trainer:
-        return Trainer(
-            config,
-            method,
-            loader_at=loader_at,
-            validate=validate,
-            num_steps=num_steps,
-            run=run,
-            runtime=runtime,
-            ranks=ranks,
-            reporter=reporter,
-        )
-
-    if tune_loader:
-        for_trials = trainer_of(build.method_of(config, num_classes=len(data.classes)))
-        config, runtime = _tuned(config, plans, for_trials, run=run, reporter=reporter)
-    trainer = trainer_of(method)
+    trainer = Trainer(
+        method,
+        plan=plan_of(config, num_steps=num_steps, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled),
+        loader_at=loader_at,
+        validate=validate,
+        run=run,
+        runtime=runtime,
+        ranks=ranks,
+        reporter=reporter,
+    )
     if not trainer.fit():
         return Outcome(path=run.path, result=None)
     begin = time.monotonic()
@@ -141,14 +142,32 @@ def _train(
 
 
 def _tuned(
-    config: Config, plans: tuple, trainer: Trainer, *, run: RunDirectory, reporter: Reporter
+    config: Config,
+    data: build.Data,
+    plans: tuple[Planner, Planner],
+    *,
+    num_steps: int,
+    run: RunDirectory,
+    runtime: Runtime,
+    ranks: Ranks,
+    reporter: Reporter,
 ) -> tuple[Config, Runtime]:
-    """The run with the loader's knobs that trials on this trainer, whose networks are thrown away, choose."""
-    runtime, ranks = trainer.runtime, trainer.ranks
+    """The run with the loader's settings that trials choose; the trials' networks are thrown away."""
 
-    def loader_at(config: Config, runtime: Runtime, micro_step: int):
+    def loader_at(config: Config, runtime: Runtime, micro_step: int) -> SemiLoader:
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
+    method = build.method_of(config, num_classes=len(data.classes))
+    trainer = Trainer(
+        method,
+        plan=plan_of(config, num_steps=num_steps, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled),
+        loader_at=lambda micro_step: loader_at(config, runtime, micro_step),
+        validate=None,
+        run=run,
+        runtime=runtime,
+        ranks=ranks,
+        reporter=reporter,
+    )
     num_cores = cores_of_rank(ranks.num_local_ranks)
     choice = autotune(config, runtime, trainer=trainer, loader_at=loader_at, num_cores=num_cores)
     for line in choice.lines():

@@ -172,7 +172,7 @@ def pace(trainer: Trainer, loader, *, seconds: float, num_made_ahead: int) -> tu
     """
 
     def steps_of(num_batches: int) -> int:
-        return max(1, -(-num_batches // trainer.config.batch.accumulate))
+        return max(1, -(-num_batches // trainer.plan.accumulate))
 
     timed_steps(trainer, loader, num_steps=steps_of(NUM_WARMUP_BATCHES))  # starts processes, may compile
     num_warm = steps_of(num_made_ahead)

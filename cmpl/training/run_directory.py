@@ -67,6 +67,14 @@ class RunDirectory:
             draft.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def default_run_path(config: Config, *, runs: Path) -> Path:
+    """runs/<dataset>-<labeled>-<method>-s<seed>; a list of labeled videos by its file's name, a split seed where it
+    is not 0."""
+    labeled = Path(config.data.labeled).stem if "/" in config.data.labeled else config.data.labeled
+    split = f"-split{config.data.split_seed}" if config.data.split_seed else ""
+    return runs / f"{config.data.dataset}-{labeled}{split}-{config.method.name}-s{config.seed}"
+
+
 def read_json(path: Path) -> dict:
     """A JSON object from a file; InputError where it is none."""
     try:
