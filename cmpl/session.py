@@ -12,7 +12,7 @@ from cmpl.config import Config
 from cmpl.evaluate import accuracy, predict
 from cmpl.methods.method import Method
 from cmpl.training.autotune import autotune
-from cmpl.training.checkpoint import best_checkpoint, checkpoints, load_checkpoint, load_into
+from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_checkpoint, load_evaluated
 from cmpl.training.initialise import initialise
 from cmpl.training.loop import Trainer
 from cmpl.training.plan import peak_learning_rate, plan_of, steps_of, videos_per_step
@@ -20,7 +20,6 @@ from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
-from pipelines.errors import InputError
 from pipelines.loading.loader import SemiLoader
 from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
@@ -105,6 +104,7 @@ def _train(
     trainer = Trainer(
         method,
         plan=plan_of(config, num_steps=num_steps, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled),
+        classes=tuple(data.classes),
         loader_at=loader_at,
         validate=validate,
         run=run,
@@ -161,6 +161,7 @@ def _tuned(
     trainer = Trainer(
         method,
         plan=plan_of(config, num_steps=num_steps, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled),
+        classes=tuple(data.classes),
         loader_at=lambda micro_step: loader_at(config, runtime, micro_step),
         validate=None,
         run=run,
@@ -207,21 +208,13 @@ def evaluate_run(
     """
     run = RunDirectory(path)
     config = run.config()
-    newest = checkpoints(run.checkpoints)[-1:]
-    found = best_checkpoint(run.checkpoints) if which == "best" else next(iter(newest), None)
-    if found is None:
-        raise InputError(f"{path}: has no {which} checkpoint yet; `cmpl train` writes one, 'best' needs validation")
+    found = chosen_checkpoint(run.checkpoints, which)
     checkpoint = load_checkpoint(found)
     data = build.open_data(config, progress=reporter.progress)
     runtime = settle(replace(config.runtime, device=device))
     torch.set_num_threads(runtime.torch_threads)
     method = build.method_of(config, num_classes=len(data.classes))
-    if checkpoint.ema:
-        averaged = {name.removeprefix("module."): value for name, value in checkpoint.ema.items()}
-        averaged.pop("n_averaged")
-        load_into(method, averaged, source=str(found))
-    else:
-        load_into(method, checkpoint.model, source=str(found))
+    load_evaluated(method, checkpoint, source=str(found))
     evaluated = evaluate(
         method.to(runtime.device),
         config,

@@ -186,6 +186,7 @@ def trainer_of(config: Config, data: build.Data, plans: tuple[Planner, Planner],
     return Trainer(
         method,
         plan=plan_of(config, num_steps=num_steps, num_ranks=1, uses_unlabeled=method.uses_unlabeled),
+        classes=tuple(data.classes),
         loader_at=lambda micro_step: None,
         validate=None,
         run=RunDirectory(Path("unused")),

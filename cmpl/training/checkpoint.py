@@ -94,6 +94,18 @@ def best_checkpoint(folder: Path) -> Path | None:
     return path if path.is_dir() else None
 
 
+def chosen_checkpoint(folder: Path, which: str) -> Path:
+    """The folder of the "last" or the "best" checkpoint. Raises InputError where there is none."""
+    if which not in ("last", "best"):
+        raise InputError(f"which: received {which!r}; accepted: last, best")
+    found = best_checkpoint(folder) if which == "best" else next(iter(checkpoints(folder)[-1:]), None)
+    if found is None:
+        raise InputError(
+            f"{folder.parent}: has no {which} checkpoint yet; `cmpl train` writes one, 'best' needs validation"
+        )
+    return found
+
+
 def last_good_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that reads well, and a line for each newer one that does not."""
     complaints = []
@@ -129,6 +141,15 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], *, source: str) -> 
                     f"{source}: {name} has shape {tuple(tensors[name].shape)}; accepted: {tuple(value.shape)}"
                 )
             value.copy_(tensors[name])
+
+
+def load_evaluated(module: nn.Module, checkpoint: Checkpoint, *, source: str) -> None:
+    """Copies the weights that are evaluated: the average where there is one. Raises InputError as `load_into`."""
+    tensors = checkpoint.model
+    if checkpoint.ema:
+        tensors = {name.removeprefix("module."): value for name, value in checkpoint.ema.items()}
+        tensors.pop("n_averaged")
+    load_into(module, tensors, source=source)
 
 
 def load_momentum(module: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -29,6 +29,7 @@ from pipelines.errors import InputError
 class Trainer:
     """Trains a method to `num_steps`, from wherever its run directory stands.
 
+    `classes` are stored with every checkpoint, in the order of the labels.
     `loader_at(micro_step)` gives this rank's loader from there on; `validate(method)` the quick validation's top-1.
     """
 
@@ -37,6 +38,7 @@ class Trainer:
         method: Method,
         *,
         plan: TrainingPlan,
+        classes: tuple[str, ...],
         loader_at: Callable,
         validate: Callable[[Method], float] | None,
         run: RunDirectory,
@@ -46,6 +48,7 @@ class Trainer:
     ) -> None:
         self.plan, self.num_steps, self.run, self.runtime, self.ranks = plan, plan.num_steps, run, runtime, ranks
         self.reporter, self.validate, self.loader_at = reporter, validate, loader_at
+        self.classes = classes
         self.method = prepared(method, plan, runtime, ranks)
         self.optimizer = sgd(
             self.method,
@@ -168,6 +171,7 @@ class Trainer:
                 "wall_seconds": self.wall_seconds + seconds,
                 "best_top1": self.best_top1,
                 "videos_per_step": self._videos_per_step(),
+                "classes": list(self.classes),
             }
             checkpoint = ckpt.Checkpoint(
                 step=self.step,

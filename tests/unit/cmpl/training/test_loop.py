@@ -41,6 +41,7 @@ def trainer(path, *, num_steps: int = 6, validate=None, **settings: str) -> Trai
     return Trainer(
         Supervised(primary=Linear(0)),
         plan=plan_of(config, num_steps=num_steps, num_ranks=1, uses_unlabeled=False),
+        classes=("a", "b", "c", "d"),
         loader_at=lambda micro_step: Loader(micro_step, config.batch.labeled),
         validate=validate,
         run=run,
