@@ -1,4 +1,4 @@
-"""A trained run read back from its folder: networks, class names and geometry, without the data set."""
+"""Trains a run by one call, and reads a trained one back from its folder, without the data set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from cmpl import build
+from cmpl import build, session
 from cmpl.config import Config
 from cmpl.training.checkpoint import chosen_checkpoint, load_checkpoint, load_evaluated
-from cmpl.training.run_directory import RunDirectory
+from cmpl.training.reporter import Reporter
+from cmpl.training.run_directory import RunDirectory, default_run_path
 from pipelines.errors import InputError
 from pipelines.plan.geometry import Geometry
 
@@ -25,6 +26,16 @@ class Run:
     networks: dict[str, nn.Module]  # "primary", and "auxiliary" where the method has one; in eval mode
     step: int
     result: dict[str, Any] | None  # result.json, or None while the run is not finished
+
+
+def train(config: Config, *, out: Path | str | None = None, reporter: Reporter | None = None) -> session.Outcome:
+    """Trains to the end and evaluates, in `out` or else in runs/<dataset>-<labeled>-<method>-s<seed>.
+
+    Goes on where an earlier call was stopped, and says nothing without a reporter.
+    Raises InputError for whatever in the configuration or the data cannot be.
+    """
+    path = Path(out) if out is not None else default_run_path(config, runs=Path("runs"))
+    return session.train(config, path=path, reporter=reporter or Reporter())
 
 
 def load_run(path: Path | str, *, which: str = "last", device: str = "cpu") -> Run:

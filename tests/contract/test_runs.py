@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import cmpl
 from cmpl.build import geometry_of
 from cmpl.config import with_settings
 from cmpl.recipes.demo import demo
@@ -67,7 +68,7 @@ def weights(run: Path) -> bytes:
 def finished(folder, tmp_path_factory) -> Path:
     """A run that nothing interrupted."""
     path = tmp_path_factory.mktemp("runs") / "whole"
-    train(config_of(folder), path=path, reporter=Reporter())
+    cmpl.train(config_of(folder), out=path)
     return path
 
 
