@@ -56,6 +56,7 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cmpl", prog_name="cmpl")
 def main() -> None:
     """Semi-supervised action recognition by Cross-Model Pseudo-Labeling: two networks teach each other.
 

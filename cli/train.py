@@ -52,7 +52,7 @@ def command(
     config = config_of(**options)
     from cli.display import console_of, is_first_rank, reporter_on, show_result
     from cmpl import session
-    from cmpl.training.loop import default_run_path
+    from cmpl.training.run_directory import default_run_path
 
     path = Path(out) if out else default_run_path(config, runs=Path("runs"))
     if options["recipe"] and not out:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,15 +12,32 @@ from cmpl.config import Config
 from cmpl.evaluate import accuracy, predict
 from cmpl.methods.method import Method
 from cmpl.training.autotune import autotune
-from cmpl.training.checkpoint import best_checkpoint, checkpoints, load_checkpoint, load_into
+from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_checkpoint, load_evaluated
 from cmpl.training.initialise import initialise
-from cmpl.training.loop import Trainer, peak_learning_rate, steps_of, videos_per_step
+from cmpl.training.loop import Trainer
+from cmpl.training.plan import peak_learning_rate, plan_of, steps_of, videos_per_step
 from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks, wait_for_all
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
-from pipelines.errors import InputError
+from pipelines.loading.loader import SemiLoader
+from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """Accuracy of every network on the validation videos, and what it was taken over."""
+
+    scores: dict[str, dict[str, Any]]  # network -> {"top1", "top5", "per_class"}, shares of 1
+    clips: int
+    crops: int
+    num_evaluated: int
+    problems: dict[str, str]  # path of a video that could not be decoded -> reason
+
+    def to_json(self) -> dict[str, Any]:
+        """Scores by network, then the counts, as result.json holds them; problems are the caller's to merge."""
+        return {**self.scores, "clips": self.clips, "crops": self.crops, "num_evaluated": self.num_evaluated}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,34 +89,33 @@ def _train(
     unusable = data.problems()
     _introduce(config, data, plans, unusable=unusable, ranks=ranks, num_steps=num_steps, reporter=reporter)
 
-    def loader_at(micro_step: int):
+    if tune_loader:  # first, so that what follows is built once, from the settings that were chosen
+        config, runtime = _tuned(
+            config, data, plans, num_steps=num_steps, run=run, runtime=runtime, ranks=ranks, reporter=reporter
+        )
+
+    def loader_at(micro_step: int) -> SemiLoader:
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
     def validate(method: Method) -> float:
-        scores, _ = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
-        return scores["primary"]["top1"]
+        quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
+        return quick.scores["primary"]["top1"]
 
-    def trainer_of(method: Method) -> Trainer:
-        return Trainer(
-            config,
-            method,
-            loader_at=loader_at,
-            validate=validate,
-            num_steps=num_steps,
-            run=run,
-            runtime=runtime,
-            ranks=ranks,
-            reporter=reporter,
-        )
-
-    if tune_loader:
-        for_trials = trainer_of(build.method_of(config, num_classes=len(data.classes)))
-        config, runtime = _tuned(config, plans, for_trials, run=run, reporter=reporter)
-    trainer = trainer_of(method)
+    trainer = Trainer(
+        method,
+        plan=plan_of(config, num_steps=num_steps, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled),
+        classes=tuple(data.classes),
+        loader_at=loader_at,
+        validate=validate,
+        run=run,
+        runtime=runtime,
+        ranks=ranks,
+        reporter=reporter,
+    )
     if not trainer.fit():
         return Outcome(path=run.path, result=None)
     begin = time.monotonic()
-    scores, counts = evaluate(
+    found = evaluate(
         trainer.evaluated,
         config,
         data,
@@ -108,10 +125,9 @@ def _train(
         crops=config.evaluation.crops,
         progress=reporter.progress,
     )
-    set_aside = unusable | run.problems() | counts.pop("problems")
+    set_aside = unusable | run.problems() | found.problems
     result = {
-        **scores,
-        **counts,
+        **found.to_json(),
         "num_labeled": len(data.labeled),
         "num_unlabeled": len(plans[1].pool),
         "steps": num_steps,
@@ -126,14 +142,33 @@ def _train(
 
 
 def _tuned(
-    config: Config, plans: tuple, trainer: Trainer, *, run: RunDirectory, reporter: Reporter
+    config: Config,
+    data: build.Data,
+    plans: tuple[Planner, Planner],
+    *,
+    num_steps: int,
+    run: RunDirectory,
+    runtime: Runtime,
+    ranks: Ranks,
+    reporter: Reporter,
 ) -> tuple[Config, Runtime]:
-    """The run with the loader's knobs that trials on this trainer, whose networks are thrown away, choose."""
-    runtime, ranks = trainer.runtime, trainer.ranks
+    """The run with the loader's settings that trials choose; the trials' networks are thrown away."""
 
-    def loader_at(config: Config, runtime: Runtime, micro_step: int):
+    def loader_at(config: Config, runtime: Runtime, micro_step: int) -> SemiLoader:
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
+    method = build.method_of(config, num_classes=len(data.classes))
+    trainer = Trainer(
+        method,
+        plan=plan_of(config, num_steps=num_steps, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled),
+        classes=tuple(data.classes),
+        loader_at=lambda micro_step: loader_at(config, runtime, micro_step),
+        validate=None,
+        run=run,
+        runtime=runtime,
+        ranks=ranks,
+        reporter=reporter,
+    )
     num_cores = cores_of_rank(ranks.num_local_ranks)
     choice = autotune(config, runtime, trainer=trainer, loader_at=loader_at, num_cores=num_cores)
     for line in choice.lines():
@@ -153,20 +188,15 @@ def evaluate(
     clips: int,
     crops: int,
     progress: Progress = no_progress,
-) -> tuple[dict, dict]:
-    """({network: {"top1", "top5", "per_class"}}, counts) on the validation videos; the same on every rank."""
+) -> Evaluated:
+    """Evaluates every network of the method on the validation videos; the same on every rank."""
     pool = build.evaluation_pool(data)
     loader = build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops)
     networks = build.networks_of(method)
     predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)
     scores = {name: accuracy(part, data.classes) for name, part in predictions.items()}
-    counts = {
-        "clips": clips,
-        "crops": crops,
-        "num_evaluated": len(predictions["primary"].labels),
-        "problems": problems,
-    }
-    return scores, counts
+    num_evaluated = len(predictions["primary"].labels)
+    return Evaluated(scores=scores, clips=clips, crops=crops, num_evaluated=num_evaluated, problems=problems)
 
 
 def evaluate_run(
@@ -178,22 +208,14 @@ def evaluate_run(
     """
     run = RunDirectory(path)
     config = run.config()
-    newest = checkpoints(run.checkpoints)[-1:]
-    found = best_checkpoint(run.checkpoints) if which == "best" else next(iter(newest), None)
-    if found is None:
-        raise InputError(f"{path}: has no {which} checkpoint yet; `cmpl train` writes one, 'best' needs validation")
+    found = chosen_checkpoint(run.checkpoints, which)
     checkpoint = load_checkpoint(found)
     data = build.open_data(config, progress=reporter.progress)
     runtime = settle(replace(config.runtime, device=device))
     torch.set_num_threads(runtime.torch_threads)
     method = build.method_of(config, num_classes=len(data.classes))
-    if checkpoint.ema:
-        averaged = {name.removeprefix("module."): value for name, value in checkpoint.ema.items()}
-        averaged.pop("n_averaged")
-        load_into(method, averaged, source=str(found))
-    else:
-        load_into(method, checkpoint.model, source=str(found))
-    scores, counts = evaluate(
+    load_evaluated(method, checkpoint, source=str(found))
+    evaluated = evaluate(
         method.to(runtime.device),
         config,
         data,
@@ -203,8 +225,13 @@ def evaluate_run(
         crops=crops or config.evaluation.crops,
         progress=reporter.progress,
     )
-    set_aside = counts.pop("problems")
-    return {**scores, **counts, "step": checkpoint.step, "num_set_aside": len(set_aside), "set_aside": set_aside}
+    set_aside = evaluated.problems
+    return {
+        **evaluated.to_json(),
+        "step": checkpoint.step,
+        "num_set_aside": len(set_aside),
+        "set_aside": set_aside,
+    }
 
 
 def _introduce(

@@ -9,6 +9,7 @@ from cmpl.config import Config, with_settings
 from cmpl.session import Outcome, train
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError
+from pipelines.files import written_whole
 
 
 def train_subsets(
@@ -27,9 +28,8 @@ def train_subsets(
         outcomes.append(train(subset, path=path / f"subset-{split_seed}", reporter=reporter, tune_loader=tune_loader))
         if outcomes[-1].result is None:
             return outcomes
-    draft = path / ".subsets.json"
-    draft.write_text(json.dumps(summary([outcome.result for outcome in outcomes]), indent=1) + "\n")
-    draft.replace(path / "subsets.json")
+    with written_whole(path / "subsets.json") as draft:
+        draft.write_text(json.dumps(summary([outcome.result for outcome in outcomes]), indent=1) + "\n")
     return outcomes
 
 

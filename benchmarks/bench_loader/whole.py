@@ -15,7 +15,8 @@ from benchmarks.usage import DecoderMeter, gpu_memory_bytes, usage
 from cmpl import build
 from cmpl.config import Config
 from cmpl.training.autotune import synchronize, timed_steps
-from cmpl.training.loop import Trainer, steps_of
+from cmpl.training.loop import Trainer
+from cmpl.training.plan import plan_of, steps_of
 from cmpl.training.ranks import Ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
@@ -180,12 +181,14 @@ def measure_whole(
 
 def trainer_of(config: Config, data: build.Data, plans: tuple[Planner, Planner], *, runtime: Runtime) -> Trainer:
     """The real trainer with fresh networks. Single steps write nothing, so that its folder is never made."""
+    method = build.method_of(config, num_classes=len(data.classes))
+    num_steps = steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=1)
     return Trainer(
-        config,
-        build.method_of(config, num_classes=len(data.classes)),
+        method,
+        plan=plan_of(config, num_steps=num_steps, num_ranks=1, uses_unlabeled=method.uses_unlabeled),
+        classes=tuple(data.classes),
         loader_at=lambda micro_step: None,
         validate=None,
-        num_steps=steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=1),
         run=RunDirectory(Path("unused")),
         runtime=runtime,
         ranks=Ranks(),

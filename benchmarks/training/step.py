@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.environment import environment
 from benchmarks.training.convolution import measure
-from cmpl.config import BATCH_NORMS, OptimConfig
+from cmpl.config import BATCH_NORMS
 from cmpl.methods.cross_model import CrossModel
 from cmpl.models.counting import count_multiply_adds
 from cmpl.models.resnet3d import ResNet3D
@@ -103,7 +103,8 @@ def step_of(case: Case, *, batch_norm: str, plain: bool, device: torch.device, c
     if compiled:
         for network in networks:
             network.compile()
-    batch, optimizer = batch_of(case, device=device, plain=plain), sgd(method, OptimConfig(lr=1e-4))
+    batch = batch_of(case, device=device, plain=plain)
+    optimizer = sgd(method, lr=1e-4, momentum=0.9, nesterov=False, weight_decay=1e-4)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -18,6 +18,7 @@ from cmpl.config import Config
 from cmpl.training.loop import Trainer
 from cmpl.training.metrics import mean_over_ranks
 from cmpl.training.runtime import MAX_WORKERS, Runtime
+from pipelines.files import written_whole
 
 ENOUGH_WAIT_SHARE = 0.02
 """A step that waits for data for less of its time has nothing to gain."""
@@ -79,10 +80,9 @@ class Choice:
 
     def write(self, path: Path) -> None:
         """As JSON, whole or not at all."""
-        draft = path.with_name(f".{path.name}")
         content = {"chosen": asdict(self.best.knobs), "reason": self.reason, "trials": [*map(asdict, self.trials)]}
-        draft.write_text(json.dumps(content, indent=1) + "\n")
-        draft.replace(path)
+        with written_whole(path) as draft:
+            draft.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def with_knobs(config: Config, runtime: Runtime, knobs: Knobs) -> tuple[Config, Runtime]:
@@ -172,7 +172,7 @@ def pace(trainer: Trainer, loader, *, seconds: float, num_made_ahead: int) -> tu
     """
 
     def steps_of(num_batches: int) -> int:
-        return max(1, -(-num_batches // trainer.config.batch.accumulate))
+        return max(1, -(-num_batches // trainer.plan.accumulate))
 
     timed_steps(trainer, loader, num_steps=steps_of(NUM_WARMUP_BATCHES))  # starts processes, may compile
     num_warm = steps_of(num_made_ahead)

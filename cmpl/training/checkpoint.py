@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pipelines.errors import InputError, nearest
+from pipelines.files import synced, written_whole
 
 NUM_KEPT = 2
 
@@ -50,12 +51,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, best: bool = False)
     state = {"step": checkpoint.step, **checkpoint.state, "files": files}
     (draft / "state.json").write_text(json.dumps(state, indent=1))
     for path in draft.iterdir():
-        _sync(path)
+        synced(path)
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
-    _sync(folder)
+    synced(folder)
     if best:
-        _write_whole(folder / "best.json", json.dumps({"checkpoint": target.name}))
+        with written_whole(folder / "best.json") as best_draft:
+            best_draft.write_text(json.dumps({"checkpoint": target.name}))
     _remove_old(folder)
     return target
 
@@ -90,6 +92,18 @@ def best_checkpoint(folder: Path) -> Path | None:
     except (OSError, ValueError, KeyError):
         return None
     return path if path.is_dir() else None
+
+
+def chosen_checkpoint(folder: Path, which: str) -> Path:
+    """The folder of the "last" or the "best" checkpoint. Raises InputError where there is none."""
+    if which not in ("last", "best"):
+        raise InputError(f"which: received {which!r}; accepted: last, best")
+    found = best_checkpoint(folder) if which == "best" else next(iter(checkpoints(folder)[-1:]), None)
+    if found is None:
+        raise InputError(
+            f"{folder.parent}: has no {which} checkpoint yet; `cmpl train` writes one, 'best' needs validation"
+        )
+    return found
 
 
 def last_good_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -129,6 +143,15 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], *, source: str) -> 
             value.copy_(tensors[name])
 
 
+def load_evaluated(module: nn.Module, checkpoint: Checkpoint, *, source: str) -> None:
+    """Copies the weights that are evaluated: the average where there is one. Raises InputError as `load_into`."""
+    tensors = checkpoint.model
+    if checkpoint.ema:
+        tensors = {name.removeprefix("module."): value for name, value in checkpoint.ema.items()}
+        tensors.pop("n_averaged")
+    load_into(module, tensors, source=source)
+
+
 def load_momentum(module: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Gives SGD the momentum that `momentum_tensors` named."""
     for name, parameter in module.named_parameters():
@@ -146,22 +169,6 @@ def _remove_old(folder: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text)
-    _sync(draft)
-    draft.replace(path)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Asks the disk to have it before anything later is written."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

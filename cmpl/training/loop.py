@@ -1,6 +1,6 @@
 """The training loop: batches in, checkpoints and metrics out. Everything that is not the method or the data.
 
-Legend: a step is one update of the optimiser; it takes `batch.accumulate` micro-steps of one batch a rank each.
+Legend: a step is one update of the optimizer; it takes `batch.accumulate` micro-steps of one batch a rank each.
 """
 
 import contextlib
@@ -8,55 +8,57 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cmpl.config import Config
 from cmpl.methods.method import Method
 from cmpl.training import checkpoint as ckpt
 from cmpl.training.metrics import MetricsLog, TermSums, mean_over_ranks, with_precision
 from cmpl.training.optim import learning_rate, set_learning_rate, sgd
+from cmpl.training.plan import TrainingPlan
 from cmpl.training.ranks import Ranks, any_rank, wait_for_all
 from cmpl.training.reporter import Reporter, StepReport
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime
 from pipelines.errors import InputError
 
-PAPER_BATCH = 192
-"""Videos of a step in the paper: 16 GPUs x (2 + 10)."""
-
 
 class Trainer:
     """Trains a method to `num_steps`, from wherever its run directory stands.
 
+    `classes` are stored with every checkpoint, in the order of the labels.
     `loader_at(micro_step)` gives this rank's loader from there on; `validate(method)` the quick validation's top-1.
     """
 
     def __init__(
         self,
-        config: Config,
         method: Method,
         *,
+        plan: TrainingPlan,
+        classes: tuple[str, ...],
         loader_at: Callable,
         validate: Callable[[Method], float] | None,
-        num_steps: int,
         run: RunDirectory,
         runtime: Runtime,
         ranks: Ranks,
         reporter: Reporter,
     ) -> None:
-        self.config, self.num_steps, self.run, self.runtime, self.ranks = config, num_steps, run, runtime, ranks
+        self.plan, self.num_steps, self.run, self.runtime, self.ranks = plan, plan.num_steps, run, runtime, ranks
         self.reporter, self.validate, self.loader_at = reporter, validate, loader_at
-        self.method = prepared(method, config, runtime, ranks)
-        self.optimizer = sgd(self.method, config.optim)
-        self.average = averaged(self.method, config.runtime.ema_decay)
+        self.classes = classes
+        self.method = prepared(method, plan, runtime, ranks)
+        self.optimizer = sgd(
+            self.method,
+            lr=plan.peak_lr,
+            momentum=plan.momentum,
+            nesterov=plan.nesterov,
+            weight_decay=plan.weight_decay,
+        )
+        self.average = averaged(self.method, plan.ema_decay)
         self.parallel = DistributedDataParallel(self.method) if ranks.num_ranks > 1 else self.method
-        videos = videos_per_step(config, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled)
-        self.peak_lr = peak_learning_rate(config, num_videos_per_step=videos)
         self.step = 0
         self.wall_seconds = 0.0
         self.best_top1 = -1.0
@@ -74,7 +76,7 @@ class Trainer:
         if self.step >= self.num_steps:
             return True
         with self._signals():
-            loader = self.loader_at(self.step * self.config.batch.accumulate)
+            loader = self.loader_at(self.step * self.plan.accumulate)
             log = MetricsLog(self.run.path, first_step=self.step) if self.ranks.is_first else None
             begin = mark = time.monotonic()
             wait_mark, step_mark = loader.wait_seconds, self.step
@@ -82,14 +84,14 @@ class Trainer:
                 self.update(loader)
                 self.step += 1
                 last = self.step == self.num_steps
-                if last or self.step % self.config.runtime.log_every_steps == 0:
+                if last or self.step % self.plan.log_every_steps == 0:
                     now = time.monotonic()
                     self._report(log, loader, now - mark, loader.wait_seconds - wait_mark, self.step - step_mark)
                     mark, wait_mark, step_mark = now, loader.wait_seconds, self.step
                 stop = self._asked_to_stop(synced=step_mark == self.step)
-                if last or stop or self.step % self.config.runtime.checkpoint_every_steps == 0:
+                if last or stop or self.step % self.plan.checkpoint_every_steps == 0:
                     self._save(time.monotonic() - begin, loader.problems)
-                every = self.config.evaluation.every_steps
+                every = self.plan.validate_every_steps
                 if self.validate and every and self.step % every == 0:
                     self._validate(log, time.monotonic() - begin, loader.problems)
                 if stop:
@@ -101,15 +103,15 @@ class Trainer:
 
     def update(self, loader) -> None:
         """One update. No line of it waits for the device."""
-        config, accumulate = self.config, self.config.batch.accumulate
+        plan, accumulate = self.plan, self.plan.accumulate
         set_learning_rate(
             self.optimizer,
-            learning_rate(self.step, num_steps=self.num_steps, lr=self.peak_lr, warmup=config.optim.warmup),
+            learning_rate(self.step, num_steps=self.num_steps, lr=plan.peak_lr, warmup=plan.warmup),
         )
         self.optimizer.zero_grad(set_to_none=True)
         for micro_step in range(self.step * accumulate, (self.step + 1) * accumulate):
             batch = next(loader)
-            torch.manual_seed(step_seed(config.seed, micro_step, self.ranks.rank))  # dropout's
+            torch.manual_seed(step_seed(plan.seed, micro_step, self.ranks.rank))  # dropout's
             is_last = micro_step == (self.step + 1) * accumulate - 1
             with self._gradients_exchanged(is_last):
                 with self.runtime.autocast():
@@ -118,16 +120,16 @@ class Trainer:
                     )
                 (loss / accumulate).backward()
             self.sums.add({"loss": loss.detach(), **terms})
-        if config.optim.clip_gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.method.parameters(), config.optim.clip_gradient_norm)
+        if plan.clip_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), plan.clip_gradient_norm)
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.method)
 
     def _unlabeled_weight(self) -> float:
-        """lambda, or 0 before the unlabelled losses are switched on."""
-        delayed = self.step < self.config.method.unlabeled_delay * self.num_steps
-        return 0.0 if delayed else self.config.method.unlabeled_weight
+        """lambda, or 0 before the unlabeled losses are switched on."""
+        delayed = self.step < self.plan.unlabeled_delay * self.num_steps
+        return 0.0 if delayed else self.plan.unlabeled_weight
 
     def _gradients_exchanged(self, is_last: bool):
         """Ranks exchange gradients once a step, with the last micro-step."""
@@ -136,16 +138,16 @@ class Trainer:
 
     def _report(self, log: MetricsLog | None, loader, seconds: float, waited: float, num_steps: int) -> None:
         """Reads the sums, once, and tells the log and the reporter."""
-        batch = self.config.batch
+        plan = self.plan
         metrics = self.sums.means() | {"wait_share": waited / seconds}
         metrics = with_precision(mean_over_ranks(metrics, self.runtime.device))
-        per_step = (batch.labeled + loader.num_unlabeled) * batch.accumulate * self.ranks.num_ranks
+        per_step = (plan.num_labeled + loader.num_unlabeled) * plan.accumulate * self.ranks.num_ranks
         metrics["videos_per_second"] = per_step * num_steps / seconds
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if not math.isfinite(metrics["loss"]):
             raise InputError(
                 f"loss: received {metrics['loss']} by step {self.step}: training diverged; a lower optim.lr "
-                f"than {self.config.optim.lr} may do"
+                f"than {plan.lr} may do"
             )
         if log:
             log.write(self.step, metrics)
@@ -169,6 +171,7 @@ class Trainer:
                 "wall_seconds": self.wall_seconds + seconds,
                 "best_top1": self.best_top1,
                 "videos_per_step": self._videos_per_step(),
+                "classes": list(self.classes),
             }
             checkpoint = ckpt.Checkpoint(
                 step=self.step,
@@ -203,10 +206,9 @@ class Trainer:
         self.reporter.note(f"going on from step {self.step} of {self.num_steps}")
 
     def _videos_per_step(self) -> list[int]:
-        """Labelled and unlabelled videos of one step, over all ranks: what the order of samples hangs on."""
-        batch = self.config.batch
-        passes = batch.accumulate * self.ranks.num_ranks
-        return [batch.labeled * passes, batch.unlabeled * passes]
+        """Labeled and unlabeled videos of one step, over all ranks: what the order of samples hangs on."""
+        passes = self.plan.accumulate * self.ranks.num_ranks
+        return [self.plan.num_labeled * passes, self.plan.num_unlabeled * passes]
 
     def _asked_to_stop(self, *, synced: bool) -> bool:
         """Whether to stop after this step: all ranks together, where they meet anyway."""
@@ -235,12 +237,12 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-def prepared(method: Method, config: Config, runtime: Runtime, ranks: Ranks) -> Method:
+def prepared(method: Method, plan: TrainingPlan, runtime: Runtime, ranks: Ranks) -> Method:
     """The method on its device, with SyncBN and compilation where asked. (Models lay out their own weights.)"""
-    if config.runtime.sync_batch_norm and ranks.num_ranks > 1:
+    if plan.sync_batch_norm and ranks.num_ranks > 1:
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     method = method.to(runtime.device)
-    if config.runtime.compile:
+    if plan.compile:
         for network in {method.primary, method.auxiliary} - {None}:
             network.compile()
     return method.train()
@@ -256,30 +258,3 @@ def averaged(method: Method, decay: float) -> AveragedModel | None:
 def step_seed(seed: int, micro_step: int, rank: int) -> int:
     """A seed for torch's generator, of (run, micro-step, rank): dropout, too, is a function of the position."""
     return (seed * 1_000_003 + micro_step) * 1_009 + rank
-
-
-def videos_per_step(config: Config, *, num_ranks: int, uses_unlabeled: bool) -> int:
-    """Videos that the networks learn from in one step, over all ranks: the effective batch."""
-    batch = config.batch
-    return (batch.labeled + batch.unlabeled * uses_unlabeled) * batch.accumulate * num_ranks
-
-
-def peak_learning_rate(config: Config, *, num_videos_per_step: int) -> float:
-    """`optim.lr`, or with `optim.scale_lr` that times the videos of a step over the paper's 192 (Sec. 4.1)."""
-    return config.optim.lr * (num_videos_per_step / PAPER_BATCH if config.optim.scale_lr else 1.0)
-
-
-def steps_of(config: Config, *, num_unlabeled_videos: int, num_ranks: int) -> int:
-    """Optimiser steps of a run: `optim.steps`, or `optim.epochs` passes over the unlabelled videos."""
-    if config.optim.steps is not None:
-        return config.optim.steps
-    per_step = config.batch.unlabeled * config.batch.accumulate * num_ranks
-    return math.ceil(config.optim.epochs * num_unlabeled_videos / per_step)
-
-
-def default_run_path(config: Config, *, runs: Path) -> Path:
-    """runs/<dataset>-<labeled>-<method>-s<seed>; a list of labelled videos by its file's name, a split seed where it
-    is not 0."""
-    labeled = Path(config.data.labeled).stem if "/" in config.data.labeled else config.data.labeled
-    split = f"-split{config.data.split_seed}" if config.data.split_seed else ""
-    return runs / f"{config.data.dataset}-{labeled}{split}-{config.method.name}-s{config.seed}"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cmpl.methods.method import Terms
+from pipelines.files import written_whole
 
 
 class TermSums:
@@ -42,9 +43,8 @@ class MetricsLog:
     def __init__(self, folder: Path, *, first_step: int) -> None:
         self._path = folder / "metrics.jsonl"
         kept = [line for line in self._lines() if line["step"] <= first_step]
-        draft = self._path.with_suffix(".draft")
-        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        draft.replace(self._path)
+        with written_whole(self._path) as draft:
+            draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self._board = _tensorboard(folder, first_step)
 
     def write(self, step: int, metrics: dict[str, float]) -> None:

@@ -6,17 +6,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import SGD
 
-from cmpl.config import OptimConfig
 
-
-def sgd(module: nn.Module, config: OptimConfig) -> SGD:
+def sgd(module: nn.Module, *, lr: float, momentum: float, nesterov: bool, weight_decay: float) -> SGD:
     """SGD with momentum; weight decay on all but BatchNorm's scales and shifts."""
     norm = {p for m in module.modules() if isinstance(m, _NormBase) for p in m.parameters(recurse=False)}
     groups = [
-        {"params": [p for p in module.parameters() if p not in norm], "weight_decay": config.weight_decay},
+        {"params": [p for p in module.parameters() if p not in norm], "weight_decay": weight_decay},
         {"params": [p for p in module.parameters() if p in norm], "weight_decay": 0.0},
     ]
-    return SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
 
 
 def learning_rate(step: int, *, num_steps: int, lr: float, warmup: float) -> float:

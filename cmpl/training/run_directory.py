@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cmpl.config import Config, differences, from_json, to_json
 from pipelines.errors import InputError
+from pipelines.files import written_whole
 
 
 class RunDirectory:
@@ -62,9 +63,16 @@ class RunDirectory:
             self._write("problems.json", problems)
 
     def _write(self, name: str, content: dict) -> None:
-        draft = self.path / f".{name}"
-        draft.write_text(json.dumps(content, indent=1) + "\n")
-        draft.replace(self.path / name)
+        with written_whole(self.path / name) as draft:
+            draft.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def default_run_path(config: Config, *, runs: Path) -> Path:
+    """runs/<dataset>-<labeled>-<method>-s<seed>; a list of labeled videos by its file's name, a split seed where it
+    is not 0."""
+    labeled = Path(config.data.labeled).stem if "/" in config.data.labeled else config.data.labeled
+    split = f"-split{config.data.split_seed}" if config.data.split_seed else ""
+    return runs / f"{config.data.dataset}-{labeled}{split}-{config.method.name}-s{config.seed}"
 
 
 def read_json(path: Path) -> dict:

@@ -14,8 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import cmpl
+from cmpl.build import geometry_of
 from cmpl.config import with_settings
 from cmpl.recipes.demo import demo
+from cmpl.run import load_run
 from cmpl.session import evaluate_run, train
 from cmpl.training.checkpoint import checkpoints
 from cmpl.training.reporter import Reporter
@@ -65,7 +68,7 @@ def weights(run: Path) -> bytes:
 def finished(folder, tmp_path_factory) -> Path:
     """A run that nothing interrupted."""
     path = tmp_path_factory.mktemp("runs") / "whole"
-    train(config_of(folder), path=path, reporter=Reporter())
+    cmpl.train(config_of(folder), out=path)
     return path
 
 
@@ -81,6 +84,36 @@ def test_a_run_leaves_what_it_promises(finished, folder):
     assert {"loss", "learning_rate", "wait_share", "videos_per_second"} <= lines[0].keys()
     assert {"loss_unsupervised_primary", "pseudo_share_auxiliary", "pseudo_right_primary"} <= lines[-1].keys()
     assert [path.name for path in checkpoints(finished / "checkpoints")] == ["step-00000012", "step-00000014"]
+
+
+def test_a_run_is_read_back_without_its_data(finished, tmp_path):
+    """Weights, class names and shapes come from the run's folder alone."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["data"]["root"] = str(tmp_path / "nowhere")
+    (copy / "config.json").write_text(json.dumps(config))
+    run = load_run(copy)
+    assert run.classes == ("clap", "wave")
+    assert (run.step, run.result) == (NUM_STEPS, json.loads((finished / "result.json").read_text()))
+    assert run.geometry == geometry_of(run.config)
+    stored = load_file(checkpoints(copy / "checkpoints")[-1] / "model.safetensors")
+    assert run.networks.keys() == {"primary", "auxiliary"}
+    for name, network in run.networks.items():
+        assert not network.training
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, stored[f"{name}.{key}"])
+
+
+def test_a_checkpoint_without_class_names_is_refused_by_name(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    state = checkpoints(copy / "checkpoints")[-1] / "state.json"
+    content = json.loads(state.read_text())
+    del content["classes"]
+    state.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="step-00000014: names no classes; accepted"):
+        load_run(copy)
 
 
 RUN_IT = """

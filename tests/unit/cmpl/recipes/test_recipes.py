@@ -20,7 +20,7 @@ from cmpl.recipes.cost import SUSTAINED_TFLOPS, gpu_hours
 from cmpl.recipes.registry import RECIPES, ROWS, row_config, row_for
 from cmpl.recipes.rows import TABLES
 from cmpl.session import train
-from cmpl.training.loop import steps_of
+from cmpl.training.plan import steps_of
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from pipelines.errors import InputError

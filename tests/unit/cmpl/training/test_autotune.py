@@ -116,7 +116,7 @@ def made(tmp_path):
 
 def test_steps_are_the_trainers_own(made, tmp_path):
     """Timed steps move the weights exactly as those of `fit` do, and count what the loader made them wait."""
-    loader = Loader(0, made.config.batch.labeled)
+    loader = Loader(0, made.plan.num_labeled)
     waits = iter([0.25] * 6)
     loader.wait_seconds = 10.0
 
@@ -138,7 +138,7 @@ def test_steps_are_the_trainers_own(made, tmp_path):
 
 
 def test_a_trial_ends_with_the_time_that_it_was_given(made):
-    loader = Loader(0, made.config.batch.labeled)
+    loader = Loader(0, made.plan.num_labeled)
     steps_per_second, wait_share = pace(made, loader, seconds=1e-9, num_made_ahead=4)
     assert made.step == 2 + 4 + 5, "warm-up, what was made ahead, the least number of batches"
     assert steps_per_second > 0
@@ -153,13 +153,13 @@ def test_accumulated_batches_count_towards_a_trial(tmp_path):
 
 def test_the_run_afterwards_is_the_run_without(made, tmp_path):
     """Neither torch's random numbers nor the folder nor the batch size know of the trials."""
-    config = with_settings(made.config, {"runtime.workers": "0", "runtime.loader_threads": "1"})
+    config = with_settings(made.run.config(), {"runtime.workers": "0", "runtime.loader_threads": "1"})
     runtime = settle(config.runtime)
     asked = []
 
     def loader_at(config, runtime, micro_step):
         asked.append((runtime.loader_threads, runtime.num_workers, config.runtime.prefetch, micro_step))
-        assert config.batch == made.config.batch
+        assert config.batch == made.run.config().batch
         return Slow(micro_step, config.batch.labeled)
 
     torch.manual_seed(7)

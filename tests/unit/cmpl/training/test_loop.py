@@ -8,6 +8,7 @@ from cmpl.methods.supervised import Supervised
 from cmpl.recipes.demo import demo
 from cmpl.training.checkpoint import checkpoints, load_checkpoint, module_tensors
 from cmpl.training.loop import Trainer
+from cmpl.training.plan import plan_of
 from cmpl.training.ranks import Ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
@@ -38,11 +39,11 @@ def trainer(path, *, num_steps: int = 6, validate=None, **settings: str) -> Trai
     run = RunDirectory(path)
     run.claim(config)
     return Trainer(
-        config,
         Supervised(primary=Linear(0)),
+        plan=plan_of(config, num_steps=num_steps, num_ranks=1, uses_unlabeled=False),
+        classes=("a", "b", "c", "d"),
         loader_at=lambda micro_step: Loader(micro_step, config.batch.labeled),
         validate=validate,
-        num_steps=num_steps,
         run=run,
         runtime=settle(config.runtime),
         ranks=Ranks(),

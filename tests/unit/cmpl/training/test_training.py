@@ -8,15 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from cmpl.config import Config, OptimConfig, with_settings
+from cmpl.config import Config, with_settings
 from cmpl.recipes.demo import demo
 from cmpl.training import checkpoint as ckpt
-from cmpl.training.loop import default_run_path, peak_learning_rate, step_seed, steps_of, videos_per_step
+from cmpl.training.loop import step_seed
 from cmpl.training.metrics import MetricsLog, TermSums
 from cmpl.training.optim import learning_rate, sgd
-from cmpl.training.run_directory import RunDirectory, newest_run
+from cmpl.training.plan import peak_learning_rate, steps_of, videos_per_step
+from cmpl.training.run_directory import RunDirectory, default_run_path, newest_run
 from cmpl.training.runtime import settle
 from pipelines.errors import InputError
+
+PAPER_SGD = {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4}
 
 
 def small_network() -> nn.Module:
@@ -36,7 +39,7 @@ def test_batch_norm_is_not_decayed():
     network = small_network()
     nn.init.ones_(network[1].weight)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
-    optimizer = sgd(network, OptimConfig(lr=0.5, weight_decay=0.1))
+    optimizer = sgd(network, **PAPER_SGD | {"lr": 0.5, "weight_decay": 0.1})
     for p in network.parameters():
         p.grad = torch.zeros_like(p)
     optimizer.step()
@@ -87,7 +90,7 @@ def test_checkpoints_keep_the_last_two_and_the_best(tmp_path):
 
 def test_a_checkpoint_gives_back_what_it_took(tmp_path):
     network, other = small_network(), small_network()
-    optimizer = sgd(network, OptimConfig())
+    optimizer = sgd(network, **PAPER_SGD)
     network(torch.randn(2, 3, 1, 1, 1)).sum().backward()
     optimizer.step()
     saved = ckpt.Checkpoint(
@@ -99,7 +102,7 @@ def test_a_checkpoint_gives_back_what_it_took(tmp_path):
     )
     loaded = ckpt.load_checkpoint(ckpt.save_checkpoint(tmp_path, saved))
     ckpt.load_into(other, loaded.model, source="here")
-    other_optimizer = sgd(other, OptimConfig())
+    other_optimizer = sgd(other, **PAPER_SGD)
     ckpt.load_momentum(other, other_optimizer, loaded.optimizer)
     for name, value in ckpt.module_tensors(network).items():
         assert torch.equal(value, ckpt.module_tensors(other)[name])

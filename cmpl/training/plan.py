@@ -1,0 +1,82 @@
+"""The values that a training run is made of: steps, batches, learning rate, weights of the losses."""
+
+import math
+from dataclasses import dataclass
+
+from cmpl.config import Config
+
+PAPER_BATCH = 192
+"""Videos of a step in the paper: 16 GPUs x (2 + 10)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """What the trainer needs to know of a configuration, worked out once."""
+
+    num_steps: int
+    num_labeled: int  # videos of a forward pass on one rank
+    num_unlabeled: int
+    accumulate: int  # forward passes a step
+    lr: float  # as configured, for messages
+    peak_lr: float  # scaled with the batch where asked
+    warmup: float  # share of training in which the learning rate rises
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    clip_gradient_norm: float | None
+    unlabeled_weight: float  # lambda
+    unlabeled_delay: float  # share of training before lambda counts
+    seed: int
+    ema_decay: float  # 0: no average
+    sync_batch_norm: bool
+    compile: bool
+    log_every_steps: int
+    checkpoint_every_steps: int
+    validate_every_steps: int  # 0: never
+
+
+def plan_of(config: Config, *, num_steps: int, num_ranks: int, uses_unlabeled: bool) -> TrainingPlan:
+    """Works out the plan of a configuration for so many ranks and steps."""
+    videos = videos_per_step(config, num_ranks=num_ranks, uses_unlabeled=uses_unlabeled)
+    optim, runtime = config.optim, config.runtime
+    return TrainingPlan(
+        num_steps=num_steps,
+        num_labeled=config.batch.labeled,
+        num_unlabeled=config.batch.unlabeled,
+        accumulate=config.batch.accumulate,
+        lr=optim.lr,
+        peak_lr=peak_learning_rate(config, num_videos_per_step=videos),
+        warmup=optim.warmup,
+        momentum=optim.momentum,
+        nesterov=optim.nesterov,
+        weight_decay=optim.weight_decay,
+        clip_gradient_norm=optim.clip_gradient_norm,
+        unlabeled_weight=config.method.unlabeled_weight,
+        unlabeled_delay=config.method.unlabeled_delay,
+        seed=config.seed,
+        ema_decay=runtime.ema_decay,
+        sync_batch_norm=runtime.sync_batch_norm,
+        compile=runtime.compile,
+        log_every_steps=runtime.log_every_steps,
+        checkpoint_every_steps=runtime.checkpoint_every_steps,
+        validate_every_steps=config.evaluation.every_steps,
+    )
+
+
+def videos_per_step(config: Config, *, num_ranks: int, uses_unlabeled: bool) -> int:
+    """Videos that the networks learn from in one step, over all ranks: the effective batch."""
+    batch = config.batch
+    return (batch.labeled + batch.unlabeled * uses_unlabeled) * batch.accumulate * num_ranks
+
+
+def peak_learning_rate(config: Config, *, num_videos_per_step: int) -> float:
+    """`optim.lr`, or with `optim.scale_lr` that times the videos of a step over the paper's 192 (Sec. 4.1)."""
+    return config.optim.lr * (num_videos_per_step / PAPER_BATCH if config.optim.scale_lr else 1.0)
+
+
+def steps_of(config: Config, *, num_unlabeled_videos: int, num_ranks: int) -> int:
+    """Optimizer steps of a run: `optim.steps`, or `optim.epochs` passes over the unlabeled videos."""
+    if config.optim.steps is not None:
+        return config.optim.steps
+    per_step = config.batch.unlabeled * config.batch.accumulate * num_ranks
+    return math.ceil(config.optim.epochs * num_unlabeled_videos / per_step)
