@@ -21,7 +21,8 @@ from nvidia.dali import fn, pipeline_def
 from benchmarks.loaders.decoders import OURS, Peer, Setup, Video, reference_frames
 from benchmarks.loaders.on_cpu import MAX_DIFFERENCE, NUM_PARITY_SAMPLES, show, take_turns
 from benchmarks.loaders.workload import BATCH_SIZE, GEOMETRY, FrozenSource, GraphRunner, Workload, timed, workload_of
-from pipelines.loading.graph import Engine, crop_resize, decode, sample, split, strong_view
+from pipelines.loading.graph import Engine, decode, sample
+from pipelines.loading.operators import crop_resize, split, strong_view
 from pipelines.loading.source import BOX, parameters
 from pipelines.plan.geometry import Geometry
 

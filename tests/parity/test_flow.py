@@ -5,7 +5,7 @@ import pytest
 import torch
 from nvidia.dali import fn, types
 
-import pipelines.loading.graph
+import pipelines.loading.operators
 from cmpl import build
 from cmpl.config import with_settings
 from cmpl.recipes.demo import demo
@@ -29,7 +29,7 @@ def brightness_change(clip):
 
 
 def test_flow_is_that_of_each_pair(pool, monkeypatch):
-    monkeypatch.setattr(pipelines.loading.graph, "optical_flow", brightness_change)
+    monkeypatch.setattr(pipelines.loading.operators, "optical_flow", brightness_change)
     batch = next(loader(pool, geometry=GEOMETRY, engine=Engine(media="frames")))
     for clips in (batch.labeled.standard, batch.unlabeled.weak, batch.unlabeled.strong):
         pairs, flow = clips.auxiliary.float(), clips.flow

@@ -1,0 +1,137 @@
+"""What the DALI graphs do to a clip, one operator or a few a function; nothing here is random.
+
+Legend: F frames, H x W pixels of the source, S crop side. `clip` is a DALI node of (F, H, W, 3) uint8; parameters are
+nodes of the row that the plan was written into (`loading.parameters`).
+"""
+
+import numpy as np
+from nvidia.dali import fn, types
+
+from pipelines.loading.source import AFFINE, BOX, CUTOUT, OP_CODES, OPS
+from pipelines.plan.geometry import ClipShape, Geometry
+from pipelines.plan.rand_augment import FILL
+
+FLOW_LIMIT_PIXELS = 20.0
+"""Movement between neighbouring frames at which the colours of optical flow end; usual where flow is kept as images."""
+
+
+def split(clip, geometry: Geometry):
+    """(F, ...) -> the primary's frames and, where there is one, the auxiliary's."""
+    if geometry.auxiliary is None:
+        return (clip,)
+    first = geometry.primary.num_frames
+    return clip[0:first], clip[first : geometry.num_frames]
+
+
+def crop_resize(clip, box, size: int):
+    """The box of every frame, scaled to `size` x `size`; mirrored where left > right."""
+    return fn.resize(
+        clip,
+        roi_start=box[0:2],
+        roi_end=box[2:4],
+        size=[size, size],
+        interp_type=types.INTERP_LINEAR,
+        antialias=True,
+    )
+
+
+def strong_view(clip, parameters, *, num_ops: int, shape: ClipShape, size: int):
+    """T_strong: standard crop, one affine warp, the photometric operations in order, Cutout."""
+    clip = crop_resize(clip, parameters[BOX], size)
+    clip = warp(clip, parameters[AFFINE])
+    for k in range(num_ops):
+        clip = photometric(
+            clip, parameters[OPS + 2 * k], parameters[OPS + 2 * k + 1], num_frames=shape.num_frames, size=size
+        )
+    return cut_out(clip, parameters[CUTOUT])
+
+
+def warp(clip, affine):
+    """RandAugment's geometric operations as one map of pixel positions; skipped where it is the identity."""
+    if affine[0] > 0.5:
+        matrix = fn.reshape(affine[1:7], shape=[2, 3])
+        clip = fn.warp_affine(clip, matrix=matrix, fill_value=FILL, interp_type=types.INTERP_LINEAR)
+    return clip
+
+
+def photometric(clip, op, value, *, num_frames: int, size: int):
+    """One photometric operation, chosen by its code in the plan. Samples are sent down one branch, not all."""
+    code = fn.cast(op, dtype=types.INT32)
+    if code == OP_CODES["brightness"]:
+        clip = fn.brightness_contrast(clip, brightness=value)
+    elif code == OP_CODES["contrast"]:
+        clip = contrast(clip, value)
+    elif code == OP_CODES["color"]:
+        clip = fn.saturation(clip, saturation=value)
+    elif code == OP_CODES["sharpness"]:
+        clip = sharpness(clip, value)
+    elif code == OP_CODES["posterize"]:
+        clip = clip & fn.cast(value, dtype=types.UINT8)
+    elif code == OP_CODES["solarize"]:
+        clip = solarize(clip, value)
+    elif code == OP_CODES["autocontrast"]:
+        clip = autocontrast(clip)
+    elif code == OP_CODES["equalize"]:
+        clip = equalize(clip, num_frames=num_frames, size=size)
+    return clip
+
+
+def contrast(clip, factor):
+    """Blend of the clip with its mean. (Arithmetic: an operator's argument would have to be on the host.)"""
+    mean = fn.reductions.mean(clip)
+    return fn.cast((clip - mean) * factor + mean, dtype=types.UINT8)
+
+
+def sharpness(clip, factor):
+    """Blend of the clip with its 3x3 smoothing [1 1 1; 1 5 1; 1 1 1] / 13: one filter whose kernel is the blend."""
+    smooth = types.Constant(np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13, device="cpu")
+    centre = types.Constant(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32), device="cpu")
+    kernel = smooth * (1.0 - factor) + centre * factor
+    return fn.filter(clip, kernel.gpu() if clip.device == "gpu" else kernel)
+
+
+def solarize(clip, threshold):
+    """Invert the values that are `threshold` or more (255 - v is v ^ 255)."""
+    above = fn.cast(clip >= threshold, dtype=types.UINT8)
+    return clip ^ (above * types.Constant(255, dtype=types.UINT8))
+
+
+def autocontrast(clip):
+    """Stretch every channel to 0..255, by its range over the whole clip; a constant channel stays."""
+    low = fn.reductions.min(clip, axis_names="FHW", keep_dims=True)
+    span = fn.reductions.max(clip, axis_names="FHW", keep_dims=True) - low
+    flat = fn.cast(span == types.Constant(0, dtype=types.UINT8), dtype=types.FLOAT)
+    scale = (255.0 * (1.0 - flat) + flat) / (fn.cast(span, dtype=types.FLOAT) + flat)
+    offset = fn.cast(low, dtype=types.FLOAT) * (1.0 - flat)
+    return fn.cast((clip - offset) * scale, dtype=types.UINT8)
+
+
+def equalize(clip, *, num_frames: int, size: int):
+    """Flatten every channel's histogram over the whole clip: its frames, laid below each other, are one image."""
+    image = fn.reshape(clip, shape=[num_frames * size, size, 3], layout="HWC")
+    return fn.reshape(fn.equalize(image), shape=[num_frames, size, size, 3], layout="FHWC")
+
+
+def cut_out(clip, cutout):
+    """Cutout: one grey rectangle (y, x, height, width), the same in all frames."""
+    return fn.erase(clip, anchor=cutout[0:2], shape=cutout[2:4], axis_names="HW", fill_value=FILL)
+
+
+def with_flow(views, geometry: Geometry):
+    """One view of each network, and where it is asked for, the optical flow of the auxiliary's."""
+    return [*views, flow_view(views[1], geometry.crop_size)] if geometry.flow else list(views)
+
+
+def flow_view(clip, size: int):
+    """Pairs of frames (2T, S, S, 3) -> (T, S, S, 3) uint8: movement to the right and downwards, FLOW_LIMIT_PIXELS being
+    127 from the middle, and a third channel at rest. Of what a view shows, its Cutout included."""
+    vectors = optical_flow(clip)[::2]  # (T, ceil(S / grid), ..., 2): between the two of every pair
+    vectors = fn.resize(vectors, size=[size, size], interp_type=types.INTERP_LINEAR)
+    seen = fn.cast(vectors * (127.0 / FLOW_LIMIT_PIXELS) + 127.5, dtype=types.UINT8)
+    return fn.pad(seen, axis_names="C", shape=[3], fill_value=127)
+
+
+def optical_flow(clip):
+    """Pixels (F - 1, h, w, 2) float32 that the picture moved by between neighbouring frames (F, S, S, 3), a vector for
+    each 4 x 4 pixels: by the optical-flow unit of NVIDIA GPUs, Turing and later."""
+    return fn.optical_flow(clip, device="gpu", output_grid=4)
