@@ -91,7 +91,7 @@ def _driver() -> str:
 
 
 def _nvdec() -> str:
-    from cmpl.training.runtime import nvdec_problem
+    from pipelines.loading.nvdec import nvdec_problem
 
     return nvdec_problem() or "there"
 

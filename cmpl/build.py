@@ -1,7 +1,7 @@
 """The only composition root: configuration -> objects. Names are turned into code here and nowhere else."""
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,40 +21,20 @@ from cmpl.models.resnet3d import ResNet3D
 from cmpl.models.slowfast import SlowFast
 from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
-from pipelines.cache import cache_root
-from pipelines.catalog.manifest import Manifest, open_manifest
-from pipelines.catalog.pool import Pool, pool_of
+from pipelines.catalog.dataset import Dataset, probed
+from pipelines.catalog.pool import Pool
 from pipelines.datasets.annotations import Annotations
 from pipelines.datasets.labeled_subset import labeled_subset
 from pipelines.datasets.registry import read_dataset, read_unlabeled
 from pipelines.errors import InputError, nearest
-from pipelines.loading.graph import Engine
+from pipelines.loading.engine import Engine
 from pipelines.loading.loader import EvaluationLoader, SemiLoader
+from pipelines.loading.sample import Media
 from pipelines.loading.source import EvaluationSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
 from pipelines.plan.rand_augment import RAND_AUGMENT_OPS, StrongSpec
 from pipelines.progress import Progress, no_progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """An opened data set: what was probed of it, and which training videos are labelled."""
-
-    annotations: Annotations
-    train: Manifest
-    val: Manifest
-    unlabeled: Manifest | None
-    labeled: np.ndarray  # indices into train
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.annotations.classes
-
-    def problems(self) -> dict[str, str]:
-        """Videos that probing found unusable: path -> reason."""
-        manifests = (m for m in (self.train, self.val, self.unlabeled) if m is not None)
-        return {str(m.path(i)): reason for m in manifests for i, reason in sorted(m.problems.items())}
 
 
 def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annotations:
@@ -95,50 +75,19 @@ def labels_drawn(config: Config, annotations: Annotations, *, usable: np.ndarray
     )
 
 
-def open_data(config: Config, *, progress: Progress = no_progress) -> Data:
-    """Reads the lists, probes what is new, draws the labelled subset. Raises InputError for whatever does not fit."""
+def open_data(config: Config, *, progress: Progress = no_progress) -> Dataset:
+    """Reads the lists, probes what is new, draws the labeled subset. Raises InputError for whatever does not fit."""
     annotations = annotations_of(config, progress=progress)
 
-    def manifest(part: str) -> Manifest | None:
-        videos = getattr(annotations, part)
-        if videos is None:
-            return None
-        return open_manifest(
-            videos.root, videos.paths, videos.labels, cache_dir=cache_root() / "manifests", progress=progress
-        )
+    def draw(usable: np.ndarray) -> np.ndarray:
+        return labels_drawn(config, annotations, usable=usable)
 
-    train, val = manifest("train"), manifest("val")
-    for part, opened in (("train", train), ("val", val)):
-        if not len(opened.usable):
-            path, reason = opened.problem_table()[0]
-            raise InputError(
-                f"{annotations.name}: none of the {len(opened)} {part} videos is usable; the first: {path}: {reason}"
-            )
-    usable = np.isin(np.arange(len(train)), train.usable)
-    drawn = labels_drawn(config, annotations, usable=usable)
-    return Data(annotations=annotations, train=train, val=val, unlabeled=manifest("unlabeled"), labeled=drawn)
+    return probed(annotations, draw=draw, progress=progress)
 
 
-def labeled_pool(data: Data) -> Pool:
-    """The labelled training videos."""
-    return pool_of((data.train, data.labeled))
-
-
-def unlabeled_pool(config: Config, data: Data) -> Pool:
-    """All training videos, without their labels, and the data set's own unlabelled ones."""
-    train = data.train.usable
-    if not config.data.labeled_in_unlabeled:
-        train = np.setdiff1d(train, data.labeled)
-    parts = [(data.train, train)]
-    if data.unlabeled is not None:
-        parts.append((data.unlabeled, data.unlabeled.usable))
-    return pool_of(*parts)
-
-
-def evaluation_pool(data: Data) -> Pool:
-    """The validation videos of known class."""
-    usable = data.val.usable
-    return pool_of((data.val, usable[data.val.labels[usable] >= 0]))
+def unlabeled_pool(config: Config, data: Dataset) -> Pool:
+    """All training videos, without their labels, and the data set's own unlabeled ones."""
+    return data.unlabeled_pool(with_labeled=config.data.labeled_in_unlabeled)
 
 
 def geometry_of(config: Config) -> Geometry:
@@ -160,7 +109,7 @@ def geometry_of(config: Config) -> Geometry:
     )
 
 
-def planners(config: Config, data: Data) -> tuple[Planner, Planner]:
+def planners(config: Config, data: Dataset) -> tuple[Planner, Planner]:
     """The plans of the labelled and of the unlabelled stream."""
     clip, flip = config.clip, config.data.horizontal_flip
     make = functools.partial(
@@ -176,16 +125,16 @@ def planners(config: Config, data: Data) -> tuple[Planner, Planner]:
         horizontal_flip=data.annotations.horizontal_flip if flip is None else flip,
     )
     return (
-        make(pool=labeled_pool(data), stream=Stream.LABELED),
+        make(pool=data.labeled_pool(), stream=Stream.LABELED),
         make(pool=unlabeled_pool(config, data), stream=Stream.UNLABELED),
     )
 
 
 def engine_of(config: Config, runtime: Runtime) -> Engine:
-    """How the graphs are run. Views are made where they are wanted: on the GPU, or by the reading processes."""
-    of_decoded = "views" if runtime.device_index is None else "frames"
+    """How the graphs are run. Views are made where they are wanted: on the GPU, or by the workers."""
+    of_decoded = Media.VIEWS if runtime.device_index is None else Media.FRAMES
     return Engine(
-        media="cuts" if runtime.backend == "gpu" else of_decoded,
+        media=Media.CUTS if runtime.backend == "gpu" else of_decoded,
         device_index=runtime.device_index,
         num_workers=runtime.num_workers,
         num_threads=runtime.loader_threads,
@@ -208,12 +157,11 @@ def loader_of(
         unlabeled=unlabeled if method_class(config.method.name).uses_unlabeled else None,
         num_labeled=config.batch.labeled,
         num_unlabeled=config.batch.unlabeled,
-        geometry=geometry_of(config),
         engine=engine_of(config, runtime),
         first_micro_step=first_micro_step,
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
-    )
+    ).start()
 
 
 def evaluation_loader_of(

@@ -43,11 +43,8 @@ def predict(
     for network in networks.values():
         network.eval()
     with torch.inference_mode(), runtime.autocast():
-        for videos, labels, crops in loader:
-            sums = {
-                name: view_probabilities(network, loader.clips_of(crops, k))
-                for k, (name, network) in enumerate(networks.items())
-            }
+        for videos, labels, clips in loader:
+            sums = {name: view_probabilities(network, clips[k]) for k, (name, network) in enumerate(networks.items())}
             host = {name: value.float().cpu().numpy() for name, value in sums.items()}
             for i, video in enumerate(videos):
                 rows.append((video, labels[i], {name: value[i] for name, value in host.items()}))

@@ -20,6 +20,7 @@ from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
+from pipelines.catalog.dataset import Dataset
 from pipelines.loading.loader import SemiLoader
 from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
@@ -143,7 +144,7 @@ def _train(
 
 def _tuned(
     config: Config,
-    data: build.Data,
+    data: Dataset,
     plans: tuple[Planner, Planner],
     *,
     num_steps: int,
@@ -181,7 +182,7 @@ def _tuned(
 def evaluate(
     method: Method,
     config: Config,
-    data: build.Data,
+    data: Dataset,
     *,
     runtime: Runtime,
     ranks: Ranks,
@@ -190,10 +191,10 @@ def evaluate(
     progress: Progress = no_progress,
 ) -> Evaluated:
     """Evaluates every network of the method on the validation videos; the same on every rank."""
-    pool = build.evaluation_pool(data)
-    loader = build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops)
+    pool = data.evaluation_pool()
     networks = build.networks_of(method)
-    predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)
+    with build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops) as loader:
+        predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)
     scores = {name: accuracy(part, data.classes) for name, part in predictions.items()}
     num_evaluated = len(predictions["primary"].labels)
     return Evaluated(scores=scores, clips=clips, crops=crops, num_evaluated=num_evaluated, problems=problems)
@@ -236,7 +237,7 @@ def evaluate_run(
 
 def _introduce(
     config: Config,
-    data: build.Data,
+    data: Dataset,
     plans: tuple,
     *,
     unusable: dict[str, str],

@@ -1,0 +1,34 @@
+"""Video clips for semi-supervised training, decoded once a video and step. The public names, imported when asked for.
+
+Workers import this package: it must stay light.
+"""
+
+import importlib
+
+_PUBLIC = {
+    "open_dataset": "pipelines.catalog.dataset",
+    "Dataset": "pipelines.catalog.dataset",
+    "SemiLoader": "pipelines.loading.loader",
+    "EvaluationLoader": "pipelines.loading.loader",
+    "ClipStream": "pipelines.loading.clip_stream",
+    "Geometry": "pipelines.plan.geometry",
+    "ClipShape": "pipelines.plan.geometry",
+    "StrongSpec": "pipelines.plan.rand_augment",
+    "SemiBatch": "pipelines.batch",
+    "InputError": "pipelines.errors",
+    "register_dataset": "pipelines.datasets.registry",
+    "use_plugins": "pipelines.registry",
+}
+"""Name -> the module that defines it."""
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'pipelines' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

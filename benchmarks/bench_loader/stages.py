@@ -8,19 +8,24 @@ import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from nvidia.dali import fn, pipeline_def
+from torch import Tensor
 
 from benchmarks.bench_loader.rows import STAGES, DecodeWork, Row, row_of
+from benchmarks.replay import ReplaySource
 from cmpl.build import method_class
 from cmpl.config import Config
-from pipelines.loading.graph import Engine, decode, labeled_graph, sample, unlabeled_graph
-from pipelines.loading.loader import StreamLoader
+from pipelines.loading.batches import ViewBatches, batch_of
+from pipelines.loading.engine import Engine
+from pipelines.loading.graph import decode, end, labeled_graph, sample, unlabeled_graph
 from pipelines.loading.nvdec import OnCpu, on_cpu
-from pipelines.loading.source import TrainSource, decode_problems, encode_problems, parameters, picture_size
+from pipelines.loading.parameters import parameters
+from pipelines.loading.sample import CutMedia, Frames, Ids, Media, Sample
+from pipelines.loading.source import TrainSource, picture_size
 from pipelines.plan.planner import ClipPlan, Planner
 from pipelines.video.cut import cut
 from pipelines.video.frames import decode_each, decode_frames
@@ -60,46 +65,22 @@ class Stopwatch:
         cost.cpu_seconds += time.process_time() - cpu
 
 
-@dataclass(eq=False)
-class Replay:
-    """Stands in for a TrainSource: a graph gets arrays that are in memory already."""
-
-    planner: Planner
-    batch_size: int
-    first_micro_step: int = 0
-    arrays: list[tuple[np.ndarray, ...]] = field(default_factory=list)
-
-    def __call__(self, info) -> tuple[np.ndarray, ...]:
-        return self.arrays[info.idx_in_batch]
-
-
-class Ran:
-    """Stands in for a Pipeline: what another one gave."""
-
-    outputs: tuple = ()
-
-    def run(self, _stream) -> tuple:
-        return self.outputs
-
-
 class StreamStages:
     """One stream's first batches, and its stages ready to run alone."""
 
     def __init__(self, planner: Planner, graph, *, num_videos: int, engine: Engine) -> None:
-        alone = dataclasses.replace(engine, num_workers=0, prefetch_batches=1)
-        left_out = on_cpu(planner.pool) if engine.media == "cuts" else OnCpu()
+        self._alone = alone = dataclasses.replace(engine, num_workers=0, prefetch_batches=1)
+        left_out = on_cpu(planner.pool) if engine.media is Media.CUTS else OnCpu()
         broken = {k: "not NVDEC's" for k in range(len(planner.pool)) if left_out.holds(planner.pool, k)}
-        source = TrainSource(planner=planner, media="views", batch_size=num_videos, broken=broken)
+        source = TrainSource(planner=planner, media=Media.VIEWS, batch_size=num_videos, broken=broken)
         self.batches = [[plan_that_decodes(source, p) for p in source.positions(k)] for k in range(NUM_BATCHES)]
         self._pool, self._media, self._views_of_plan = planner.pool, engine.media, source.views
-        self._source = Replay(planner, num_videos)
-        self._graph = graph(self._source, geometry=planner.geometry, engine=alone)
-        self._decoder = decoding_graph(self._source, engine=alone) if self._media == "cuts" else None
-        self._ran = Ran()
-        self._hand_off = StreamLoader(self._source, lambda *_, **__: self._ran, geometry=planner.geometry, engine=alone)
+        self._source = ReplaySource(planner=planner, media=engine.media, batch_size=num_videos)
+        self._graph = None if self._media is Media.VIEWS else graph(self._source, engine=alone)
+        self._decoder = decoding_graph(self._source, engine=alone) if self._media is Media.CUTS else None
 
-    def run(self, batch: int, watch: Stopwatch) -> None:
-        """One batch through all stages, each finished before the next begins."""
+    def run(self, batch: int, watch: Stopwatch) -> tuple[Tensor, ...]:
+        """Takes one batch through all stages, one after another. Returns its views, each (B, F, S, S, 3)."""
         plans = self.batches[batch]
         paths = [self._pool.paths[plan.video] for plan in plans]
         exact = [bool(self._pool.exact_seek[plan.video]) for plan in plans]
@@ -115,50 +96,61 @@ class StreamStages:
                 for f, plan, e in zip(files, plans, exact, strict=True)
             ]
         cost.num_bytes += sum(plane.buffer_size for clip in clips for _, picture in clip for plane in picture.planes)
-        if self._media == "views":
+        media: list[tuple[np.ndarray, ...]]
+        if self._media is Media.VIEWS:
             with watch.stage("augment"):
                 media = [self._views(plan, clip) for plan, clip in zip(plans, clips, strict=True)]
-        elif self._media == "cuts":
-            media = [(np.frombuffer(made.content, dtype=np.uint8), made.frames) for made in cuts]
+        elif self._media is Media.CUTS:
+            media = [CutMedia(np.frombuffer(made.content, dtype=np.uint8), made.frames) for made in cuts]
         else:
             media = [
-                (decode_frames(f, plan.frames, exact_seek=e),) for f, plan, e in zip(files, plans, exact, strict=True)
+                Frames(decode_frames(f, plan.frames, exact_seek=e))
+                for f, plan, e in zip(files, plans, exact, strict=True)
             ]
-        self._source.arrays = [self._arrays(plan, *part) for plan, part in zip(plans, media, strict=True)]
-        self._run_graph(watch, decoded_bytes=cost.num_bytes)
+        self._source.samples = [self._sample(plan, part) for plan, part in zip(plans, media, strict=True)]
+        return self._hand_on(watch, decoded_bytes=cost.num_bytes)
 
-    def _views(self, plan: ClipPlan, pictures: list) -> list[np.ndarray]:
+    def _views(self, plan: ClipPlan, pictures: list) -> tuple[np.ndarray, ...]:
         views = self._views_of_plan(plan)
         size = picture_size(self._pool, plan.video)
-        return views_of(pictures, views, wanted_frames(views), picture_size=size)
+        return tuple(views_of(pictures, views, wanted_frames(views), picture_size=size))
 
-    def _arrays(self, plan: ClipPlan, *media: np.ndarray) -> tuple[np.ndarray, ...]:
-        ids = np.array([plan.position, plan.video, int(self._pool.labels[plan.video])], dtype=np.int64)
-        settings = () if self._media == "views" else (parameters(plan),)
-        return *media, *settings, ids, encode_problems([])
+    def _sample(self, plan: ClipPlan, media: tuple[np.ndarray, ...]) -> Sample:
+        ids = Ids(number=plan.position, video=plan.video, label=int(self._pool.labels[plan.video]))
+        return Sample(media, None if self._media is Media.VIEWS else parameters(plan), ids)
 
-    def _run_graph(self, watch: Stopwatch, *, decoded_bytes: int) -> None:
-        """DALI's part: with NVDEC augmentation is the whole graph less its decoding, each run alone; finished views it
-        only hands on."""
-        if self._decoder:
-            with watch.stage("decode, NVDEC") as decoding:
-                self._decoder.run()
-            decoding.num_bytes += decoded_bytes
-        with watch.stage("hand-off" if self._media == "views" else "augment"):
-            self._ran.outputs = self._graph.run()
-        with watch.stage("hand-off"):
-            views, _ = next(self._hand_off)
+    def _hand_on(self, watch: Stopwatch, *, decoded_bytes: int) -> tuple[Tensor, ...]:
+        """Hands finished views over; else runs DALI's part, with NVDEC augmentation being the whole graph less its
+        decoding, each run alone."""
+        if self._graph is None:
+            with watch.stage("hand-off"):
+                views = ViewBatches(self._source, engine=self._alone).next().views
+        else:
+            if self._decoder:
+                with watch.stage("decode, NVDEC") as decoding:
+                    self._decoder.run()
+                decoding.num_bytes += decoded_bytes
+            with watch.stage("augment"):
+                outputs = self._graph.run()
+            with watch.stage("hand-off"):
+                views = batch_of(outputs).views
         watch.costs["augment"].num_bytes += sum(view.numel() for view in views)
         watch.num_clips += sum(map(len, views))
+        return views
+
+    def close(self) -> None:
+        """Ends the graphs."""
+        for pipeline in (self._graph, self._decoder):
+            if pipeline is not None:
+                end(pipeline)
 
 
 def plan_that_decodes(source: TrainSource, position: int) -> ClipPlan:
     """The plan that training would use: a broken video's is its replacement's. Its file is in the page cache then."""
-    *_, problems = source.sample(position)
-    return source.planner.plan(position, attempt=len(decode_problems(problems)))
+    return source.planner.plan(position, attempt=len(source.sample(position).problems))
 
 
-def decoding_graph(source: Replay, *, engine: Engine):
+def decoding_graph(source: ReplaySource, *, engine: Engine):
     """The gpu back end's decode stage and nothing else."""
 
     @pipeline_def(
@@ -170,7 +162,7 @@ def decoding_graph(source: Replay, *, engine: Engine):
     )
     def graph():
         *media, parameters, ids, problems = sample(source, engine)
-        return decode(media, engine), *(fn.copy(unused) for unused in (parameters, ids, problems))
+        return decode(media, source.media, engine), *(fn.copy(unused) for unused in (parameters, ids, problems))
 
     pipeline = graph()
     pipeline.build()
@@ -193,6 +185,8 @@ def measure_stages(
         for stream in streams:
             stream.run(len(samples) % NUM_BATCHES, watch)
         samples.append(watch.costs)
+    for stream in streams:
+        stream.close()
     rows = stage_rows(samples[1:], num_videos=num_videos, clips_per_video=watch.num_clips / num_videos)
     pool_plans = [(p.pool, plan) for (p, *_), s in zip(parts, streams, strict=True) for b in s.batches for plan in b]
     works = [decode_work(p.paths[c.video], c.frames, exact_seek=bool(p.exact_seek[c.video])) for p, c in pool_plans]

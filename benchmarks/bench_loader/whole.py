@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import gc
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +19,10 @@ from cmpl.training.plan import plan_of, steps_of
 from cmpl.training.ranks import Ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
-from cmpl.training.runtime import Runtime, nvdec_problem
+from cmpl.training.runtime import Runtime
 from pipelines.batch import SemiBatch
+from pipelines.catalog.dataset import Dataset
+from pipelines.loading.nvdec import nvdec_problem
 from pipelines.plan.planner import Planner
 
 STEPS_PER_SAMPLE = {"cpu": 1, "cuda": 8}
@@ -40,6 +41,9 @@ class Replayed:
     def __next__(self) -> SemiBatch:
         return self._batch
 
+    def close(self) -> None:
+        """Has nothing to end."""
+
 
 def copied(batch):
     """The same batch in memory of its own, in the same order: the pipeline's buffers may go."""
@@ -52,7 +56,7 @@ def copied(batch):
 
 
 def measure(
-    config: Config, data: build.Data, *, runtime: Runtime, num_cores: int, seconds: float, note: Callable[[str], None]
+    config: Config, data: Dataset, *, runtime: Runtime, num_cores: int, seconds: float, note: Callable[[str], None]
 ) -> Measured:
     """Every row; about `seconds` for all stages together and for each of the three that run whole.
 
@@ -62,7 +66,6 @@ def measure(
     engine, meter = build.engine_of(config, runtime), DecoderMeter(runtime.device_index)
     note("each stage alone")
     rows, work = measure_stages(config, plans, engine=engine, seconds=seconds)
-    gc.collect()
     whole = whole_rows(
         config,
         data,
@@ -90,7 +93,7 @@ def measure(
 
 def whole_rows(
     config: Config,
-    data: build.Data,
+    data: Dataset,
     plans: tuple[Planner, Planner],
     *,
     runtime: Runtime,
@@ -107,7 +110,8 @@ def whole_rows(
     def loader_at(micro_step: int, runtime: Runtime = runtime):
         return build.loader_of(config, plans, runtime=runtime, ranks=Ranks(), first_micro_step=micro_step)
 
-    replayed = Replayed(next(loader_at(0, dataclasses.replace(runtime, num_workers=0))))
+    with loader_at(0, dataclasses.replace(runtime, num_workers=0)) as first:
+        replayed = Replayed(next(first))
 
     def steps(loader, num_steps: int) -> float:
         return timed_steps(trainer, loader, num_steps=num_steps)[1]
@@ -129,8 +133,7 @@ def whole_rows(
             clips_per_video=clips_per_video,
             meter=meter,
         )
-        del loader
-        gc.collect()  # a graph ends its reading processes when it is collected
+        loader.close()
 
 
 def take(loader, num_batches: int) -> float:
@@ -179,7 +182,7 @@ def measure_whole(
     )
 
 
-def trainer_of(config: Config, data: build.Data, plans: tuple[Planner, Planner], *, runtime: Runtime) -> Trainer:
+def trainer_of(config: Config, data: Dataset, plans: tuple[Planner, Planner], *, runtime: Runtime) -> Trainer:
     """The real trainer with fresh networks. Single steps write nothing, so that its folder is never made."""
     method = build.method_of(config, num_classes=len(data.classes))
     num_steps = steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=1)

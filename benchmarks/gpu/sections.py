@@ -24,7 +24,7 @@ def probe(suite: Suite) -> Found:
     """Is NVDEC there, and does it decode one H.264 file?"""
     import torch
 
-    from cmpl.training.runtime import nvdec_problem
+    from pipelines.loading.nvdec import nvdec_problem
 
     yield "torch_sees_gpu", torch.cuda.is_available()
     yield "nvdec_problem", nvdec_problem()
@@ -45,7 +45,9 @@ def parity(suite: Suite) -> Found:
     """The gpu back end's pixels beside the cpu one's, on the same plans: frames, weak and strong views."""
     from benchmarks.loaders.decoders import OURS, Setup
     from benchmarks.loaders.workload import BATCH_SIZE, FrozenSource
-    from pipelines.loading.graph import Engine, unlabeled_graph
+    from pipelines.loading.engine import Engine
+    from pipelines.loading.graph import unlabeled_graph
+    from pipelines.loading.sample import Media
     from pipelines.video.frames import decode_frames
 
     names = ("weak primary", "weak auxiliary", "strong primary", "strong auxiliary")
@@ -55,7 +57,7 @@ def parity(suite: Suite) -> Found:
         ours = decoded([(Path(job[0].path).read_bytes(), job[1])], suite)[0]
         yield f"{kind}: frames", difference(ours, decode_frames(job[0].path, job[1], exact_seek=job[0].exact_seek))
         views = []
-        for engine in (suite.engine(num_workers=0), Engine(media="frames")):
+        for engine in (suite.engine(num_workers=0), Engine(media=Media.FRAMES)):
             source = FrozenSource(
                 planner=workload.planner,
                 media=engine.media,
@@ -63,7 +65,7 @@ def parity(suite: Suite) -> Found:
                 setup=Setup(peer=OURS),
                 num_samples=BATCH_SIZE,
             )
-            outputs = unlabeled_graph(source, geometry=workload.planner.geometry, engine=engine).run()
+            outputs = unlabeled_graph(source, engine=engine).run()
             views.append([np.array(view.as_cpu().as_array()) for view in outputs[:4]])
         for name, a, b in zip(names, *views, strict=True):
             yield f"{kind}: {name}", difference(a, b)
@@ -172,8 +174,8 @@ TINY = ONE_GPU | {
 
 def corrupt(suite: Suite) -> Found:
     """Broken files among good ones: are they named, and do batches go on?"""
-    from pipelines.loading.graph import unlabeled_graph
     from pipelines.loading.loader import StreamLoader
+    from pipelines.loading.sample import Media
     from pipelines.loading.source import TrainSource
 
     paths = next(iter(suite.videos().values()))
@@ -184,13 +186,13 @@ def corrupt(suite: Suite) -> Found:
         broken.write_bytes(damage(paths[1].read_bytes()))
         planner = workload.planner
         pool = dataclasses.replace(planner.pool, paths=(planner.pool.paths[0], str(broken)))
-        source = TrainSource(planner=dataclasses.replace(planner, pool=pool), media="cuts", batch_size=4)
+        source = TrainSource(planner=dataclasses.replace(planner, pool=pool), media=Media.CUTS, batch_size=4)
         begin = time.perf_counter()
         try:
-            stream = StreamLoader(source, unlabeled_graph, geometry=planner.geometry, engine=engine)
-            for _ in range(4):
-                next(stream)
-            outcome = {"problems": list(stream.problems.values())}
+            with StreamLoader(source, engine=engine) as stream:
+                for _ in range(4):
+                    next(stream)
+                outcome = {"problems": list(stream.problems.values())}
         except Exception as error:  # the outcome that is looked for
             outcome = {"raised": f"{type(error).__name__}: {str(error).strip()[-300:]}"}
         yield name, outcome | {"seconds": time.perf_counter() - begin}

@@ -48,11 +48,12 @@ class Suite:
 
     def engine(self, **changes):
         """The gpu back end as it is run here."""
-        from pipelines.loading.graph import Engine
+        from pipelines.loading.engine import Engine
+        from pipelines.loading.sample import Media
 
         number = 1 if self.cpu else 8
-        options = {"num_workers": number, "num_threads": number} | changes
-        return Engine(media="cuts", device_index=self.device_index, **options)
+        options = {"num_workers": number, "num_threads": number, "decoder": "cpu" if self.cpu else "mixed"} | changes
+        return Engine(media=Media.CUTS, device_index=self.device_index, **options)
 
     def workload(self, paths: list[Path], *, num_samples: int):
         """The frozen list of plans over some files."""
@@ -65,14 +66,15 @@ def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, nu
     """DALI's decoder on the same files in every batch."""
     from nvidia.dali import fn, pipeline_def
 
-    from pipelines.loading.graph import Engine, decode
+    from pipelines.loading.graph import decode_cut
 
+    engine = suite.engine()
     contents = [np.frombuffer(content, dtype=np.uint8) for content, _ in items]
     indices = [frames.astype(np.int32) for _, frames in items]
 
     @pipeline_def(batch_size=len(items), num_threads=num_threads, device_id=suite.device_index, exec_dynamic=True)
     def graph():
-        return decode(fn.external_source(source=lambda: (contents, indices), num_outputs=2), Engine(media="cuts"))
+        return decode_cut(*fn.external_source(source=lambda: (contents, indices), num_outputs=2), engine)
 
     pipeline = graph()
     pipeline.build()

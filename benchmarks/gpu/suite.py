@@ -39,10 +39,6 @@ SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
 
 def run_section(name: str, suite: Suite, out: Path) -> None:
     """In the section's own process: every piece is written as soon as it is there."""
-    import pipelines.loading.graph
-
-    if suite.cpu:
-        pipelines.loading.graph.DECODER_DEVICE = "cpu"
     found = {}
     for key, value in SECTIONS[name][0](suite):
         found[key] = value

@@ -21,9 +21,13 @@ import torch
 from benchmarks.environment import environment, summarize
 from benchmarks.loaders.videos import ORIGINAL, make_videos
 from benchmarks.loaders.workload import GEOMETRY, workload_of
+from benchmarks.replay import ReplaySource
 from pipelines.cache import cache_root
-from pipelines.loading.graph import Engine, unlabeled_graph
-from pipelines.loading.source import TrainSource, encode_problems, parameters, picture_size
+from pipelines.loading.engine import Engine
+from pipelines.loading.graph import unlabeled_graph
+from pipelines.loading.parameters import parameters
+from pipelines.loading.sample import Frames, Ids, Media, Sample
+from pipelines.loading.source import TrainSource, picture_size
 from pipelines.plan.planner import Planner
 from pipelines.plan.rand_augment import RAND_AUGMENT_OPS, StrongSpec
 from pipelines.video.frames import decode_each, decode_frames
@@ -47,15 +51,18 @@ class Decoded:
         """Videos in all; each way makes their views at once."""
         return len(self.frames)
 
-    def __call__(self, info) -> tuple[np.ndarray, ...]:
+    def source(self) -> ReplaySource:
         """What DALI's graph is fed with."""
-        plan = self.planner.plan(info.idx_in_batch)
-        ids = np.array([plan.position, plan.video, -1], dtype=np.int64)
-        return self.frames[info.idx_in_batch], parameters(plan), ids, encode_problems([])
+        plans = [self.planner.plan(position) for position in range(self.batch_size)]
+        samples = [
+            Sample(Frames(frames), parameters(plan), Ids(number=plan.position, video=plan.video, label=-1))
+            for plan, frames in zip(plans, self.frames, strict=True)
+        ]
+        return ReplaySource(planner=self.planner, media=Media.FRAMES, batch_size=self.batch_size, samples=samples)
 
     def views(self) -> list[list[np.ndarray]]:
         """What the reading processes make of each video."""
-        source, made = TrainSource(planner=self.planner, media="views", batch_size=self.batch_size), []
+        source, made = TrainSource(planner=self.planner, media=Media.VIEWS, batch_size=self.batch_size), []
         for position, pictures in enumerate(self.pictures):
             plan = self.planner.plan(position)
             views, size = source.views(plan), picture_size(self.planner.pool, plan.video)
@@ -78,8 +85,8 @@ def ways(decoded: Decoded, *, num_threads: int) -> dict[str, Callable[[], list]]
     """{name: makes all views of all videos once}; each gives its outputs."""
 
     def dali(device_index: int | None) -> Callable[[], list]:
-        engine = Engine(media="frames", device_index=device_index, num_threads=num_threads, prefetch_batches=1)
-        pipeline = unlabeled_graph(decoded, geometry=decoded.planner.geometry, engine=engine)
+        engine = Engine(media=Media.FRAMES, device_index=device_index, num_threads=num_threads, prefetch_batches=1)
+        pipeline = unlabeled_graph(decoded.source(), engine=engine)
 
         def run() -> list:
             outputs = pipeline.run()

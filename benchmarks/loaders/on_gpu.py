@@ -5,7 +5,6 @@ Legend: F frames asked for, H x W pixels; clips (F, H, W, 3) uint8.
 """
 
 import dataclasses
-import gc
 import itertools
 import os
 import threading
@@ -20,10 +19,13 @@ from nvidia.dali import fn, pipeline_def
 
 from benchmarks.loaders.decoders import OURS, Peer, Setup, Video, reference_frames
 from benchmarks.loaders.on_cpu import MAX_DIFFERENCE, NUM_PARITY_SAMPLES, show, take_turns
-from benchmarks.loaders.workload import BATCH_SIZE, GEOMETRY, FrozenSource, GraphRunner, Workload, timed, workload_of
-from pipelines.loading.graph import Engine, decode, sample
+from benchmarks.loaders.workload import BATCH_SIZE, GEOMETRY, BatchRunner, FrozenSource, Workload, timed, workload_of
+from pipelines.loading.batches import cuda_stream
+from pipelines.loading.engine import Engine
+from pipelines.loading.graph import built, decode, end, sample
 from pipelines.loading.operators import crop_resize, split, strong_view
-from pipelines.loading.source import BOX, parameters
+from pipelines.loading.parameters import ViewRow, parameters
+from pipelines.loading.sample import CutMedia, Ids, Media, Sample
 from pipelines.plan.geometry import Geometry
 
 NUM_THREADS = 8
@@ -68,12 +70,12 @@ READER, WHOLE_FILES = "DALI readers.video", "DALI whole files"
 class WholeFileSource(FrozenSource):
     """The frozen list as DALI's decoder is told of it by its documentation: a file's bytes and frame indices."""
 
-    def sample(self, position: int) -> tuple[np.ndarray, ...]:
-        """The arrays of one video."""
+    def sample(self, position: int) -> Sample:
+        """One video of the list."""
         plan = self.planner.plan(position % self.num_samples)
         content = np.frombuffer(Path(self.planner.pool.paths[plan.video]).read_bytes(), dtype=np.uint8)
-        ids = np.array([position, plan.video, -1], dtype=np.int64)
-        return content, plan.frames, parameters(plan), ids, np.empty(0, np.uint8)
+        ids = Ids(number=position, video=plan.video, label=-1)
+        return Sample(CutMedia(content, plan.frames), parameters(plan), ids)
 
 
 @dataclass(kw_only=True)
@@ -108,7 +110,7 @@ def media_of(peer: str, workload: Workload, *, engine: Engine, folder: Path) -> 
     planner = workload.planner
     source = FrozenSource(
         planner=planner,
-        media="cuts",
+        media=Media.CUTS,
         batch_size=BATCH_SIZE,
         setup=Setup(peer=OURS),
         num_samples=workload.num_samples,
@@ -119,7 +121,7 @@ def media_of(peer: str, workload: Workload, *, engine: Engine, folder: Path) -> 
 
         def media() -> tuple:
             *encoded, table, _, _ = sample(chosen, engine)
-            return split(decode(encoded, engine), planner.geometry), table
+            return split(decode(encoded, Media.CUTS, engine), planner.geometry), table
 
         return media
 
@@ -171,7 +173,7 @@ def pipeline_of(media: Callable[[], tuple], *, arm: str, geometry: Geometry, num
 
     def views() -> tuple:
         clips, table = media()
-        weak = [crop_resize(clip, table[0][BOX], geometry.crop_size) for clip in clips]
+        weak = [crop_resize(clip, ViewRow.of(table[0]).box, geometry.crop_size) for clip in clips]
         strong = [
             strong_view(clip, table[1 + k], num_ops=num_ops, shape=geometry.shapes[k], size=geometry.crop_size)
             for k, clip in enumerate(clips)
@@ -193,9 +195,22 @@ def pipeline_of(media: Callable[[], tuple], *, arm: str, geometry: Geometry, num
     def graph():
         return make()
 
-    pipeline = graph()
-    pipeline.build()
-    return pipeline
+    return built(graph)
+
+
+class PipelineBatches:
+    """A pipeline's outputs, taken as the trainer would."""
+
+    def __init__(self, pipeline, engine: Engine) -> None:
+        self._pipeline, self._engine = pipeline, engine
+
+    def next(self) -> None:
+        """Takes the next batch and drops it."""
+        self._pipeline.run(cuda_stream(self._engine))
+
+    def close(self) -> None:
+        """Ends the pipeline and its processes."""
+        end(self._pipeline)
 
 
 class CudaDecodeRunner:
@@ -262,7 +277,6 @@ def run_gpu(
             measured = take_turns(runners, workload, num_rounds=num_rounds)
             for runner in runners.values():
                 runner.close()
-            gc.collect()
             row = {"files": kind, "arm": arm, "setup": f"{engine.num_workers} workers, {engine.num_threads} threads"}
             rows += [
                 row
@@ -282,4 +296,4 @@ def runner_of(peer: str, workload: Workload, *, arm: str, engine: Engine, folder
     planner = workload.planner
     media = media_of(peer, workload, engine=engine, folder=folder)
     pipeline = pipeline_of(media, arm=arm, geometry=planner.geometry, num_ops=planner.strong.num_ops, engine=engine)
-    return GraphRunner(pipeline, workload, engine=engine)
+    return BatchRunner(PipelineBatches(pipeline, engine), workload, engine=engine)

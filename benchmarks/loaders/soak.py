@@ -10,7 +10,6 @@ as independent, which they are not quite. Short runs show how the allocator sett
     python -m benchmarks.loaders.soak [--minutes 30] [--dataset NAME|FOLDER] [--benchmark-files] [--json FILE]
 """
 
-import gc
 import json
 import os
 import time
@@ -24,7 +23,7 @@ import numpy as np
 
 from benchmarks.environment import environment
 from benchmarks.loaders.videos import ORIGINAL, make_videos
-from benchmarks.loaders.workload import GEOMETRY, workload_of
+from benchmarks.loaders.workload import workload_of
 from benchmarks.usage import Footprint, footprint
 from cmpl import build
 from cmpl.config import Config, to_json, with_settings
@@ -131,7 +130,6 @@ def loader_on_benchmark_files(config: Config, *, runtime: Runtime, folder: Path)
         unlabeled=unlabeled,
         num_labeled=NUM_LABELED,
         num_unlabeled=NUM_UNLABELED,
-        geometry=GEOMETRY,
         engine=build.engine_of(config, runtime),
     )
 
@@ -150,7 +148,7 @@ def summary(samples: Sequence[Sample], growth: Growth) -> list[str]:
 
 
 def run(make_loader: Callable[[], SemiLoader], *, runtime: Runtime, seconds: float, every_seconds: float) -> dict:
-    """Samples as they come on the screen; reading processes have ended on return."""
+    """Samples as they come on the screen; workers have ended on return."""
     loader = make_loader()
     looking = soak(
         loader, seconds=seconds, every_seconds=every_seconds, settle_device=lambda: synchronize(runtime.device)
@@ -160,8 +158,7 @@ def run(make_loader: Callable[[], SemiLoader], *, runtime: Runtime, seconds: flo
         samples.append(sample)
         click.echo(f"{sample.seconds:7.0f} s  {sample.num_videos:9,} videos  {sample.held.memory_bytes / MIB:9.1f} MiB")
     problems = loader.problems
-    del loader, looking
-    gc.collect()  # a graph ends its reading processes when it is collected
+    loader.close()
     growth = growth_of(samples)
     for line in summary(samples, growth):
         click.echo(line)

@@ -3,13 +3,13 @@
 Decoding processes import this file: neither torch nor DALI is imported here but where they are used.
 """
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -18,10 +18,16 @@ from benchmarks.loaders.decoders import OURS, Setup, Video, begin_worker
 from benchmarks.usage import usage
 from pipelines.catalog.manifest import open_manifest
 from pipelines.catalog.pool import Pool, pool_of
-from pipelines.loading.source import TrainSource, encode_problems, parameters, picture_size
+from pipelines.loading.parameters import parameters
+from pipelines.loading.sample import Frames, Ids, Media, Sample
+from pipelines.loading.source import TrainSource, picture_size
 from pipelines.plan.geometry import Geometry
 from pipelines.plan.planner import Planner, Stream
 from pipelines.views.make import views_of
+
+if TYPE_CHECKING:
+    from pipelines.loading.batches import Batches
+    from pipelines.loading.engine import Engine
 
 GEOMETRY = Geometry(max_offset_seconds=10.0)
 """The paper's: 8x8 and 16x4 frames of 224 pixels, up to ten seconds apart (Sec. 4.1)."""
@@ -71,21 +77,21 @@ class FrozenSource(TrainSource):
     setup: Setup
     num_samples: int
 
-    def sample(self, position: int) -> tuple[np.ndarray, ...]:
-        """The arrays that the graph reads of one video."""
+    def sample(self, position: int) -> Sample:
+        """One video of the list."""
         position %= self.num_samples
         if self.setup.peer == OURS:
             return super().sample(position)
         plan = self.planner.plan(position)
-        ids = np.array([position, plan.video, -1], dtype=np.int64)
+        ids = Ids(number=position, video=plan.video, label=-1)
         video = video_of(self.planner.pool, plan.video)
-        if self.media == "frames":
-            return self.setup.decode(video, plan.frames), parameters(plan), ids, encode_problems([])
+        if self.media is Media.FRAMES:
+            return Sample(Frames(self.setup.decode(video, plan.frames)), parameters(plan), ids)
         wanted = np.unique(plan.frames)
         clip = np.ascontiguousarray(self.setup.decode(video, wanted))
         pictures = ((k, av.VideoFrame.from_numpy_buffer(frame, format="rgb24")) for k, frame in enumerate(clip))
         size = picture_size(self.planner.pool, plan.video)
-        return *views_of(pictures, self.views(plan), wanted, picture_size=size), ids, encode_problems([])
+        return Sample(tuple(views_of(pictures, self.views(plan), wanted, picture_size=size)), None, ids)
 
 
 class DecodeRunner:
@@ -124,11 +130,11 @@ def _decode_and_drop(setup: Setup, job: tuple[Video, np.ndarray]) -> None:
     setup.decode(*job)
 
 
-class GraphRunner:
-    """A DALI pipeline whose source repeats the list; what it makes is taken as the trainer would and dropped."""
+class BatchRunner:
+    """Batches of a source that repeats the list; what is made is taken as the trainer would, and dropped."""
 
-    def __init__(self, pipeline, workload: Workload, *, engine) -> None:
-        self._pipeline, self._engine = pipeline, engine
+    def __init__(self, batches: "Batches", workload: Workload, *, engine: "Engine") -> None:
+        self._batches, self._engine = batches, engine
         self._num_batches = workload.num_samples // BATCH_SIZE
         self._take(self._num_batches)
 
@@ -141,15 +147,12 @@ class GraphRunner:
         return measured
 
     def close(self) -> None:
-        """Ends the pipeline and its processes."""
-        self._pipeline = None
-        gc.collect()
+        """Ends the batches' processes."""
+        self._batches.close()
 
     def _take(self, num_batches: int) -> None:
-        from pipelines.loading.loader import cuda_stream
-
         for _ in range(num_batches):
-            self._pipeline.run(cuda_stream(self._engine))
+            self._batches.next()
         if self._engine.device_index is not None:
             import torch
 
@@ -163,25 +166,25 @@ def timed(work: Callable[[], None]) -> tuple[float, float]:
     return time.perf_counter() - begin, usage().cpu_seconds - cpu_before
 
 
-def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int) -> GraphRunner:
+def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int) -> BatchRunner:
     """A peer, or this project, up to finished views.
 
-    views: the reading processes make them, all with this project's code. frames: this project likewise; DALI's CPU
-    operators behind a peer's decoder, as a loader is put together without this project.
+    views: the workers make them, all with this project's code. frames: this project likewise; DALI's CPU operators
+    behind a peer's decoder, as a loader is put together without this project.
     """
-    from pipelines.loading.graph import Engine, unlabeled_graph  # not above: every decoding process imports this file
+    from pipelines.loading.batches import batches_of  # not above: every decoding process imports this file
+    from pipelines.loading.engine import Engine
 
-    media = "views" if setup.peer == OURS else media
-    engine = Engine(media=media, num_workers=setup.num_workers, num_threads=num_cores)
+    chosen = Media.VIEWS if setup.peer == OURS else Media(media)
+    engine = Engine(media=chosen, num_workers=setup.num_workers, num_threads=num_cores)
     source = FrozenSource(
         planner=workload.planner,
-        media=media,
+        media=chosen,
         batch_size=BATCH_SIZE,
         setup=setup,
         num_samples=workload.num_samples,
     )
-    pipeline = unlabeled_graph(source, geometry=workload.planner.geometry, engine=engine)
-    return GraphRunner(pipeline, workload, engine=engine)
+    return BatchRunner(batches_of(source, engine=engine), workload, engine=engine)
 
 
 def wait_until_idle(*, least_seconds: float = 0.1, most_seconds: float = 10.0) -> None:

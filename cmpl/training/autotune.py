@@ -5,7 +5,6 @@ numbers are functions of the position. The batch size stays.
 """
 
 import contextlib
-import gc
 import json
 import time
 from collections.abc import Callable
@@ -125,8 +124,7 @@ def autotune(
     def measure(knobs: Knobs) -> Trial:
         loader = loader_at(*with_knobs(config, runtime, knobs), trainer.step * config.batch.accumulate)
         steps_per_second, wait_share = pace(trainer, loader, seconds=trial_seconds, num_made_ahead=knobs.prefetch)
-        del loader
-        gc.collect()  # a graph ends its reading processes when it is collected
+        loader.close()
         return Trial(knobs=knobs, steps_per_second=steps_per_second, wait_share=wait_share)
 
     most = Knobs(loader_threads=num_cores, workers=min(MAX_WORKERS, num_cores), prefetch=MAX_PREFETCH)

@@ -75,8 +75,7 @@ class Trainer:
         self._resume()
         if self.step >= self.num_steps:
             return True
-        with self._signals():
-            loader = self.loader_at(self.step * self.plan.accumulate)
+        with self._signals(), contextlib.closing(self.loader_at(self.step * self.plan.accumulate)) as loader:
             log = MetricsLog(self.run.path, first_step=self.step) if self.ranks.is_first else None
             begin = mark = time.monotonic()
             wait_mark, step_mark = loader.wait_seconds, self.step

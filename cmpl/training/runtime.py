@@ -1,6 +1,5 @@
 """What this machine is used for: device, decoder, precision, threads. Settled once, said aloud."""
 
-import ctypes
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import torch
 
 from cmpl.config import RuntimeConfig
 from pipelines.errors import InputError
+from pipelines.loading.nvdec import nvdec_problem
 
 MAX_WORKERS = 16
 
@@ -81,17 +81,6 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
 def cores_of_rank(num_local_ranks: int) -> int:
     """Processor cores that one of a machine's ranks may use."""
     return max(1, len(os.sched_getaffinity(0)) // num_local_ranks)
-
-
-def nvdec_problem() -> str | None:
-    """Why NVDEC cannot be used here, or None where its library loads and torch sees a GPU."""
-    if not torch.cuda.is_available():
-        return "torch sees no GPU"
-    try:
-        ctypes.CDLL("libnvcuvid.so.1")
-    except OSError:
-        return "libnvcuvid.so.1 is not there: give the container the driver's video capability"
-    return None
 
 
 def _backend(wanted: str, kind: str) -> tuple[str, str]:

@@ -1,115 +1,94 @@
 """The DALI graphs, top to bottom as the path of a clip: sample -> decode -> weak / strong.
 
 One function a stage; parameters come from the plan, nothing here is random. On a GPU every stage runs there, from
-NVDEC's pictures or from frames that the source's workers decoded. Without a GPU the workers make the views themselves
-(`pipelines.views.make`: the same pixels in a fraction of the time of DALI's CPU operators), and the graph carries them
-over.
+NVDEC's frames or from frames that workers decoded. Without a GPU there is no graph: workers make the views
+(`loading.workers`), the same pixels in a fraction of the time of DALI's CPU operators.
+
+Legend: F frames, H x W pixels of the source, S crop side. DALI's nodes have no useful static type: `Node`.
 """
 
 import logging
-import signal
-import threading
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from nvidia.dali import backend, fn, pipeline_def, types
 from nvidia.dali.pipeline import Pipeline
 
+from pipelines.loading.engine import Engine
 from pipelines.loading.operators import crop_resize, split, strong_view, with_flow
-from pipelines.loading.source import BOX, EvaluationSource, TrainSource
-from pipelines.plan.geometry import Geometry
+from pipelines.loading.parameters import ViewRow
+from pipelines.loading.sample import CutMedia, Media, MixedMedia
+from pipelines.loading.source import BatchSource, EvaluationSource, Source, TrainSource
+from pipelines.loading.workers import interrupts_ignored
 from pipelines.plan.planner import Stream
 
 log = logging.getLogger(__name__)
 
-DECODER_DEVICE = "mixed"
-"""NVDEC, fed from the host. "cpu" is DALI's software decoder (VP8, VP9 and MJPEG alone), for tests."""
-MEDIA_LAYOUTS = {"frames": ["FHWC"], "cuts": ["", ""], "mixed": ["", "", "FHWC", ""]}
-"""Of the arrays that `pipelines.loading.source.fetch` gives."""
+Node = Any
 
 
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """How a graph is run: who decodes and who makes the views (`loading.source`), where, with how many hands."""
-
-    media: str = "views"
-    device_index: int | None = None  # CUDA device; None: DALI's CPU operators
-    num_workers: int = 0  # processes that read (and decode, and make views); 0: in the trainer's process
-    num_threads: int = 1  # DALI's own
-    prefetch_batches: int = 2
+def training_graph(source: TrainSource, *, engine: Engine) -> Pipeline:
+    """The graph of the source's stream."""
+    graph = labeled_graph if source.planner.stream == Stream.LABELED else unlabeled_graph
+    return graph(source, engine=engine)
 
 
-def labeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) -> Pipeline:
+def labeled_graph(source: TrainSource, *, engine: Engine) -> Pipeline:
     """T_standard of both networks' clips. Outputs: one clip a network, flow if there is any, ids, problems."""
-    if engine.media == "views":
-        return _carried(source, num_views=len(geometry.shapes), engine=engine)
+    geometry = source.planner.geometry
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
     def graph():
-        *media, parameters, ids, problems = sample(source, engine)
-        clips = split(decode(media, engine), geometry)
-        views = [crop_resize(clip, parameters[1 + k][BOX], geometry.crop_size) for k, clip in enumerate(clips)]
+        *media, rows, ids, problems = sample(source, engine)
+        clips = split(decode(media, source.media, engine), geometry)
+        views = [crop_resize(clip, ViewRow.of(rows[1 + k]).box, geometry.crop_size) for k, clip in enumerate(clips)]
         return *with_flow(views, geometry), fn.copy(ids), fn.copy(problems)
 
-    return _built(graph)
+    return built(graph)
 
 
-def unlabeled_graph(source: TrainSource, *, geometry: Geometry, engine: Engine) -> Pipeline:
+def unlabeled_graph(source: TrainSource, *, engine: Engine) -> Pipeline:
     """T_weak and T_strong of both networks' clips, from one decode.
 
     Outputs: weak clip a network (and flow), strong clip a network (and flow), ids, problems.
     """
-    if engine.media == "views":
-        return _carried(source, num_views=2 * len(geometry.shapes), engine=engine)
-    num_ops = source.planner.strong.num_ops
+    geometry, num_ops = source.planner.geometry, source.planner.strong.num_ops
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
     def graph():
-        *media, parameters, ids, problems = sample(source, engine)
-        clip = decode(media, engine)
-        weak = split(crop_resize(clip, parameters[0][BOX], geometry.crop_size), geometry)
+        *media, rows, ids, problems = sample(source, engine)
+        clip = decode(media, source.media, engine)
+        weak = split(crop_resize(clip, ViewRow.of(rows[0]).box, geometry.crop_size), geometry)
         strong = [
-            strong_view(part, parameters[1 + k], num_ops=num_ops, shape=geometry.shapes[k], size=geometry.crop_size)
+            strong_view(part, rows[1 + k], num_ops=num_ops, shape=geometry.shapes[k], size=geometry.crop_size)
             for k, part in enumerate(split(clip, geometry))
         ]
         return *with_flow(weak, geometry), *with_flow(strong, geometry), fn.copy(ids), fn.copy(problems)
 
-    return _built(graph)
+    return built(graph)
 
 
 def evaluation_graph(source: EvaluationSource, *, engine: Engine) -> Pipeline:
     """Every crop of every clip. Outputs: for each crop all clips' frames (F, S, S, 3), then ids, problems."""
-    if engine.media == "views":
-        return _carried(source, num_views=source.num_crops, engine=engine)
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
     def graph():
         *media, boxes, ids, problems = sample(source, engine)
-        clip = decode(media, engine)
+        clip = decode(media, source.media, engine)
         crops = [crop_resize(clip, boxes[k], source.crop_size) for k in range(source.num_crops)]
         return *crops, fn.copy(ids), fn.copy(problems)
 
-    return _built(graph)
+    return built(graph)
 
 
-def _carried(source, *, num_views: int, engine: Engine) -> Pipeline:
-    """What the workers made, as batches: views, ids, problems."""
-
-    @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
-    def graph():
-        return tuple(fn.copy(array) for array in external(source, engine, layouts=["FHWC"] * num_views + ["", ""]))
-
-    return _built(graph)
-
-
-def preallocate(source: TrainSource, *, geometry: Geometry, engine: Engine) -> None:
+def preallocate(source: TrainSource, *, engine: Engine) -> None:
     """Takes from the GPU at once what the batches in flight need, so that no step waits for an allocation."""
     if engine.device_index is None:
         return
-    pool = source.planner.pool
+    pool, geometry = source.pool, source.planner.geometry
     decoded = geometry.num_frames * int(np.mean(pool.width * pool.height)) * 3
-    num_views = 1 if source.planner.stream == Stream.LABELED else 2
-    views = num_views * geometry.num_frames * geometry.crop_size**2 * 3
+    views = sum(int(np.prod(shape)) for shape in source.view_shapes)
     in_flight = source.batch_size * (engine.prefetch_batches + 1)
     try:
         backend.PreallocateDeviceMemory(in_flight * (decoded + views), engine.device_index)
@@ -117,40 +96,40 @@ def preallocate(source: TrainSource, *, geometry: Geometry, engine: Engine) -> N
         log.warning("no memory set aside for %d videos in flight: %s", in_flight, str(error).strip().splitlines()[0])
 
 
-def refused(source: TrainSource | EvaluationSource, *, engine: Engine) -> tuple[dict[int, str], set[int]]:
-    """Which videos of the batches in flight the graph's decoder does not take, {pool index: reason}, and all that it
-    was tried on, each alone."""
+def refused(source: Source, *, engine: Engine) -> tuple[dict[int, str], set[int]]:
+    """Decodes each cut of the batches in flight alone. Returns ({pool index: reason} of failures, indices tried)."""
     found: dict[int, str] = {}
     tried: set[int] = set()
     for iteration in range(engine.prefetch_batches + 1):
-        for *media, _, ids, _ in source.samples(iteration):
-            if engine.media == "mixed" and media[-1]:
+        for made in source.samples(iteration):
+            if isinstance(made.media, MixedMedia) and made.media.by_cpu:
                 continue
-            tried.add(int(ids[1]))
-            num_frames = len(media[1])
-
-            @pipeline_def(batch_size=1, num_threads=1, device_id=engine.device_index, prefetch_queue_depth=1)
-            def graph(media=media[:2]):
-                return decode_cut(*(types.Constant(array, device="cpu") for array in media))
-
-            try:
-                (clips,) = _built(graph).run()
-                num_decoded = clips.shape()[0][0]
-                if num_decoded != num_frames:
-                    found[int(ids[1])] = f"the decoder gave {num_decoded} of {num_frames} frames"
-            except RuntimeError as error:
-                reason = (str(error).strip().splitlines() or [""])[-2:][0]  # behind it: that the pipeline is lost
-                found[int(ids[1])] = f"the decoder refused it: {reason[:200]}"
+            tried.add(made.ids.video)
+            problem = _refusal(CutMedia(*made.media[:2]), engine)
+            if problem:
+                found[made.ids.video] = problem
     return found, tried
 
 
-def sample(source, engine: Engine):
-    """The planned video: (*media, parameters, ids, problems)."""
-    return external(source, engine, layouts=[*MEDIA_LAYOUTS[engine.media], "", "", ""])
+def _refusal(cut: CutMedia, engine: Engine) -> str | None:
+    """Why the decoder does not take a cut; None where it does."""
+
+    @pipeline_def(batch_size=1, num_threads=1, device_id=engine.device_index, prefetch_queue_depth=1)
+    def graph():
+        return decode_cut(*(types.Constant(array, device="cpu") for array in cut), engine)
+
+    try:
+        (clips,) = built(graph).run()
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or [""])[-2:][0]  # behind it: that the pipeline is lost
+        return f"the decoder refused it: {reason[:200]}"
+    num_decoded, num_frames = clips.shape()[0][0], len(cut.indices)
+    return None if num_decoded == num_frames else f"the decoder gave {num_decoded} of {num_frames} frames"
 
 
-def external(source, engine: Engine, *, layouts: list[str]):
-    """The source's arrays, sample by sample, from its worker processes or from this one."""
+def sample(source: BatchSource, engine: Engine) -> Sequence[Node]:
+    """The planned video: (*media, parameters, ids, problems), from DALI's worker processes or from this one."""
+    layouts = [*source.media.layouts, "", "", ""]
     return fn.external_source(
         source=source,
         num_outputs=len(layouts),
@@ -161,31 +140,31 @@ def external(source, engine: Engine, *, layouts: list[str]):
     )
 
 
-def decode(media, engine: Engine):
+def decode(media: Sequence[Node], kind: Media, engine: Engine) -> Node:
     """Frames (F, H, W, 3) uint8 of both networks, decoded once."""
-    if engine.media == "frames":
+    if kind is Media.FRAMES:
         return uploaded(media[0], engine)
-    if engine.media == "cuts":
-        return decode_cut(*media)
-    encoded, frames, pictures, by_cpu = media
+    if kind is Media.CUTS:
+        return decode_cut(*media, engine)
+    encoded, indices, frames, by_cpu = media
     if by_cpu:  # noqa: SIM108 (DALI makes branches of statements alone)
-        clip = uploaded(pictures, engine)
+        clip = uploaded(frames, engine)
     else:
-        clip = decode_cut(encoded, frames)
+        clip = decode_cut(encoded, indices, engine)
     return clip
 
 
-def decode_cut(encoded, frames):
+def decode_cut(encoded: Node, indices: Node, engine: Engine) -> Node:
     """The frames of a file in memory, in the order asked for."""
-    return fn.decoders.video(encoded, device=DECODER_DEVICE, frames=frames, pad_mode="none")
+    return fn.decoders.video(encoded, device=engine.decoder, frames=indices, pad_mode="none")
 
 
-def uploaded(clip, engine: Engine):
-    """Frames that the reading processes decoded, where the views are made."""
+def uploaded(clip: Node, engine: Engine) -> Node:
+    """Frames that workers decoded, where the views are made."""
     return clip if engine.device_index is None else clip.gpu()
 
 
-def _pipeline_arguments(engine: Engine, batch_size: int) -> dict:
+def _pipeline_arguments(engine: Engine, batch_size: int) -> dict[str, Any]:
     return {
         "batch_size": batch_size,
         "num_threads": engine.num_threads,
@@ -198,15 +177,17 @@ def _pipeline_arguments(engine: Engine, batch_size: int) -> dict:
     }
 
 
-def _built(graph) -> Pipeline:
-    """Starts the pipeline. Its worker processes must outlive a Ctrl-C, which is the trainer's to handle: they inherit
-    that the signal is ignored while they are started."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
-    try:
+def built(graph: Callable[[], Pipeline]) -> Pipeline:
+    """Starts the pipeline."""
+    with interrupts_ignored():
         pipeline = graph()
         pipeline.build()
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, handler)
     return pipeline
+
+
+def end(pipeline: Pipeline) -> None:
+    """Ends a pipeline and its worker processes. (DALI itself waits for the garbage collector.)"""
+    workers = pipeline._py_pool
+    pipeline._shutdown()
+    if workers is not None:
+        workers.close()

@@ -7,12 +7,12 @@ nodes of the row that the plan was written into (`loading.parameters`).
 import numpy as np
 from nvidia.dali import fn, types
 
-from pipelines.loading.source import AFFINE, BOX, CUTOUT, OP_CODES, OPS
+from pipelines.loading.parameters import OP_CODES, ViewRow
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.rand_augment import FILL
 
 FLOW_LIMIT_PIXELS = 20.0
-"""Movement between neighbouring frames at which the colours of optical flow end; usual where flow is kept as images."""
+"""Movement between neighboring frames at which the colors of optical flow end; usual where flow is kept as images."""
 
 
 def split(clip, geometry: Geometry):
@@ -35,15 +35,14 @@ def crop_resize(clip, box, size: int):
     )
 
 
-def strong_view(clip, parameters, *, num_ops: int, shape: ClipShape, size: int):
+def strong_view(clip, row, *, num_ops: int, shape: ClipShape, size: int):
     """T_strong: standard crop, one affine warp, the photometric operations in order, Cutout."""
-    clip = crop_resize(clip, parameters[BOX], size)
-    clip = warp(clip, parameters[AFFINE])
+    view = ViewRow.of(row)
+    clip = crop_resize(clip, view.box, size)
+    clip = warp(clip, view.warp)
     for k in range(num_ops):
-        clip = photometric(
-            clip, parameters[OPS + 2 * k], parameters[OPS + 2 * k + 1], num_frames=shape.num_frames, size=size
-        )
-    return cut_out(clip, parameters[CUTOUT])
+        clip = photometric(clip, view.ops[2 * k], view.ops[2 * k + 1], num_frames=shape.num_frames, size=size)
+    return cut_out(clip, view.cutout)
 
 
 def warp(clip, affine):
@@ -85,8 +84,8 @@ def contrast(clip, factor):
 def sharpness(clip, factor):
     """Blend of the clip with its 3x3 smoothing [1 1 1; 1 5 1; 1 1 1] / 13: one filter whose kernel is the blend."""
     smooth = types.Constant(np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13, device="cpu")
-    centre = types.Constant(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32), device="cpu")
-    kernel = smooth * (1.0 - factor) + centre * factor
+    center = types.Constant(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32), device="cpu")
+    kernel = smooth * (1.0 - factor) + center * factor
     return fn.filter(clip, kernel.gpu() if clip.device == "gpu" else kernel)
 
 
@@ -113,7 +112,7 @@ def equalize(clip, *, num_frames: int, size: int):
 
 
 def cut_out(clip, cutout):
-    """Cutout: one grey rectangle (y, x, height, width), the same in all frames."""
+    """Cutout: one gray rectangle (y, x, height, width), the same in all frames."""
     return fn.erase(clip, anchor=cutout[0:2], shape=cutout[2:4], axis_names="HW", fill_value=FILL)
 
 
@@ -132,6 +131,6 @@ def flow_view(clip, size: int):
 
 
 def optical_flow(clip):
-    """Pixels (F - 1, h, w, 2) float32 that the picture moved by between neighbouring frames (F, S, S, 3), a vector for
+    """Pixels (F - 1, h, w, 2) float32 that the picture moved by between neighboring frames (F, S, S, 3), a vector for
     each 4 x 4 pixels: by the optical-flow unit of NVIDIA GPUs, Turing and later."""
     return fn.optical_flow(clip, device="gpu", output_grid=4)

@@ -17,8 +17,11 @@ COMPOSERS = {"cmpl/build.py", "cmpl/session.py"}
 """What ties the data side to the method side; the rest of cmpl sees of pipelines only its leaves."""
 
 
-SEEN_BESIDES = {"cmpl/recipes/registry.py": {"pipelines.datasets.registry"}}
-"""A recipe is asked for by the name of a data set, so it must know the names of plug-ins."""
+SEEN_BESIDES = {
+    "cmpl/recipes/registry.py": {"pipelines.datasets.registry"},
+    "cmpl/training/runtime.py": {"pipelines.loading.nvdec"},
+}
+"""A recipe is asked for by the name of a data set, so it must know the names of plug-ins; the runtime asks for NVDEC."""
 
 
 def imports_of(path: Path) -> set[str]:

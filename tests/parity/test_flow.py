@@ -12,7 +12,7 @@ from cmpl.recipes.demo import demo
 from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import settle
 from pipelines.errors import InputError
-from pipelines.loading.graph import Engine
+from pipelines.loading.engine import Engine
 from pipelines.plan.geometry import ClipShape, Geometry
 from tests.parity.test_gpu_path import needs_gpu
 from tests.parity.test_views import loader

@@ -6,7 +6,8 @@ import pytest
 from nvidia.dali.pipeline import Pipeline
 
 import pipelines.loading.graph
-from pipelines.loading.graph import Engine, evaluation_graph, labeled_graph, preallocate, unlabeled_graph
+from pipelines.loading.engine import Engine
+from pipelines.loading.graph import evaluation_graph, labeled_graph, preallocate, unlabeled_graph
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
@@ -25,7 +26,7 @@ def graphs(pool, media: str, geometry: Geometry) -> list[Pipeline]:
     for stream, graph in ((Stream.LABELED, labeled_graph), (Stream.UNLABELED, unlabeled_graph)):
         planner = Planner(pool=pool, seed=0, stream=stream, geometry=geometry)
         source = TrainSource(planner=planner, media=media, batch_size=2)
-        made.append(graph(source, geometry=geometry, engine=engine))
+        made.append(graph(source, engine=engine))
     clips = {"shapes": (geometry.primary,), "short_videos": "loop", "num_clips": 2, "num_crops": 3, "crop_size": 64}
     source = EvaluationSource(pool=pool, media=media, batch_size=2, **clips)
     return [*made, evaluation_graph(source, engine=engine)]
@@ -57,9 +58,9 @@ def test_memory_for_the_batches_in_flight_is_set_aside(pool, monkeypatch, caplog
     )
     planner = Planner(pool=pool, seed=0, stream=Stream.UNLABELED, geometry=Geometry())
     source = TrainSource(planner=planner, media="cuts", batch_size=10)
-    preallocate(source, geometry=Geometry(), engine=Engine(media="cuts"))
+    preallocate(source, engine=Engine(media="cuts", decoder="cpu"))
     assert asked == [], "no GPU, no memory of it"
-    preallocate(source, geometry=Geometry(), engine=Engine(media="cuts", device_index=1, prefetch_batches=2))
+    preallocate(source, engine=Engine(media="cuts", device_index=1, prefetch_batches=2))
     pixels = int(np.mean(pool.width * pool.height)) + 2 * 224 * 224
     assert asked == [(10 * 3 * 24 * 3 * pixels, 1)]
 
@@ -67,5 +68,5 @@ def test_memory_for_the_batches_in_flight_is_set_aside(pool, monkeypatch, caplog
         raise RuntimeError("out of memory\nmore words")
 
     monkeypatch.setattr(pipelines.loading.graph.backend, "PreallocateDeviceMemory", refuse)
-    preallocate(source, geometry=Geometry(), engine=Engine(media="cuts", device_index=1))
+    preallocate(source, engine=Engine(media="cuts", device_index=1))
     assert "no memory set aside for 30 videos in flight: out of memory" in caplog.text

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-import pipelines.loading.graph
-from cmpl.training.runtime import nvdec_problem
 from pipelines.catalog.pool import Pool
-from pipelines.loading.graph import Engine
+from pipelines.loading.engine import Engine
 from pipelines.loading.loader import EvaluationLoader, SemiLoader
-from pipelines.loading.nvdec import OnCpu, after_refusal
+from pipelines.loading.nvdec import OnCpu, after_refusal, nvdec_problem
+from pipelines.loading.sample import Media
 from pipelines.loading.source import EvaluationSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
@@ -50,14 +49,11 @@ def loader(pool: Pool, engine: Engine) -> SemiLoader:
         unlabeled=planner(Stream.UNLABELED),
         num_labeled=2,
         num_unlabeled=4,
-        geometry=GEOMETRY,
         engine=engine,
     )
 
 
-@pytest.fixture
-def software_decoder(monkeypatch):
-    monkeypatch.setattr(pipelines.loading.graph, "DECODER_DEVICE", "cpu")
+SOFTWARE = Engine(media=Media.CUTS, decoder="cpu")
 
 
 def vp9(tmp_path: Path, count: int) -> list[Path]:
@@ -70,10 +66,10 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize("exact_seek", [False, True])
-def test_encoded_files_give_the_views_that_frames_give(software_decoder, tmp_path, exact_seek):
+def test_encoded_files_give_the_views_that_frames_give(tmp_path, exact_seek):
     """Whole files, and GOPs cut out of them."""
     pool = pool_of(vp9(tmp_path, 3), num_frames=80, exact_seek=exact_seek)
-    ours, decoded = loader(pool, Engine(media="cuts")), loader(pool, Engine(media="frames"))
+    ours, decoded = loader(pool, SOFTWARE), loader(pool, Engine(media="frames"))
     for _ in range(3):
         a, b = next(ours), next(decoded)
         assert close(a.labeled.standard.primary, b.labeled.standard.primary)
@@ -81,11 +77,11 @@ def test_encoded_files_give_the_views_that_frames_give(software_decoder, tmp_pat
         assert torch.equal(a.unlabeled.truth, b.unlabeled.truth)
 
 
-def test_a_stream_that_the_decoder_refuses_is_set_aside_and_training_goes_on(software_decoder, tmp_path):
+def test_a_stream_that_the_decoder_refuses_is_set_aside_and_training_goes_on(tmp_path):
     paths = vp9(tmp_path, 3)
     content = paths[1].read_bytes()
     paths[1].write_bytes(content[: len(content) // 3] + b"\0" * 2000)
-    made = loader(pool_of(paths, num_frames=80), Engine(media="cuts"))
+    made = loader(pool_of(paths, num_frames=80), SOFTWARE)
     positions = []
     for _ in range(4):
         batch = next(made)
@@ -96,21 +92,21 @@ def test_a_stream_that_the_decoder_refuses_is_set_aside_and_training_goes_on(sof
     assert list(made.problems) == [str(paths[1])]
 
 
-def test_a_stream_with_a_hole_is_set_aside_too(software_decoder, tmp_path):
+def test_a_stream_with_a_hole_is_set_aside_too(tmp_path):
     """What the decoder neither refuses nor delivers: fewer frames than asked for."""
     paths = vp9(tmp_path, 3)
     content, third = paths[1].read_bytes(), len(paths[1].read_bytes()) // 3
     paths[1].write_bytes(content[:third] + bytes(third) + content[2 * third :])
-    made = loader(pool_of(paths, num_frames=80, exact_seek=True), Engine(media="cuts"))
+    made = loader(pool_of(paths, num_frames=80, exact_seek=True), SOFTWARE)
     for _ in range(4):
         assert 1 not in next(made).unlabeled.truth.tolist()
     assert list(made.problems) == [str(paths[1])]
 
 
-def test_an_empty_file_is_replaced_before_the_decoder(software_decoder, tmp_path):
+def test_an_empty_file_is_replaced_before_the_decoder(tmp_path):
     paths = vp9(tmp_path, 3)
     paths[2].write_bytes(b"")
-    made = loader(pool_of(paths, num_frames=80), Engine(media="cuts"))
+    made = loader(pool_of(paths, num_frames=80), SOFTWARE)
     for _ in range(3):
         assert 2 not in next(made).unlabeled.truth.tolist()
     assert made.problems == {str(paths[2]): "empty file"}
@@ -125,9 +121,9 @@ def h264_among_vp9(tmp_path: Path, *, declared: bool) -> Pool:
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_what_the_decoder_does_not_take_is_decoded_on_the_cpu(software_decoder, tmp_path, declared, caplog):
+def test_what_the_decoder_does_not_take_is_decoded_on_the_cpu(tmp_path, declared, caplog):
     pool = h264_among_vp9(tmp_path, declared=declared)
-    ours, decoded = loader(pool, Engine(media="cuts")), loader(pool, Engine(media="frames"))
+    ours, decoded = loader(pool, SOFTWARE), loader(pool, Engine(media="frames"))
     for _ in range(5):
         a, b = next(ours), next(decoded)
         assert ours.unlabeled.positions == decoded.unlabeled.positions
@@ -137,6 +133,8 @@ def test_what_the_decoder_does_not_take_is_decoded_on_the_cpu(software_decoder, 
         assert close(a.unlabeled.strong.primary, b.unlabeled.strong.primary)
     assert ours.problems == {}
     assert ("h4.mp4 is decoded on the CPU from here on" in caplog.text) == (not declared)
+    known = "2 of 6 videos (33.3 %) are decoded on the CPU: not h263 yuv420p by NVDEC"
+    assert (known in caplog.text) == declared, "what NVDEC is known not to take is said, too"
 
 
 def test_a_coding_that_is_always_refused_is_given_up_as_a_whole():
@@ -149,7 +147,7 @@ def test_a_coding_that_is_always_refused_is_given_up_as_a_whole():
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_evaluation_goes_on_too(software_decoder, tmp_path, declared):
+def test_evaluation_goes_on_too(tmp_path, declared):
     pool = h264_among_vp9(tmp_path, declared=declared)
     (tmp_path / "2.webm").write_bytes(b"broken")
     source = EvaluationSource(
@@ -159,11 +157,12 @@ def test_evaluation_goes_on_too(software_decoder, tmp_path, declared):
         num_clips=2,
         num_crops=1,
         crop_size=32,
-        media="cuts",
+        media=Media.CUTS,
         batch_size=4,
     )
-    made = EvaluationLoader(source, engine=Engine(media="cuts"))
+    made = EvaluationLoader(source, engine=SOFTWARE)
     seen = [video for videos, _, _ in made for video in videos]
+    made.close()
     assert seen == [0, 1, 3, 4, 5]
     assert list(made.problems) == [str(tmp_path / "2.webm")]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.loading.graph import Engine
+from pipelines.loading.engine import Engine
 from pipelines.loading.loader import SemiLoader, shared_workers
 from pipelines.plan.boxes import Box
 from pipelines.plan.geometry import ClipShape, Geometry
@@ -48,7 +48,6 @@ def loader(pool, *, engine=None, geometry=GEOMETRY, strong=None, **more) -> Semi
         **planners(pool, geometry=geometry, strong=strong),
         num_labeled=2,
         num_unlabeled=6,
-        geometry=geometry,
         engine=engine or Engine(),
         **more,
     )
@@ -165,7 +164,6 @@ def test_supervised_methods_decode_no_unlabelled_video(pool):
         unlabeled=None,
         num_labeled=2,
         num_unlabeled=6,
-        geometry=GEOMETRY,
         engine=Engine(),
     )
     assert next(made).unlabeled is None
@@ -207,9 +205,7 @@ def test_two_ranks_see_what_one_sees(pool):
     """Rank r's batch of 3 is the r-th half of one rank's batch of 6."""
 
     def made(batch_size: int, **ranks) -> SemiLoader:
-        return SemiLoader(
-            **planners(pool), num_labeled=1, num_unlabeled=batch_size, geometry=GEOMETRY, engine=Engine(), **ranks
-        )
+        return SemiLoader(**planners(pool), num_labeled=1, num_unlabeled=batch_size, engine=Engine(), **ranks)
 
     one, two = made(6), [made(3, rank=r, num_ranks=2) for r in range(2)]
     for _ in range(3):

@@ -16,7 +16,6 @@ import torch
 from click.testing import CliRunner
 from rich.console import Console
 
-import pipelines.loading.graph
 from benchmarks.bar_chart import bar_chart, glyphs, text_mask
 from benchmarks.bench_loader.report import advice, bars, chart, facts, limit, rate
 from benchmarks.bench_loader.rows import STAGES, WHOLE, DecodeWork, Measured, Row, row_of
@@ -37,8 +36,9 @@ from cmpl.config import flattened
 from cmpl.recipes.demo import demo
 from cmpl.recipes.kinetics import k400
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch
-from pipelines.loading.graph import Engine, unlabeled_graph
-from pipelines.loading.loader import SemiLoader
+from pipelines.loading.engine import Engine
+from pipelines.loading.graph import unlabeled_graph
+from pipelines.loading.loader import SemiLoader, clips_of
 from pipelines.loading.source import TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
@@ -230,23 +230,23 @@ def test_a_broken_video_is_measured_as_its_replacement(pool, tmp_path):
 
 
 @pytest.mark.parametrize("media", ["views", "frames", "cuts"])
-def test_stages_make_what_the_loader_makes(media, tmp_path, monkeypatch):
+def test_stages_make_what_the_loader_makes(media, tmp_path):
     """The views of the second batch, stage by stage, are the loader's, bit for bit."""
-    monkeypatch.setattr(pipelines.loading.graph, "DECODER_DEVICE", "cpu")
     pool = replace(pool_of(vp9(tmp_path, 3), num_frames=80), exact_seek=np.ones(3, dtype=bool))
-    planner, engine = planner_of(pool), Engine(media=media)
+    planner, engine = planner_of(pool), Engine(media=media, decoder="cpu")
     stages = StreamStages(planner, unlabeled_graph, num_videos=2, engine=engine)
-    views = []
-    hand_off = stages._hand_off
-    stages._hand_off = iter(lambda: views.append(next(hand_off)) or views[-1], None)
     watch = Stopwatch()
-    for batch in (0, 1):
-        stages.run(batch, watch)
-    ours = views[1][0]
+    stages.run(0, watch)
+    ours = [clips_of(view) for view in stages.run(1, watch)]
+    stages.close()
     loader = SemiLoader(
-        labeled=planner_of(pool, Stream.LABELED), unlabeled=planner, num_labeled=1, num_unlabeled=2, geometry=GEOMETRY,
-        engine=engine, first_micro_step=1,
-    )  # fmt: skip
+        labeled=planner_of(pool, Stream.LABELED),
+        unlabeled=planner,
+        num_labeled=1,
+        num_unlabeled=2,
+        engine=engine,
+        first_micro_step=1,
+    )
     expected = next(loader).unlabeled
     theirs = [expected.weak.primary, expected.weak.auxiliary, expected.strong.primary, expected.strong.auxiliary]
     for a, b in zip(ours, theirs, strict=True):

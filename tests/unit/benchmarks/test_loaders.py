@@ -148,10 +148,9 @@ def test_a_section_that_takes_too_long_is_ended_and_one_that_fails_says_why(suit
     assert gpu_suite.guarded("decode_time", broken)["problem"].startswith("pipelines.errors.VideoError")
 
 
-def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite, monkeypatch):
+def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite):
     from benchmarks.loaders.on_gpu import WHOLE_FILES, difference_of
 
-    monkeypatch.setattr("pipelines.loading.graph.DECODER_DEVICE", "cpu")
     workload = suite.workload(suite.videos()["VP9"], num_samples=4)
     apart = [
         difference_of(peer, workload, engine=suite.engine(num_workers=0), folder=suite.folder)
@@ -161,8 +160,7 @@ def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite, monkeypa
 
 
 @pytest.mark.parametrize("name", ["parity", "decode_time", "sizes", "threads"])
-def test_sections_run_in_small_without_a_gpu(suite, monkeypatch, name):
-    monkeypatch.setattr("pipelines.loading.graph.DECODER_DEVICE", "cpu")
+def test_sections_run_in_small_without_a_gpu(suite, name):
     found = dict(gpu_suite.SECTIONS[name][0](suite))
     assert found
     json.dumps(found)

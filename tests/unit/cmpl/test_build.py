@@ -32,12 +32,12 @@ def opened(folder, **settings: str) -> tuple:
 
 def test_labelled_videos_stay_in_the_unlabelled_pool_unless_told(folder):
     config, data = opened(folder)
-    assert len(build.labeled_pool(data)) == 2
+    assert len(data.labeled_pool()) == 2
     assert len(build.unlabeled_pool(config, data)) == 8
     apart = with_settings(config, {"data.labeled_in_unlabeled": "false"})
     pool = build.unlabeled_pool(apart, data)
     assert len(pool) == 6
-    assert not set(pool.paths) & set(build.labeled_pool(data).paths)
+    assert not set(pool.paths) & set(data.labeled_pool().paths)
 
 
 def test_what_nvdec_cannot_decode_stays_in_the_pool(folder):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cmpl.evaluate import Predictions, accuracy, view_probabilities
-from pipelines.loading.graph import Engine
+from pipelines.loading.engine import Engine
 from pipelines.loading.loader import EvaluationLoader
 from pipelines.loading.source import EvaluationSource, evaluation_frames
 from pipelines.plan.boxes import evaluation_boxes
@@ -78,8 +78,7 @@ def test_every_video_comes_once_with_all_its_views(pool, decoded, num_ranks, bat
             pool, num_clips=2, num_crops=3, rank=rank, num_ranks=num_ranks, media=media, batch_size=batch_size
         )
         loader = EvaluationLoader(made, engine=Engine(media=media))
-        for videos, labels, crops in loader:
-            views = [loader.clips_of(crops, k) for k in range(2)]
+        for videos, labels, views in loader:
             assert views[0].shape == (len(videos), 6, 3, 4, 32, 32)
             assert views[1].shape == (len(videos), 6, 3, 8, 32, 32)
             for i, video in enumerate(videos):

@@ -33,6 +33,9 @@ class Loader:
         labels = torch.tensor([(first + i) % 4 for i in range(self.batch_size)])
         return SemiBatch(labeled=LabeledBatch(standard=ClipBatch(primary=videos), labels=labels))
 
+    def close(self) -> None:
+        pass
+
 
 def trainer(path, *, num_steps: int = 6, validate=None, **settings: str) -> Trainer:
     config = with_settings(demo(), {"method.name": "supervised", "optim.lr": "0.01"} | settings)

@@ -1,0 +1,136 @@
+"""An opened data set: lists read, videos probed, the labeled subset drawn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.cache import cache_root
+from pipelines.catalog.manifest import Manifest, open_manifest
+from pipelines.catalog.pool import Pool, pool_of
+from pipelines.datasets.annotations import Annotations
+from pipelines.datasets.labeled_subset import labeled_subset
+from pipelines.datasets.registry import read_dataset
+from pipelines.errors import InputError
+from pipelines.progress import Progress, no_progress
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """What was probed of a data set's videos, and which training videos are labeled."""
+
+    annotations: Annotations
+    train: Manifest
+    val: Manifest
+    unlabeled: Manifest | None
+    labeled: np.ndarray  # (L,) int64, ascending indices into train
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The K class names in the order of the labels."""
+        return self.annotations.classes
+
+    def problems(self) -> dict[str, str]:
+        """Videos that probing found unusable: path -> reason."""
+        manifests = (m for m in (self.train, self.val, self.unlabeled) if m is not None)
+        return {str(m.path(i)): reason for m in manifests for i, reason in sorted(m.problems.items())}
+
+    def train_pool(self) -> Pool:
+        """All usable training videos, with their labels."""
+        return pool_of((self.train, self.train.usable))
+
+    def labeled_pool(self) -> Pool:
+        """The labeled training videos."""
+        return pool_of((self.train, self.labeled))
+
+    def unlabeled_pool(self, *, with_labeled: bool = True) -> Pool:
+        """All training videos and the data set's own unlabeled ones. The labels serve metrics alone.
+
+        `with_labeled` False leaves the labeled videos out.
+        """
+        train = self.train.usable
+        parts = [(self.train, train if with_labeled else np.setdiff1d(train, self.labeled))]
+        if self.unlabeled is not None:
+            parts.append((self.unlabeled, self.unlabeled.usable))
+        return pool_of(*parts)
+
+    def evaluation_pool(self) -> Pool:
+        """The validation videos of known class."""
+        usable = self.val.usable
+        return pool_of((self.val, usable[self.val.labels[usable] >= 0]))
+
+
+def open_dataset(
+    dataset: str,
+    *,
+    root: str | Path | None = None,
+    labeled: str = "10pct",
+    split_seed: int = 0,
+    split_scheme: str = "uniform",
+    official_split: int = 1,
+    max_missing_share: float = 0.05,
+    progress: Progress = no_progress,
+) -> Dataset:
+    """Opens a data set by the name that `--dataset` takes, or by a folder's path.
+
+    root: the folder of a named data set. labeled: 1pct, 10pct, all, a number of videos a class, or a list's file;
+    split_seed says which ones. Videos never probed are probed now; the result is kept in the cache folder.
+    Raises InputError for whatever does not fit.
+    """
+    if root is None and (Path(dataset).expanduser().is_dir() or "/" in dataset):
+        dataset, root = "folder", Path(dataset).expanduser()
+        if not root.is_dir():
+            raise InputError(f"dataset: received {str(root)!r}, no folder; accepted: a folder or a data set's name")
+    annotations = read_dataset(
+        dataset,
+        None if root is None else Path(root),
+        official_split=official_split,
+        max_missing_share=max_missing_share,
+        progress=progress,
+    )
+
+    def draw(usable: np.ndarray) -> np.ndarray:
+        return labeled_subset(
+            labeled,
+            paths=annotations.train.paths,
+            labels=annotations.train.labels,
+            classes=annotations.classes,
+            split_seed=split_seed,
+            names=annotations.train.names,
+            usable=usable,
+            scheme=split_scheme,
+            dataset=dataset,
+        )
+
+    return probed(annotations, draw=draw, progress=progress)
+
+
+def probed(
+    annotations: Annotations, *, draw: Callable[[np.ndarray], np.ndarray], progress: Progress = no_progress
+) -> Dataset:
+    """Probes what is new of a data set's videos and draws the labeled ones.
+
+    draw: usable (N,) bool of the training list -> ascending indices (L,). Raises InputError where no training or no
+    validation video is usable.
+    """
+
+    def manifest(part: str) -> Manifest | None:
+        videos = getattr(annotations, part)
+        if videos is None:
+            return None
+        return open_manifest(
+            videos.root, videos.paths, videos.labels, cache_dir=cache_root() / "manifests", progress=progress
+        )
+
+    train, val = manifest("train"), manifest("val")
+    assert train is not None
+    assert val is not None
+    for part, opened in (("train", train), ("val", val)):
+        if not len(opened.usable):
+            path, reason = opened.problem_table()[0]
+            raise InputError(
+                f"{annotations.name}: none of the {len(opened)} {part} videos is usable; the first: {path}: {reason}"
+            )
+    chosen = draw(np.isin(np.arange(len(train)), train.usable))
+    return Dataset(annotations=annotations, train=train, val=val, unlabeled=manifest("unlabeled"), labeled=chosen)

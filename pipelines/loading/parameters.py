@@ -1,0 +1,43 @@
+"""A plan as one row of floats a view: how the graph on a GPU hears what was drawn.
+
+DALI takes arrays, not plans. A worker writes each view's numbers into a row; the graph reads them by name.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipelines.plan.planner import ClipPlan
+from pipelines.plan.rand_augment import IDENTITY, PHOTOMETRIC, Strong
+
+OP_CODES = {name: code for code, name in enumerate(("identity", *PHOTOMETRIC))}
+
+
+class ViewRow(NamedTuple):
+    """The parts of one view's row: arrays, or nodes of a graph."""
+
+    box: Any  # (4,) top, left, bottom, right in source pixels; left > right mirrors
+    warp: Any  # (7,) 1 where the clip is warped, then the inverse affine map
+    cutout: Any  # (4,) y, x, height, width in pixels of the crop
+    ops: Any  # (2 n,) operation code and value, n times
+
+    @classmethod
+    def of(cls, row: Any) -> "ViewRow":
+        """The parts of a row, array or node."""
+        return cls(box=row[0:4], warp=row[4:11], cutout=row[11:15], ops=row[15:])
+
+
+def parameters(plan: ClipPlan) -> np.ndarray:
+    """(1 + networks, 15 + 2 n) float32: the weak view's row, of which the box alone counts, then a row a network."""
+    rows = [view_row(view.box, view.strong) for view in plan.views]
+    weak = list(plan.weak) + [0.0] * (len(rows[0]) - 4)
+    return np.array([weak, *rows], dtype=np.float32)
+
+
+def view_row(box: Iterable[float], strong: Strong) -> list[float]:
+    """One view's numbers in the order of `ViewRow`."""
+    warps = float(strong.inverse_affine != IDENTITY)
+    ops = [number for op, value in strong.photometric for number in (OP_CODES[op], value)]
+    padding = [0.0] * (2 * strong.num_ops - len(ops))
+    return [*box, warps, *strong.inverse_affine, *strong.cutout, *ops, *padding]

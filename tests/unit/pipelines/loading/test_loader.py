@@ -1,0 +1,180 @@
+"""The loaders that others import: opened data sets, epochs, position, plain streams."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import pipelines
+from pipelines.errors import InputError
+from pipelines.loading.source import TrainSource
+from pipelines.plan.geometry import ClipShape, Geometry
+from pipelines.plan.planner import Planner, Stream
+from tests.support.videos import make_video
+
+NUM_TRAIN, NUM_VAL = 5, 2
+SMALL = {"clips": ("2x8", "4x4"), "batch": (2, 3), "crop_size": 28, "device": "cpu", "max_offset_seconds": 0.5}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Two classes, 5 + 2 videos each, two unlabeled ones."""
+    root = tmp_path_factory.mktemp("own")
+    for k, name in enumerate(("clap", "wave")):
+        for part, count in (("train", NUM_TRAIN), ("val", NUM_VAL)):
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                make_video(root / part / name / f"{i}.mp4", num_frames=40 + 4 * i, seed=10 * k + i)
+    (root / "unlabeled").mkdir()
+    for i in range(2):
+        make_video(root / "unlabeled" / f"{i}.mp4", num_frames=40, seed=50 + i)
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(folder) -> "pipelines.Dataset":
+    return pipelines.open_dataset(str(folder), labeled="2")
+
+
+def same(a: "pipelines.SemiBatch", b: "pipelines.SemiBatch") -> bool:
+    return torch.equal(a.labeled.standard.primary, b.labeled.standard.primary) and torch.equal(
+        a.unlabeled.strong.auxiliary, b.unlabeled.strong.auxiliary
+    )
+
+
+def test_an_opened_data_set_knows_its_videos(data):
+    assert data.classes == ("clap", "wave")
+    assert len(data.labeled_pool()) == 4
+    assert len(data.train_pool()) == 10
+    assert len(data.unlabeled_pool()) == 12
+    assert len(data.unlabeled_pool(with_labeled=False)) == 8
+    assert len(data.evaluation_pool()) == 4
+    assert data.problems() == {}
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"dataset: received '.*nowhere', no folder; accepted: a folder or a data set"):
+        pipelines.open_dataset(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loop_of_the_readme(data, workers):
+    with pipelines.SemiLoader.from_dataset(data, **SMALL, workers=workers, seed=3) as loader:
+        assert len(loader) == 4, "12 unlabeled videos, 3 a batch"
+        batches = list(loader)
+    assert len(batches) == 4
+    assert batches[0].labeled.standard.primary.shape == (2, 3, 2, 28, 28)
+    assert batches[0].unlabeled.weak.auxiliary.shape == (3, 3, 4, 28, 28)
+    assert batches[0].labeled.labels.dtype == torch.int64
+    truth = torch.cat([batch.unlabeled.truth for batch in batches])
+    assert sorted(truth.tolist()) == [-1] * 2 + [0] * 5 + [1] * 5, "every video once an epoch"
+
+
+def test_each_loop_is_the_next_epoch_and_the_position_is_enough_to_go_on(data):
+    with pipelines.SemiLoader.from_dataset(data, **SMALL, workers=0) as loader:
+        two_epochs = [*loader, *loader]
+        assert loader.state_dict() == {"seed": 0, "labeled_position": 16, "unlabeled_position": 24}
+    assert not same(two_epochs[0], two_epochs[4])
+    with pipelines.SemiLoader.from_dataset(data, **SMALL, workers=0) as loader:
+        for _ in range(5):
+            next(loader)
+        state = loader.state_dict()
+    with pipelines.SemiLoader.from_dataset(data, **SMALL, workers=1) as other:
+        other.load_state_dict(state)
+        rest = list(other)
+    assert len(rest) == 3, "the rest of the epoch that was begun"
+    assert all(map(same, rest, two_epochs[5:]))
+
+
+def test_a_state_goes_on_with_another_number_of_ranks(data):
+    with pipelines.SemiLoader.from_dataset(data, **SMALL | {"batch": (2, 6)}, workers=0) as one:
+        next(one)
+        state, expected = one.state_dict(), next(one)
+    parts = []
+    for rank in range(2):
+        small = SMALL | {"batch": (1, 3)}
+        with pipelines.SemiLoader.from_dataset(data, **small, workers=0, rank=rank, num_ranks=2) as half:
+            half.load_state_dict(state)
+            parts.append(next(half).unlabeled.weak.primary)
+    assert torch.equal(torch.cat(parts), expected.unlabeled.weak.primary)
+
+
+def test_a_state_that_does_not_fit_is_refused(data):
+    loader = pipelines.SemiLoader.from_dataset(data, **SMALL, workers=0)
+    with pytest.raises(InputError, match="seed: received a state of seed 7; accepted: 0"):
+        loader.load_state_dict({"seed": 7, "labeled_position": 0, "unlabeled_position": 0})
+    with pytest.raises(InputError, match="batch: received a state after 4 labeled and 7 unlabeled videos; accepted: "):
+        loader.load_state_dict({"seed": 0, "labeled_position": 4, "unlabeled_position": 7})
+
+
+def test_a_closed_loader_starts_again_where_it_was_and_keeps_what_it_set_aside(data):
+    loader = pipelines.SemiLoader.from_dataset(data, **SMALL, workers=1)
+    with pipelines.SemiLoader.from_dataset(data, **SMALL, workers=0) as whole:
+        first = next(loader)
+        loader.close()
+        assert same(first, next(whole))
+        assert same(next(loader), next(whole))
+    loader.close()
+
+
+def test_two_geometries_are_refused(data):
+    pool = data.train_pool()
+    a, b = Geometry(), Geometry(primary=ClipShape(4, 16))
+    with pytest.raises(InputError, match="geometry: received .*; accepted: one for both"):
+        pipelines.SemiLoader(
+            labeled=Planner(pool=pool, seed=0, stream=Stream.LABELED, geometry=a),
+            unlabeled=Planner(pool=pool, seed=0, stream=Stream.UNLABELED, geometry=b),
+            num_labeled=1,
+            num_unlabeled=1,
+            engine=pipelines.loading.engine.Engine(),
+        )
+
+
+@pytest.mark.parametrize("part", ["labeled", "train", "unlabeled"])
+@pytest.mark.parametrize("view", ["standard", "weak", "strong"])
+def test_a_plain_stream_feeds_a_dataloader(data, part, view):
+    stream = pipelines.ClipStream.from_dataset(
+        data, part=part, view=view, clip="2x8", batch=2, device="cpu", workers=0, crop_size=28
+    )
+    with stream:
+        batches = list(DataLoader(stream, batch_size=None))
+        assert len(batches) == len(stream) == {"labeled": 2, "train": 5, "unlabeled": 6}[part]
+        clips, _ = batches[0]
+        assert clips.shape == (2, 3, 2, 28, 28)
+        assert clips.dtype == torch.uint8
+        seen = sorted(torch.cat([labels for _, labels in batches]).tolist())
+        unknown = [-1] * 2 if part == "unlabeled" else []
+        of_class = 2 if part == "labeled" else 5
+        assert seen == [*unknown, *[0] * of_class, *[1] * of_class]
+        again = next(iter(stream))[0]
+    assert not torch.equal(again, clips), "the next epoch"
+
+
+def test_a_plain_stream_says_what_it_does_not_take(data):
+    with pytest.raises(InputError, match="part: received 'labelled'; did you mean 'labeled'"):
+        pipelines.ClipStream.from_dataset(data, part="labelled")
+    with pytest.raises(InputError, match="view: received 'hard'"):
+        pipelines.ClipStream.from_dataset(data, view="hard")
+    stream = pipelines.ClipStream.from_dataset(data, clip="2x8", batch=2, device="cpu", workers=0, crop_size=28)
+    with pytest.raises(InputError, match="num_workers: received a DataLoader with workers"):
+        next(iter(DataLoader(stream, batch_size=None, num_workers=1)))
+
+
+def test_a_video_that_did_not_decode_is_not_tried_again(folder, data, tmp_path, monkeypatch):
+    import dataclasses
+
+    import pipelines.loading.source as module
+
+    pool = data.train_pool()
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    pool = dataclasses.replace(pool, paths=(str(broken), *pool.paths[1:]))
+    planner = Planner(pool=pool, seed=0, stream=Stream.LABELED, geometry=Geometry(primary=ClipShape(2, 8)))
+    source = TrainSource(planner=planner, media="views", batch_size=10)
+    tried = []
+    make_views = module.make_views
+    monkeypatch.setattr(module, "make_views", lambda path, *a, **k: tried.append(path) or make_views(path, *a, **k))
+    for iteration in range(3):
+        assert 0 not in [sample.ids.video for sample in source.samples(iteration)]
+    assert tried.count(str(broken)) == 1

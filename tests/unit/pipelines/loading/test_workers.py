@@ -1,0 +1,140 @@
+"""Workers: the same batches as in one process, whatever happens to them."""
+
+import gc
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.loading.sample import Ids, Sample
+from pipelines.loading.workers import OwnProcess, Workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """A source whose views tell where they belong. At `deadly` a worker dies while the file `trap` is there."""
+
+    batch_size: int = 5
+    deadly: int | None = None
+    trap: str | None = None
+    failing: int | None = None
+
+    @property
+    def view_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return (2, 3, 3, 3), (4, 3, 3, 3)
+
+    def sample_at(self, iteration: int, place: int) -> Sample:
+        number = iteration * self.batch_size + place
+        if number == self.deadly and self.trap is not None and Path(self.trap).exists():
+            if Path(self.trap).read_text() == "once":
+                Path(self.trap).unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == self.failing:
+            raise ZeroDivisionError("nothing to be done")
+        views = tuple(np.full(shape, (number + k) % 256, dtype=np.uint8) for k, shape in enumerate(self.view_shapes))
+        problems = ((f"{number}.mp4", "broken"),) if number % 7 == 3 else ()
+        return Sample(views, None, Ids(number=number, video=number % 4, label=-1), problems)
+
+    def path_at(self, iteration: int, place: int) -> str:
+        return f"{iteration * self.batch_size + place}.mp4"
+
+
+@pytest.fixture
+def started():
+    """Makes workers that end with the test."""
+    made = []
+
+    def start(source: Numbers, **options) -> Workers:
+        made.append(Workers(source, **({"num_workers": 2, "num_ahead": 2} | options)))
+        return made[-1]
+
+    yield start
+    for workers in made:
+        workers.close()
+
+
+def assert_same(workers: Workers, alone: OwnProcess, num_batches: int) -> None:
+    for _ in range(num_batches):
+        ours, theirs = workers.next(), alone.next()
+        assert all(np.array_equal(a, b) for a, b in zip(ours.views, theirs.views, strict=True))
+        assert np.array_equal(ours.ids, theirs.ids)
+        assert ours.problems == theirs.problems
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+@pytest.mark.parametrize("num_ahead", [1, 4])
+def test_batches_are_those_of_one_process_in_order(started, num_workers, num_ahead):
+    workers = started(Numbers(), num_workers=num_workers, num_ahead=num_ahead)
+    assert_same(workers, OwnProcess(Numbers()), 12)
+
+
+def test_a_batch_larger_than_the_queue_comes_whole(started):
+    source = Numbers(batch_size=3000)
+    assert_same(started(source), OwnProcess(source), 2)
+
+
+def test_a_batch_stays_as_it_is_while_somebody_holds_it(started):
+    workers = started(Numbers())
+    held = [workers.next() for _ in range(6)]
+    copies = [[view.copy() for view in batch.views] for batch in held]
+    for _ in range(6):
+        workers.next()
+    for batch, copied in zip(held, copies, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(batch.views, copied, strict=True))
+
+
+def test_memory_that_nobody_holds_is_used_again(started):
+    workers = started(Numbers(), num_ahead=1)
+    for _ in range(20):
+        workers.next()
+        gc.collect()
+    assert len(workers._memories) <= 4
+
+
+def test_a_worker_that_dies_is_replaced_and_its_sample_made_again(started, tmp_path):
+    trap = tmp_path / "trap"
+    trap.write_text("once")
+    workers = started(Numbers(deadly=13, trap=str(trap)))
+    before = {process.pid for process in workers.processes}
+    assert_same(workers, OwnProcess(Numbers()), 8)
+    assert not trap.exists()
+    assert len({process.pid for process in workers.processes} - before) == 1
+
+
+def test_workers_killed_from_outside_change_nothing(started):
+    workers, alone = started(Numbers()), OwnProcess(Numbers())
+    for _ in range(3):
+        assert_same(workers, alone, 2)
+        os.kill(workers.processes[0].pid, signal.SIGKILL)
+    assert_same(workers, alone, 6)
+
+
+def test_a_video_that_workers_die_of_is_named(started, tmp_path):
+    trap = tmp_path / "trap"
+    trap.write_text("always")
+    workers = started(Numbers(deadly=7, trap=str(trap)))
+    workers.next()
+    with pytest.raises(RuntimeError, match=r"workers died 2 times at 7\.mp4 \(signal SIGKILL\)"):
+        workers.next()
+
+
+def test_an_error_comes_with_the_workers_traceback(started):
+    workers = started(Numbers(failing=6))
+    workers.next()
+    with pytest.raises(RuntimeError, match=r"(?s)a worker failed:.*sample_at.*ZeroDivisionError: nothing to be done"):
+        workers.next()
+
+
+def test_close_ends_the_processes():
+    workers = Workers(Numbers(), num_workers=2, num_ahead=2)
+    batch = workers.next()
+    processes = workers.processes
+    begin = time.monotonic()
+    workers.close()
+    assert time.monotonic() - begin < 10
+    assert all(process.exitcode is not None for process in processes)
+    assert batch.views[0].max() == 4, "what was handed over stays"
