@@ -12,7 +12,7 @@ from cmpl.methods.equations import pseudo_labels, supervised_loss, unsupervised_
 from cmpl.methods.method import Method, Terms, probabilities, pseudo_label_terms
 from cmpl.methods.views import normalized
 from cmpl.models.resnet2d import ResNet2D
-from cmpl.training.initialise import load_image_network
+from cmpl.models.weights import load_image_network
 from pipelines.batch import SemiBatch
 
 

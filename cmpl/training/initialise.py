@@ -1,22 +1,16 @@
-"""What networks start from: a 2D ResNet's ImageNet weights, inflated in time, or any run's, head replaced where needed.
-
-Files are read without unpickling code: safetensors, or torch's format with `weights_only`.
-"""
+"""Starts networks from a 2D ResNet's ImageNet weights, inflated in time, or from any run's."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cmpl.models.resnet2d import ResNet2D, depth_of
+from cmpl.models.weights import ACCEPTED, read_tensors
 from cmpl.training.checkpoint import checkpoints, module_tensors
 from pipelines.errors import InputError
 
-ACCEPTED = "a .safetensors or .pth file of a 2D ResNet or of a run, a checkpoint's folder, or a run's folder"
 NAMES_SHOWN = 4
 
 
@@ -47,7 +41,7 @@ def initialise(method: nn.Module, source: str) -> Initialised:
     taken by name, into both networks where the file has both. A head of another number of classes stays fresh.
     Raises InputError for a file that cannot be read, or of which nothing fits.
     """
-    tensors = read_tensors(source)
+    tensors = read_tensors(_newest_checkpoint(source))
     own = module_tensors(method)
     inflating = "conv1.weight" in tensors and tensors["conv1.weight"].ndim == 4
     given = _inflated(tensors, into=own) if inflating else _of_a_run(tensors)
@@ -67,53 +61,10 @@ def initialise(method: nn.Module, source: str) -> Initialised:
     return Initialised(source=source, loaded=tuple(loaded), kept=kept, unused=unused)
 
 
-def load_image_network(source: str, *, num_classes: int = 1000, field: str) -> ResNet2D:
-    """A 2D ResNet-18, 34 or 50 with the weights of a file, as torchvision names them. Raises InputError otherwise;
-    `field` is the setting that names the file."""
-    tensors = read_tensors(source, field=field)
-    depth = depth_of(tensors)
-    if depth is None:
-        raise InputError(
-            f"{field}: received {source}, which holds no ResNet-18, -34 or -50 with torchvision's names (conv1, "
-            "layer1.0.conv1, ...)"
-        )
-    network = ResNet2D(depth=depth, num_classes=num_classes)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        why = (str(error).strip().splitlines()[1:2] or [str(error)])[0].strip()
-        raise InputError(f"{field}: {source}: not a ResNet-{depth} of {num_classes} classes: {why}") from error
-    return network
-
-
-def read_tensors(source: str, *, field: str = "init") -> dict[str, Tensor]:
-    """The tensors of a weight file, or of the newest checkpoint of a folder, by name. Raises InputError."""
-    path = _file(Path(source).expanduser(), field=field)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as weights ({_first_line(error)}); accepted: {ACCEPTED}") from error
-    except Exception as error:  # torch raises pickle's errors for what it refuses to unpickle
-        raise InputError(
-            f"{path}: refused, it holds more than weights; accepted: what torch.save(model.state_dict(), ...) writes"
-        ) from error
-    for wrapper in ("state_dict", "model_state", "model"):
-        content = content.get(wrapper, content) if isinstance(content, dict) else content
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
-    if not tensors:
-        raise InputError(f"{path}: holds no tensors by name; accepted: {ACCEPTED}")
-    return {name.removeprefix("module."): value for name, value in tensors.items()}
-
-
-def _file(path: Path, *, field: str) -> Path:
-    if path.is_dir():
-        newest = checkpoints(path / "checkpoints")[-1:] or [path]
-        path = newest[0] / "model.safetensors"
-    if not path.is_file():
-        raise InputError(f"{field}: received {path}: no such file; accepted: {ACCEPTED}")
-    return path
+def _newest_checkpoint(source: str) -> str:
+    """A run's folder -> its newest checkpoint; any other source as it is."""
+    found = checkpoints(Path(source).expanduser() / "checkpoints")
+    return str(found[-1]) if found else source
 
 
 def _of_a_run(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -162,7 +113,3 @@ def _shown(names) -> str:
     names = list(names)
     rest = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

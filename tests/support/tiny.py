@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from cmpl.models.resnet2d import ResNet2D
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
 
 K = 4
@@ -69,3 +70,14 @@ def softmax(logits) -> list[float]:
     z = [float(value) for value in logits]
     exponentials = [math.exp(value - max(z)) for value in z]
     return [value / sum(exponentials) for value in exponentials]
+
+
+def image_network(depth: int, num_classes: int = 7) -> ResNet2D:
+    """A 2D network with random weights and running statistics that matter, the same for the same depth."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(depth)
+        network = ResNet2D(depth=depth, num_classes=num_classes).eval()
+        for name, value in network.named_buffers():
+            if "running" in name:
+                nn.init.uniform_(value, 0.5, 1.5) if "var" in name else nn.init.normal_(value, std=0.1)
+    return network
