@@ -182,7 +182,7 @@ class Config:
     recipe: str = "k400"
     seed: int = 0
     init: str | None = None
-    """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialise.py."""
+    """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialize.py."""
     data: DataConfig = field(default_factory=DataConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
     primary: NetworkConfig = field(default_factory=NetworkConfig)

@@ -11,7 +11,7 @@ from cmpl.methods.supervised import Supervised
 from cmpl.models.resnet3d import ResNet3D
 from cmpl.models.slowfast import SlowFast
 from cmpl.training import checkpoint as ckpt
-from cmpl.training.initialise import initialise
+from cmpl.training.initialize import initialise
 from pipelines.errors import InputError
 from tests.support.tiny import image_network
 
