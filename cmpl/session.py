@@ -13,7 +13,7 @@ from cmpl.evaluate import accuracy, predict
 from cmpl.methods.method import Method
 from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_checkpoint, load_evaluated
-from cmpl.training.initialize import initialise
+from cmpl.training.initialize import initialize
 from cmpl.training.loop import Trainer
 from cmpl.training.plan import peak_learning_rate, plan_of, steps_of, videos_per_step
 from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks, wait_for_all
@@ -80,7 +80,7 @@ def _train(
     plans = build.planners(config, data)
     method = build.method_of(config, num_classes=len(data.classes))
     if config.init and not checkpoints(run.checkpoints):
-        for line in initialise(method, config.init).lines():
+        for line in initialize(method, config.init).lines():
             reporter.note(line)
     method.begin_training()
     if ranks.is_first:  # only now: a run that cannot start leaves no folder behind

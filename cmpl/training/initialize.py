@@ -15,7 +15,7 @@ NAMES_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Initialised:
+class Initialized:
     """What became of every tensor of a network (or of both): by the model's names, each once."""
 
     source: str
@@ -29,12 +29,12 @@ class Initialised:
         for name, why in self.kept.items():
             reasons.setdefault(why, []).append(name)
         total = len(self.loaded) + len(self.kept)
-        lines = [f"initialised from {self.source}: {len(self.loaded)} of {total} tensors loaded"]
+        lines = [f"initialized from {self.source}: {len(self.loaded)} of {total} tensors loaded"]
         lines += [f"  fresh ({why}): {_shown(names)}" for why, names in reasons.items()]
         return [*lines, f"  in the file, not used: {_shown(self.unused)}"] if self.unused else lines
 
 
-def initialise(method: nn.Module, source: str) -> Initialised:
+def initialize(method: nn.Module, source: str) -> Initialized:
     """Starts a method's networks from `source`, in place, and says of every tensor what was done.
 
     A 2D ResNet's weights are inflated into the primary (I3D: repeated over time, divided by its length). A run's are
@@ -58,7 +58,7 @@ def initialise(method: nn.Module, source: str) -> Initialised:
     if not any(name.endswith("weight") for name in loaded):
         raise InputError(f"init: received {source}, of whose {len(tensors)} tensors none fits; accepted: {ACCEPTED}")
     unused = tuple(name for name in given if name not in loaded)
-    return Initialised(source=source, loaded=tuple(loaded), kept=kept, unused=unused)
+    return Initialized(source=source, loaded=tuple(loaded), kept=kept, unused=unused)
 
 
 def _newest_checkpoint(source: str) -> str:

@@ -11,7 +11,7 @@ from cmpl.methods.supervised import Supervised
 from cmpl.models.resnet3d import ResNet3D
 from cmpl.models.slowfast import SlowFast
 from cmpl.training import checkpoint as ckpt
-from cmpl.training.initialize import initialise
+from cmpl.training.initialize import initialize
 from pipelines.errors import InputError
 from tests.support.tiny import image_network
 
@@ -23,7 +23,7 @@ def inflated(request, tmp_path_factory):
     file = tmp_path_factory.mktemp("weights") / "resnet.pth"
     torch.save({"state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}, file)
     method = Supervised(primary=ResNet3D(depth=request.param, num_classes=3)).eval()
-    return network, file, method, initialise(method, str(file))
+    return network, file, method, initialize(method, str(file))
 
 
 def test_on_a_still_picture_the_inflated_network_is_the_2d_one(inflated):
@@ -45,7 +45,7 @@ def test_inflation_says_what_became_of_every_tensor(inflated):
     assert said.kept.keys() == {"primary.head.weight", "primary.head.bias"}
     assert set(said.unused) == {"fc.weight", "fc.bias"}
     text = "\n".join(said.lines())
-    assert f"initialised from {file}: {len(said.loaded)} of {len(said.loaded) + 2} tensors loaded" in text
+    assert f"initialized from {file}: {len(said.loaded)} of {len(said.loaded) + 2} tensors loaded" in text
     assert "fresh (not in the file): primary.head.weight, primary.head.bias" in text
     assert "in the file, not used: fc." in text
 
@@ -60,7 +60,7 @@ def test_a_kernel_is_repeated_over_time_and_divided(inflated):
 def test_slowfast_takes_what_fits_its_slow_pathway(tmp_path):
     save_file(image_network(50).state_dict(), tmp_path / "r50.safetensors")
     method = Supervised(primary=SlowFast(num_classes=3))
-    said = initialise(method, str(tmp_path / "r50.safetensors"))
+    said = initialize(method, str(tmp_path / "r50.safetensors"))
     assert "primary.slow_stem.conv.weight" in said.loaded
     assert said.kept["primary.slow_stages.0.0.conv1.weight"] == "another shape"  # the fast pathway's channels join here
     assert said.kept["primary.fast_stem.conv.weight"] == "not in the file"
@@ -80,21 +80,21 @@ def test_fine_tuning_replaces_the_head_where_classes_differ(tmp_path):
     saved = ckpt.Checkpoint(step=4, state={}, model=ckpt.module_tensors(before), optimizer={}, ema={})
     folder = ckpt.save_checkpoint(tmp_path / "checkpoints", saved)
     for source in (tmp_path, folder, folder / "model.safetensors"):
-        said = initialise(after, str(source))
+        said = initialize(after, str(source))
         assert set(said.kept) == {
             f"{net}.head.{part}" for net in ("primary", "auxiliary") for part in ("weight", "bias")
         }
         assert said.kept["primary.head.weight"] == "another number of classes: 3 there, 5 here"
     assert torch.equal(after.primary.head.weight, fresh)
     assert torch.equal(after.auxiliary.stem.conv.weight, before.auxiliary.stem.conv.weight)
-    assert not initialise(networks(3), str(tmp_path)).kept
+    assert not initialize(networks(3), str(tmp_path)).kept
 
 
 def test_a_lone_networks_file_is_the_primarys(tmp_path):
     network = networks(3).primary
     torch.save(network.state_dict(), tmp_path / "network.pt")
     method = networks(3)
-    said = initialise(method, str(tmp_path / "network.pt"))
+    said = initialize(method, str(tmp_path / "network.pt"))
     assert all(name.startswith("primary.") for name in said.loaded)
     assert torch.equal(method.primary.head.weight, network.head.weight)
 
@@ -102,11 +102,11 @@ def test_a_lone_networks_file_is_the_primarys(tmp_path):
 def test_a_file_of_other_names_is_refused(tmp_path):
     save_file({"other.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"of whose 1 tensors none fits"):
-        initialise(networks(3), str(tmp_path / "other.safetensors"))
+        initialize(networks(3), str(tmp_path / "other.safetensors"))
 
 
 def test_a_narrow_network_takes_nothing_of_a_wide_one(tmp_path):
     save_file(image_network(18).state_dict(), tmp_path / "r18.safetensors")
     narrow = Supervised(primary=ResNet3D(depth=18, width=NetworkConfig(width=0.25).width, num_classes=3))
     with pytest.raises(InputError, match="none fits"):
-        initialise(narrow, str(tmp_path / "r18.safetensors"))
+        initialize(narrow, str(tmp_path / "r18.safetensors"))
