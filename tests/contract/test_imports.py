@@ -23,9 +23,21 @@ SEEN_BESIDES = {
 }
 """A recipe is asked for by a data set's name, so it must know the names of plug-ins; the runtime asks for NVDEC."""
 
+LEAF_MODULES = ("errors", "files", "progress", "registry", "cache", "batch")
+"""Modules of pipelines that know none of its packages; each may import the ones before it."""
+PACKAGES = {
+    "video": (),
+    "datasets": ("video",),
+    "catalog": ("video", "datasets"),
+    "plan": ("catalog",),
+    "views": ("plan", "video"),
+    "loading": ("video", "datasets", "catalog", "plan", "views"),
+}
+"""Package of pipelines -> the packages that it may import; all come before it, so there is no circle."""
+
 
 def imports_of(path: Path) -> set[str]:
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -33,6 +45,23 @@ def imports_of(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             names.add(node.module)
     return names
+
+
+def names_from(path: Path) -> set[str]:
+    """Full names of all that a file imports: `from cmpl.training import loop` gives cmpl.training.loop."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def parts_seen_by(path: Path) -> set[str]:
+    """Packages and modules of pipelines that a file imports; plan/geometry.py holds values alone and counts as none."""
+    modules = {name for name in names_from(path) if name.startswith("pipelines.")}
+    return {name.split(".")[1] for name in modules if not f"{name}.".startswith("pipelines.plan.geometry.")}
 
 
 FILES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
@@ -47,6 +76,36 @@ def test_imports_run_down(path):
     if relative.startswith("cmpl/") and relative not in COMPOSERS:
         seen = {name for name in imports_of(path) if name.startswith("pipelines")}
         assert seen <= LEAVES_OF_PIPELINES | SEEN_BESIDES.get(relative, set())
+
+
+def test_no_package_of_pipelines_comes_before_one_that_it_imports():
+    before = list(PACKAGES)
+    assert all(
+        before.index(seen) < before.index(package) for package, seen_by_it in PACKAGES.items() for seen in seen_by_it
+    )
+    packages = {path.parent.name for path in (ROOT / "pipelines").glob("*/__init__.py")}
+    modules = {path.stem for path in (ROOT / "pipelines").glob("*.py")} - {"__init__"}
+    assert (packages, modules) == (set(PACKAGES), set(LEAF_MODULES))
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted({*(ROOT / "pipelines").rglob("*.py")} - {ROOT / "pipelines/__init__.py"}),
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_parts_of_pipelines_import_one_way(path):
+    part = path.relative_to(ROOT / "pipelines").parts[0].removesuffix(".py")
+    leaves = LEAF_MODULES.index(part) if part in LEAF_MODULES else len(LEAF_MODULES)
+    assert parts_seen_by(path) <= {part, *PACKAGES.get(part, ()), *LEAF_MODULES[:leaves]}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for room in ("methods", "models") for p in sorted((ROOT / "cmpl" / room).glob("*.py"))],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_methods_and_models_know_nothing_of_training(path):
+    assert not [name for name in names_from(path) if name.startswith("cmpl.training")]
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if "cli" in p.parts or "cmpl" in p.parts], ids=lambda p: p.name)
