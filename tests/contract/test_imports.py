@@ -21,7 +21,7 @@ SEEN_BESIDES = {
     "cmpl/recipes/registry.py": {"pipelines.datasets.registry"},
     "cmpl/training/runtime.py": {"pipelines.loading.nvdec"},
 }
-"""A recipe is asked for by the name of a data set, so it must know the names of plug-ins; the runtime asks for NVDEC."""
+"""A recipe is asked for by a data set's name, so it must know the names of plug-ins; the runtime asks for NVDEC."""
 
 
 def imports_of(path: Path) -> set[str]:
