@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.decode_work import DecodeWork
 from benchmarks.environment import summarize
 
 STAGES = {
@@ -74,22 +75,6 @@ def row_of(name: str, batch_seconds: Sequence[float], *, num_videos: int, **othe
         num_samples=summary["num_samples"],
         **others,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodeWork:
-    """Frames that decoders go through for the distinct frames that clips show; counted, not timed."""
-
-    num_wanted: int = 0
-    from_start: int = 0
-    """By a decoder that does not seek: everything up to the last frame wanted."""
-    from_keyframes: int = 0
-    """From the keyframe before each wanted frame on: what `pipelines.video.packets.select_packets` picks."""
-    needed: int = 0
-    """Of these, what is left without the pictures that nothing refers to and nobody asked for (`video.cut`)."""
-
-    def __add__(self, other: "DecodeWork") -> "DecodeWork":
-        return DecodeWork(**{name: count + getattr(other, name) for name, count in vars(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)

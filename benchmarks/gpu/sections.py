@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
 
 import click
 import numpy as np
@@ -106,11 +105,13 @@ def loaders(suite: Suite) -> Found:
 
 def step(suite: Suite) -> Found:
     """The table of `benchmarks.training.step`."""
-    from benchmarks.training import step as benchmark
+    import torch
 
-    chosen = benchmark.cases(on_gpu=not suite.cpu)[: 1 if suite.cpu else None]
-    with mock.patch.object(benchmark, "cases", return_value=chosen):
-        result = benchmark.run(num_repeats=1 if suite.cpu else 10, compiled=False)
+    from benchmarks.training.step import cases, run
+
+    device = torch.device("cpu" if suite.cpu else "cuda")
+    chosen = cases(on_gpu=not suite.cpu)[: 1 if suite.cpu else None]
+    result = run(chosen, num_repeats=1 if suite.cpu else 10, compiled=False, device=device)
     yield "peak_tflops", result["peak_tflops"]
     yield "rows", result["rows"]
 

@@ -91,17 +91,15 @@ def seconds_per_video(
     items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int = 8, num_repeats: int = 7
 ) -> float:
     """Median over batches, in the steady state."""
+    import torch
+
+    from cmpl.training.autotune import synchronize
+
+    device = torch.device("cpu" if suite.cpu else "cuda")
     pipeline, samples = decoding_pipeline(items, suite, num_threads=num_threads), []
     for _ in range(num_repeats + 3):
         begin = time.perf_counter()
         pipeline.run()
-        synchronize(suite)
+        synchronize(device)
         samples.append(time.perf_counter() - begin)
     return statistics.median(samples[3:]) / len(items)
-
-
-def synchronize(suite: Suite) -> None:
-    if not suite.cpu:
-        import torch
-
-        torch.cuda.synchronize()

@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from benchmarks.decode_work import DecodeWork, decode_work
 from benchmarks.environment import environment, summarize
 from benchmarks.loaders.decoders import OURS, PEERS, Setup, reference_frames, setups
 from benchmarks.loaders.videos import ALIGNED, NUM_FRAMES, ORIGINAL, PREPARED, SIZE, make_videos
@@ -28,7 +29,7 @@ from benchmarks.loaders.workload import GEOMETRY, DecodeRunner, Workload, whole_
 from pipelines.cache import cache_root
 from pipelines.plan.geometry import Geometry
 from pipelines.video.cut import cut
-from pipelines.video.packets import open_video, read_near, select_packets
+from pipelines.video.packets import open_video
 from pipelines.video.transcode import STRIDE
 
 MAX_DIFFERENCE = 2.0
@@ -93,32 +94,20 @@ def _rates(seconds_per_video: list[float]) -> dict:
     }
 
 
-def decode_work(workload: Workload) -> dict[str, float]:
+def decoded_per_used(workload: Workload) -> dict[str, float]:
     """Frames decoded for each distinct frame that clips show, by this project (counted) and as bounds:
 
-    ours: what comes out of the decoder. needed: packets of the GOPs that hold the frames, without pictures that nobody
+    ours: what comes out of the decoder. needed: packets of the GOPs that hold the frames, without those that nobody
     refers to. whole_gops: with these. from_start: everything up to the last frame.
     """
-    counted = {"ours": 0, "needed": 0, "whole_gops": 0, "from_start": 0}
-    num_used = 0
+    ours, work = 0, DecodeWork()
     for video, frames in workload.jobs():
-        wanted = np.unique(frames)
-        num_used += len(wanted)
-        content = cut(video.path, wanted, exact_seek=video.exact_seek).content
-        counted["needed"] += num_packets(content)
+        work += decode_work(video.path, frames, exact_seek=video.exact_seek)
+        content = cut(video.path, np.unique(frames), exact_seek=video.exact_seek).content
         with open_video(content) as (container, stream):
-            counted["ours"] += sum(1 for _ in container.decode(stream))
-        with open_video(video.path) as (container, stream):
-            table, _ = read_near(container, stream, wanted)
-        counted["whole_gops"] += sum(map(len, select_packets(table, wanted)))
-        counted["from_start"] += int(wanted[-1]) + 1
-    return {name: number / num_used for name, number in counted.items()}
-
-
-def num_packets(content: bytes) -> int:
-    """Pictures in a file in memory."""
-    with open_video(content) as (container, stream):
-        return sum(packet.size > 0 for packet in container.demux(stream))
+            ours += sum(1 for _ in container.decode(stream))
+    counted = {"ours": ours, "needed": work.needed, "whole_gops": work.from_keyframes, "from_start": work.from_start}
+    return {name: number / work.num_wanted for name, number in counted.items()}
 
 
 def run(
@@ -138,7 +127,7 @@ def run(
     for kind, paths in videos.items():
         clips = dataclasses.replace(geometry, start_multiple=STRIDE if kind == ALIGNED else 1)
         workload = workload_of(paths, num_samples=num_samples, geometry=clips)
-        work[kind] = decode_work(workload)
+        work[kind] = decoded_per_used(workload)
         counts = ", ".join(f"{name} {value:.2f}" for name, value in work[kind].items())
         note(f"\n{kind} files: frames decoded for one that is used: {counts}")
         chosen = best_setups(workload, [peer for peer in PEERS if peer not in missing], num_cores=num_cores)

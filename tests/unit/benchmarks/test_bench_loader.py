@@ -18,17 +18,17 @@ from rich.console import Console
 
 from benchmarks.bar_chart import bar_chart, glyphs, text_mask
 from benchmarks.bench_loader.report import advice, bars, chart, facts, limit, rate
-from benchmarks.bench_loader.rows import STAGES, WHOLE, DecodeWork, Measured, Row, row_of
+from benchmarks.bench_loader.rows import STAGES, WHOLE, Measured, Row, row_of
 from benchmarks.bench_loader.stages import (
     LEAST_SECONDS,
     Cost,
     Stopwatch,
     StreamStages,
-    decode_work,
     plan_that_decodes,
     stage_rows,
 )
 from benchmarks.bench_loader.whole import Replayed, copied
+from benchmarks.decode_work import DecodeWork, decode_work
 from benchmarks.usage import DecoderMeter, usage
 from cli.bench_loader import configuration, show
 from cli.main import main

@@ -83,7 +83,7 @@ def test_the_list_is_the_same_in_every_round(workloads):
 
 def test_frames_are_counted(workloads):
     """Prepared files have no picture to leave out, originals have; ours decodes none that `cut` would not keep."""
-    work = {kind: loaders.decode_work(workload) for kind, workload in workloads.items()}
+    work = {kind: loaders.decoded_per_used(workload) for kind, workload in workloads.items()}
     for counts in work.values():
         assert 1 <= counts["ours"] == counts["needed"] <= counts["whole_gops"] <= counts["from_start"]
     assert work[PREPARED]["needed"] == work[PREPARED]["whole_gops"] < work[PREPARED]["from_start"]
