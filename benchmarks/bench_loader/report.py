@@ -1,4 +1,4 @@
-"""What `cmpl bench-loader` says of its figures: which part limits the machine, what to change, and a chart.
+"""The words of `cmpl bench-loader`: which part limits the machine, and what to change.
 
 Pure functions of `Measured`. Rates are videos a second.
 """
@@ -6,9 +6,6 @@ Pure functions of `Measured`. Rates are videos a second.
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
-from benchmarks.bar_chart import bar_chart
 from benchmarks.bench_loader.rows import STAGES, WHOLE, Measured, Row
 from cmpl.training.autotune import ENOUGH_WAIT_SHARE
 
@@ -20,7 +17,6 @@ NVDEC_ENGINES = 8
 """Threads that keep the decoders of today's largest GPUs busy (seven on an H100)."""
 NOTABLE_LOSS = 0.85
 """What is below this share of its expectation is worth a sentence."""
-STAGE_COLOR, WHOLE_COLOR = (70, 120, 190), (225, 135, 50)
 WASTEFUL = 2.0
 """Frames decoded for each one used above which decoding is worth mending."""
 MAX_WORKERS_NAMED = 16
@@ -195,20 +191,6 @@ def bars(m: Measured) -> list[tuple[Row, float, bool]]:
     needed = max(m.rows[name].videos_per_second for name in ("trainer, replayed", "training"))
     end = min(CHART_REACH * needed, max(row.videos_per_second for row in rows))
     return [(row, min(1.0, row.videos_per_second / end), row.videos_per_second > end) for row in rows]
-
-
-def chart(m: Measured) -> np.ndarray:
-    """The bars as a picture (height, width, 3) uint8: stages blue, what runs whole orange."""
-    drawn = [
-        (
-            row.name,
-            length,
-            f"{rate(row.videos_per_second)}{' >' if cut_off else ''}",
-            WHOLE_COLOR if row.name in WHOLE else STAGE_COLOR,
-        )
-        for row, length, cut_off in bars(m)
-    ]
-    return bar_chart(drawn, title="videos a second. stages alone, in one process. >: beyond the scale")
 
 
 def rate(value: float) -> str:
