@@ -20,7 +20,7 @@ class DecodeWork:
     from_keyframes: int = 0
     """From the keyframe before each wanted frame on: what `pipelines.video.packets.select_packets` picks."""
     needed: int = 0
-    """Of these, what is left without the pictures that nothing refers to and nobody asked for (`video.cut`)."""
+    """Packets left of these without those that nothing refers to and nobody asked for (`video.cut`)."""
 
     def __add__(self, other: "DecodeWork") -> "DecodeWork":
         return DecodeWork(**{name: count + getattr(other, name) for name, count in vars(self).items()})

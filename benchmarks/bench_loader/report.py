@@ -25,7 +25,7 @@ MAX_WORKERS_NAMED = 16
 def limit(m: Measured) -> str:
     """What limits training: trainer, workers, read, cut, decode, threads or augment.
 
-    workers: reading processes are the narrowest part and cores are free for more. threads: so with NVDEC, and more
+    workers: they are the narrowest part and cores are free for more. threads: so with NVDEC, and more
     threads can keep more of its engines busy. Else the stage that takes longest of the narrowest part.
     """
     if m.rows["training"].wait_share < ENOUGH_WAIT_SHARE:
@@ -38,7 +38,7 @@ def limit(m: Measured) -> str:
 
 
 def reading_seconds(m: Measured) -> dict[str, float]:
-    """Seconds a video of the stages that reading processes do, one after another."""
+    """Seconds a video of the stages that workers do, one after another."""
     names = {"views": ("read", "decode", "augment"), "frames": ("read", "decode"), "cuts": ("read", "cut")}[m.media]
     return {name: m.rows[name].seconds_per_video for name in names}
 
@@ -76,7 +76,7 @@ def _workers(m: Measured) -> Iterator[str]:
     wanted = math.ceil(sum(stages.values()) * m.rows["trainer, replayed"].videos_per_second)
     number = min(spare_cores(m), MAX_WORKERS_NAMED, max(m.num_workers + 1, wanted))
     yield (
-        f"Too few reading processes limit this machine: {' and '.join(stages)} take {_ms(sum(stages.values()))} a "
+        f"Too few workers limit this machine: {' and '.join(stages)} take {_ms(sum(stages.values()))} a "
         f"video in {_readers(m)}, and cores are free: --workers {number}."
     )
 
@@ -93,7 +93,7 @@ def _read(m: Measured) -> Iterator[str]:
 def _cut(m: Measured) -> Iterator[str]:
     yield (
         f"Cutting files limits this machine: {_ms(m.rows['cut'].seconds_per_video)} a video, no core is free for more "
-        "reading processes. `cmpl prepare` makes files with fewer packets to walk through."
+        "workers. `cmpl prepare` makes files with fewer packets to walk through."
     )
 
 
@@ -201,7 +201,7 @@ def rate(value: float) -> str:
 def _readers(m: Measured) -> str:
     if m.num_workers == 0:
         return "the trainer's own process"
-    return f"each of {m.num_workers} reading processes" if m.num_workers > 1 else "the one reading process"
+    return f"each of {m.num_workers} workers" if m.num_workers > 1 else "the one worker"
 
 
 def _percent(share: float) -> str:

@@ -1,6 +1,6 @@
 """Every stage of a clip's path alone: read, cut, decode, augment, hand-off.
 
-They run in this process, from the page cache, and take turns over the same few batches. See `loader_rows` for terms.
+They run in this process, from the page cache, and take turns over the same few batches. See `bench_loader.rows` for terms.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ NUM_BATCHES = 4
 """Different batches that are timed, in turn."""
 MIN_REPEATS = 3
 LEAST_SECONDS = 1e-7
-"""Of a stage known by a difference, which noise may make negative."""
+"""Least seconds of a stage known by a difference, which noise may make negative."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What the GPU suite asks of decoding, one function a question; each yields what it finds piece by piece."""
+"""The questions of the GPU suite on decoding: each yields what it finds, piece by piece."""
 
 import time
 

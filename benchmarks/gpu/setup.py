@@ -1,4 +1,4 @@
-"""What all parts of the GPU suite share: files, geometry, the gpu back end as it is run, and a decoder to time."""
+"""The shared parts of the GPU suite: files, geometry, the gpu back end, and a decoder to time."""
 
 import statistics
 import time
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 Found = Iterator[tuple[str, object]]
-"""What a section finds, piece by piece: (name, anything that JSON takes)."""
+"""The findings of a section, piece by piece: (name, anything that JSON takes)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What all sections share: where the files are, and whether there is a GPU."""
+    """The files that all sections share, and whether there is a GPU."""
 
     folder: Path
     cpu: bool

@@ -1,11 +1,11 @@
-"""This project beside other ways to load the same clips: `python -m benchmarks.loaders.on_cpu [--json FILE]`.
+"""This project beside other loaders of the same clips: `python -m benchmarks.loaders.on_cpu`.
 
 One frozen list of plans (videos, frames, crops, operations), as many cores and the same page cache for everybody. Three
 arms: "decode" takes the frames of both networks out of a file; "whole" goes on to weak and strong views, which all
-reading processes make with this project's code, so that only reading and decoding differ; "whole, DALI's operators"
-has DALI's CPU operators behind the peers' decoders, as one would put a loader together without this project. Peers
+workers make with this project's code, so that only reading and decoding differ; "whole, DALI's operators"
+has DALI's CPU operators behind the other decoders, as one would put a loader together without this project. All
 take turns, round by round; each runs at the best of the settings that its documentation names. Before that a gate:
-whose pixels are further than 2 of 255 (mean) from those of plain decoding does not take part. Peers that are not
+whose pixels are further than 2 of 255 (mean) from those of plain decoding does not take part. Loaders that are not
 installed are named and left out:
 
     pip install decord opencv-python-headless torchcodec      (torchcodec needs FFmpeg's shared libraries)
@@ -33,16 +33,16 @@ from pipelines.video.packets import open_video
 from pipelines.video.transcode import STRIDE
 
 MAX_DIFFERENCE = 2.0
-"""Of 255, mean over a sample: decoders round and convert colours differently, but show the same frames."""
+"""Gray levels of 255, mean over a sample: decoders round and convert colors differently, but show the same frames."""
 NUM_PARITY_SAMPLES, NUM_TRIED_SAMPLES, NUM_TRIED_ROUNDS = 4, 8, 2
 WHOLE_ARMS = {"whole": "views", "whole, DALI's operators": "frames"}
-"""What reading processes with a peer's decoder give on (`benchmarks.loaders.workload.whole_runner`)."""
+"""What workers with another decoder give on (`benchmarks.loaders.workload.whole_runner`)."""
 REACH = {ORIGINAL: 1.5, PREPARED: 2.0, ALIGNED: 2.0}
-"""How many times the best peer's rate this project is meant to have."""
+"""How many times the best other loader's rate this project is meant to have."""
 
 
 def best_setups(workload: Workload, peers: Sequence[str], *, num_cores: int) -> dict[str, tuple[Setup, dict]]:
-    """For each peer the fastest of its settings in a short trial, and the seconds a video of all that were tried."""
+    """For each loader the fastest of its settings in a short trial, and the seconds a video of all that were tried."""
     chosen = {}
     for peer in peers:
         tried, runners = {}, {}
@@ -59,7 +59,7 @@ def best_setups(workload: Workload, peers: Sequence[str], *, num_cores: int) -> 
 
 
 def differences(runners: dict[str, DecodeRunner], workload: Workload) -> dict[str, float]:
-    """The gate: each peer's largest mean absolute difference (of 255) from plain decoding over some samples."""
+    """The gate: each loader's largest mean absolute difference (of 255) from plain decoding over some samples."""
     references = [reference_frames(*job).astype(np.int16) for job in workload.jobs(NUM_PARITY_SAMPLES)]
 
     def difference(frames: np.ndarray, reference: np.ndarray) -> float:
@@ -71,8 +71,8 @@ def differences(runners: dict[str, DecodeRunner], workload: Workload) -> dict[st
 
 
 def take_turns(runners: dict, workload: Workload, *, num_rounds: int) -> dict[str, dict]:
-    """{peer: median and quartiles of videos a second, processor time a video}, measured in turns. Every round begins
-    with another peer, so that nobody always comes after the same one."""
+    """{loader: median and quartiles of videos a second, processor time a video}, measured in turns. Every round begins
+    with another loader, so that nobody always comes after the same one."""
     measured, order = {peer: [] for peer in runners}, list(runners)
     for number in range(num_rounds):
         first = number % max(1, len(order))
@@ -152,7 +152,7 @@ def run(
 
 
 def reached(rows: list[dict]) -> dict[str, dict]:
-    """{files, arm: this project's rate over the best peer's, and what is meant}; where both took part."""
+    """{files, arm: this project's rate over the best other loader's, and what is meant}; where both took part."""
     found = {}
     for files, arm in dict.fromkeys((row["files"], row["arm"]) for row in rows):
         rates = {
@@ -183,7 +183,7 @@ def show(rows: list[dict], note: Callable[[str], None]) -> None:
 @click.command()
 @click.option("--videos", "num_videos", default=8, show_default=True, help="Files of each kind.")
 @click.option("--samples", "num_samples", default=16, show_default=True, help="Planned videos in the frozen list.")
-@click.option("--rounds", "num_rounds", default=5, show_default=True, help="Rounds in which peers take turns.")
+@click.option("--rounds", "num_rounds", default=5, show_default=True, help="Rounds in which loaders take turns.")
 @click.option("--cores", "num_cores", type=int, help="Cores that all may use (default: all there are).")
 @click.option("--frames", "num_frames", default=NUM_FRAMES, show_default=True, help="Length of a file.")
 @click.option("--size", nargs=2, default=SIZE, show_default=True, help="Width and height of the originals.")

@@ -1,4 +1,4 @@
-"""3D convolutions as conv3d or as 2D ones: `python -m benchmarks.training.convolution [--json FILE]`.
+"""3D convolutions as conv3d or as 2D ones: `python -m benchmarks.training.convolution`.
 
 Times forward + backward of every kind of layer of Table A4 and of whole networks. The forms of one case take
 turns in one run. On a GPU under bf16 autocast at the paper's sizes, else in fp32 at sizes for one thread.

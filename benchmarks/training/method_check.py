@@ -1,4 +1,4 @@
-"""Do the methods do what the paper says, on the demo? Top-1 over label subsets, at equal steps and at equal compute.
+"""Top-1 of the methods on the demo over labeled subsets, at equal steps and at equal compute.
 
     python -m benchmarks.training.method_check --json benchmarks/results/method_check_cpu.json
 

@@ -1,6 +1,6 @@
 """The training step of CMPL: BatchNorm's groupings, and a plain conv3d implementation.
 
-Both networks, labelled + weak + strong, forward, backward and SGD, on clips that are there already. The arms of one
+Both networks, labeled + weak + strong, forward, backward and SGD, on clips that are there already. The arms of one
 case take turns in one run. On a GPU under bf16 autocast at the paper's sizes, else in float32 at sizes for one thread.
 "plain" is the same method with nn.Conv3d's own form and memory order. Rates are multiply-adds x 2 that the method needs
 (a backward pass counts as two forward ones) over time, and over the rate of a large matrix product.

@@ -104,7 +104,7 @@ DECODED_BY_CPU = {"media": "frames", "device": "cuda"}
     ],
 )
 def test_the_narrowest_part_is_named(expected, settings):
-    """Without a GPU reading processes do everything, with one they read and decode, with NVDEC they read and cut."""
+    """Without a GPU workers do everything, with one they read and decode, with NVDEC they read and cut."""
     assert limit(measured(**settings)) == expected
 
 
@@ -113,8 +113,8 @@ def test_the_narrowest_part_is_named(expected, settings):
     [
         ({"wait_share": 0.013, "training": 190}, ["waits for data 1.3 %", "training step limits", "A GPU would help"]),
         # 1/5000 + 1/40 + 1/400 s a video, 200 videos/s wanted: 5.54 processes
-        ({"decode": 40}, ["Too few reading processes", "read and decode and augment take 27.7 ms", "--workers 6"]),
-        ({"decode": 10}, ["Too few reading processes", "the one reading process,", "--workers 7"]),
+        ({"decode": 40}, ["Too few workers", "read and decode and augment take 27.7 ms", "--workers 6"]),
+        ({"decode": 10}, ["Too few workers", "the one worker,", "--workers 7"]),
         ({"decode": 10, "num_workers": 0}, ["in the trainer's own process, and cores are free"]),
         ({"decode": 10, **ALL_BUSY}, ["Decoding limits", "each of 7", "3.0 frames are decoded", "`cmpl prepare`"]),
         ({"decode": 10, **ALL_BUSY, "work": replace(WORK, needed=110)}, ["Decoding limits", "smaller pictures"]),
@@ -290,7 +290,7 @@ def test_usage_counts_children():
 
 
 class Nvml:
-    """Of the library only what is called; `fails` gives that function's code."""
+    """Only those functions of the library that are called; `fails` gives that function's code."""
 
     def __init__(self, fails: dict[str, int]) -> None:
         self._fails = fails
