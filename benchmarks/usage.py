@@ -32,8 +32,10 @@ class Footprint:
     """What a process and its descendants hold now."""
 
     memory_bytes: int
-    """Memory of their own: no pages of files, which unrelated programs share and the system drops at will. What n processes
-    share counts as 1/n in each."""
+    """Memory of their own: no pages of files, which unrelated programs share and the system drops at will.
+
+    What n processes share counts as 1/n in each.
+    """
     num_processes: int
     num_threads: int
     num_files: int

@@ -1,6 +1,7 @@
 """Every stage of a clip's path alone: read, cut, decode, augment, hand-off.
 
-They run in this process, from the page cache, and take turns over the same few batches. See `bench_loader.rows` for terms.
+They run in this process, from the page cache, and take turns over the same few batches. `bench_loader.rows` has the
+legend.
 """
 
 import contextlib
