@@ -1,4 +1,4 @@
-"""What every benchmark writes beside its figures: hardware, versions, and samples as one row."""
+"""Hardware, versions and summaries of samples, which every benchmark writes beside its figures."""
 
 import importlib.metadata
 import os
@@ -37,7 +37,7 @@ def summarize(samples_seconds: Sequence[float]) -> dict:
     """
     samples = [float(sample) for sample in samples_seconds]
     if not samples:
-        raise ValueError("samples_seconds: got none; accepted: one or more")
+        raise ValueError("samples_seconds: received none; accepted: one or more")
     quartiles = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
     return {
         "median_seconds": quartiles[1],

@@ -1,4 +1,4 @@
-"""A source that gives samples from memory again and again: what stands in for reading and decoding."""
+"""A source that gives samples from memory again and again, in place of reading and decoding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,4 @@
-"""What is used while something is measured: processor time and memory of a process and its children, the GPU's
-memory, and NVDEC through NVML."""
+"""Processor time and memory of a process and its children, GPU memory, and use of NVDEC."""
 
 import ctypes
 import os
@@ -12,7 +11,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Of a process and its descendants: processor time since they began, and what lies in memory now."""
+    """Processor time of a process and its descendants since they began, and their memory now."""
 
     cpu_seconds: float
     memory_bytes: int
@@ -20,7 +19,7 @@ class Usage:
 
 
 def usage(pid: int | None = None) -> Usage:
-    """Of a process (this one) and its descendants, from /proc."""
+    """Reads /proc: a process (this one by default) and its descendants."""
     own = _family_stats(pid or os.getpid()).values()
     return Usage(
         cpu_seconds=sum(int(ticks) for fields in own for ticks in fields[11:15]) / _TICKS_PER_SECOND,
@@ -33,8 +32,10 @@ class Footprint:
     """What a process and its descendants hold now."""
 
     memory_bytes: int
-    """Of their own: no pages of files, which unrelated programs share and the system drops at will. What n processes
-    share counts as 1/n in each."""
+    """Memory of their own: no pages of files, which unrelated programs share and the system drops at will.
+
+    What n processes share counts as 1/n in each.
+    """
     num_processes: int
     num_threads: int
     num_files: int
@@ -42,7 +43,7 @@ class Footprint:
 
 
 def footprint(pid: int | None = None) -> Footprint:
-    """Of a process (this one) and its descendants, from /proc. Some milliseconds of work a process.
+    """Reads /proc: a process (this one by default) and its descendants. Some milliseconds of work a process.
 
     Raises OSError where the system does not tell that memory (Linux before 5.9).
     """

@@ -36,7 +36,7 @@ MAX_BAR_CHARACTERS = 40
     help="For the stages together, and for each of the three that run whole.",
 )
 @click.option("--json", "json_file", metavar="FILE", help="Where all figures, the hardware and the settings go.")
-@click.option("--plot", metavar="FILE", help="Where a bar chart goes, as a PNG.")
+@click.option("--plot", metavar="FILE", help="Where a bar chart goes, as a PNG; by matplotlib, `cmpl[plots]`.")
 def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: str | None, **options: Any) -> None:
     """Measure the loader and the training step, and say which limits.
 
@@ -56,15 +56,17 @@ def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: 
 
     import torch
 
-    from benchmarks.bench_loader.report import advice, chart, facts
+    from benchmarks.bench_loader.plot import check_plots, save_plot
+    from benchmarks.bench_loader.report import advice, facts
     from benchmarks.bench_loader.whole import measure
     from benchmarks.environment import environment
     from cli.display import console_of, reporter_on, say
-    from cli.show_batch import png
     from cmpl import build
     from cmpl.config import to_json
     from cmpl.training.runtime import settle
 
+    if plot:
+        check_plots(plot)
     console = console_of()
     runtime = settle(config.runtime)
     torch.set_num_threads(runtime.torch_threads)
@@ -89,7 +91,7 @@ def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: 
         record |= measured.to_json() | {"said": said}
         Path(json_file).write_text(json.dumps(record, indent=1) + "\n")
     if plot:
-        Path(plot).write_bytes(png(chart(measured)))
+        save_plot(measured, Path(plot))
 
 
 def configuration(recipe: str | None, **options: Any) -> Config:

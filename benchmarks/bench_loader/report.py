@@ -1,4 +1,4 @@
-"""What `cmpl bench-loader` says of its figures: which part limits the machine, what to change, and a chart.
+"""The words of `cmpl bench-loader`: which part limits the machine, and what to change.
 
 Pure functions of `Measured`. Rates are videos a second.
 """
@@ -6,9 +6,6 @@ Pure functions of `Measured`. Rates are videos a second.
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
-from benchmarks.bar_chart import bar_chart
 from benchmarks.bench_loader.rows import STAGES, WHOLE, Measured, Row
 from cmpl.training.autotune import ENOUGH_WAIT_SHARE
 
@@ -20,7 +17,6 @@ NVDEC_ENGINES = 8
 """Threads that keep the decoders of today's largest GPUs busy (seven on an H100)."""
 NOTABLE_LOSS = 0.85
 """What is below this share of its expectation is worth a sentence."""
-STAGE_COLOR, WHOLE_COLOR = (70, 120, 190), (225, 135, 50)
 WASTEFUL = 2.0
 """Frames decoded for each one used above which decoding is worth mending."""
 MAX_WORKERS_NAMED = 16
@@ -29,7 +25,7 @@ MAX_WORKERS_NAMED = 16
 def limit(m: Measured) -> str:
     """What limits training: trainer, workers, read, cut, decode, threads or augment.
 
-    workers: reading processes are the narrowest part and cores are free for more. threads: so with NVDEC, and more
+    workers: they are the narrowest part and cores are free for more. threads: so with NVDEC, and more
     threads can keep more of its engines busy. Else the stage that takes longest of the narrowest part.
     """
     if m.rows["training"].wait_share < ENOUGH_WAIT_SHARE:
@@ -42,7 +38,7 @@ def limit(m: Measured) -> str:
 
 
 def reading_seconds(m: Measured) -> dict[str, float]:
-    """Seconds a video of the stages that reading processes do, one after another."""
+    """Seconds a video of the stages that workers do, one after another."""
     names = {"views": ("read", "decode", "augment"), "frames": ("read", "decode"), "cuts": ("read", "cut")}[m.media]
     return {name: m.rows[name].seconds_per_video for name in names}
 
@@ -80,7 +76,7 @@ def _workers(m: Measured) -> Iterator[str]:
     wanted = math.ceil(sum(stages.values()) * m.rows["trainer, replayed"].videos_per_second)
     number = min(spare_cores(m), MAX_WORKERS_NAMED, max(m.num_workers + 1, wanted))
     yield (
-        f"Too few reading processes limit this machine: {' and '.join(stages)} take {_ms(sum(stages.values()))} a "
+        f"Too few workers limit this machine: {' and '.join(stages)} take {_ms(sum(stages.values()))} a "
         f"video in {_readers(m)}, and cores are free: --workers {number}."
     )
 
@@ -97,7 +93,7 @@ def _read(m: Measured) -> Iterator[str]:
 def _cut(m: Measured) -> Iterator[str]:
     yield (
         f"Cutting files limits this machine: {_ms(m.rows['cut'].seconds_per_video)} a video, no core is free for more "
-        "reading processes. `cmpl prepare` makes files with fewer packets to walk through."
+        "workers. `cmpl prepare` makes files with fewer packets to walk through."
     )
 
 
@@ -197,20 +193,6 @@ def bars(m: Measured) -> list[tuple[Row, float, bool]]:
     return [(row, min(1.0, row.videos_per_second / end), row.videos_per_second > end) for row in rows]
 
 
-def chart(m: Measured) -> np.ndarray:
-    """The bars as a picture (height, width, 3) uint8: stages blue, what runs whole orange."""
-    drawn = [
-        (
-            row.name,
-            length,
-            f"{rate(row.videos_per_second)}{' >' if cut_off else ''}",
-            WHOLE_COLOR if row.name in WHOLE else STAGE_COLOR,
-        )
-        for row, length, cut_off in bars(m)
-    ]
-    return bar_chart(drawn, title="videos a second. stages alone, in one process. >: beyond the scale")
-
-
 def rate(value: float) -> str:
     """12.3, 4,567: three digits, or whole numbers."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
@@ -219,7 +201,7 @@ def rate(value: float) -> str:
 def _readers(m: Measured) -> str:
     if m.num_workers == 0:
         return "the trainer's own process"
-    return f"each of {m.num_workers} reading processes" if m.num_workers > 1 else "the one reading process"
+    return f"each of {m.num_workers} workers" if m.num_workers > 1 else "the one worker"
 
 
 def _percent(share: float) -> str:

@@ -1,23 +1,24 @@
-"""What `benchmarks.bench_loader.stages` and `benchmarks.bench_loader.whole` measure, as values.
+"""The figures of `cmpl bench-loader` as values.
 
 Light: neither torch nor DALI.
 
-Legend: a batch is one micro-step's labelled and unlabelled videos; a clip is one view for one network, so that an
-unlabelled video makes four (weak and strong) and a labelled one two, or half of that with a single network.
+Legend: a batch is one micro-step's labeled and unlabeled videos; a clip is one view for one network, so that an
+unlabeled video makes four (weak and strong) and a labeled one two, or half of that with a single network.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.decode_work import DecodeWork
 from benchmarks.environment import summarize
 
 STAGES = {
     "read": "files into memory, from the page cache",
     "cut": "the packets of the needed GOPs into a small MP4, for NVDEC",
-    "decode": "the plan's pictures by PyAV on one thread",
+    "decode": "the plan's frames by PyAV on one thread",
     "decode, NVDEC": "the plan's frames of the cut on the GPU",
-    "augment": "crops, RandAugment, Cutout: by the reading process, or by DALI's graph on a GPU",
+    "augment": "crops, RandAugment, Cutout: by a worker, or by DALI's graph on a GPU",
     "hand-off": "finished views as torch tensors",
 }
 WHOLE = {
@@ -38,7 +39,7 @@ class Row:
     num_samples: int
     clips_per_video: float
     cpu_seconds_per_clip: float
-    """Of this process and its children; a mean."""
+    """Processor time of this process and its children; a mean."""
     bytes_per_clip: float | None = None
     """What a stage gives on: encoded video, frames or views; a mean."""
     wait_share: float | None = None
@@ -77,22 +78,6 @@ def row_of(name: str, batch_seconds: Sequence[float], *, num_videos: int, **othe
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeWork:
-    """Frames that decoders go through for the distinct frames that clips show; counted, not timed."""
-
-    num_wanted: int = 0
-    from_start: int = 0
-    """By a decoder that does not seek: everything up to the last frame wanted."""
-    from_keyframes: int = 0
-    """From the keyframe before each wanted frame on: what `pipelines.video.packets.select_packets` picks."""
-    needed: int = 0
-    """Of these, what is left without the pictures that nothing refers to and nobody asked for (`video.cut`)."""
-
-    def __add__(self, other: "DecodeWork") -> "DecodeWork":
-        return DecodeWork(**{name: count + getattr(other, name) for name, count in vars(self).items()})
-
-
-@dataclass(frozen=True, kw_only=True)
 class Measured:
     """All rows, what was counted, with what settings, and why what is missing is missing."""
 
@@ -100,7 +85,7 @@ class Measured:
     work: DecodeWork
     missing: dict[str, str]
     media: str
-    """What reading processes give on: views, frames or cuts (`pipelines.loading.source`)."""
+    """What workers give on: views, frames or cuts (`pipelines.loading.source`)."""
     device: str
     num_cores: int
     num_workers: int

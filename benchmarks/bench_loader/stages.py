@@ -1,6 +1,7 @@
 """Every stage of a clip's path alone: read, cut, decode, augment, hand-off.
 
-They run in this process, from the page cache, and take turns over the same few batches. See `loader_rows` for terms.
+They run in this process, from the page cache, and take turns over the same few batches. `bench_loader.rows` has the
+legend.
 """
 
 import contextlib
@@ -15,7 +16,8 @@ import numpy as np
 from nvidia.dali import fn, pipeline_def
 from torch import Tensor
 
-from benchmarks.bench_loader.rows import STAGES, DecodeWork, Row, row_of
+from benchmarks.bench_loader.rows import STAGES, Row, row_of
+from benchmarks.decode_work import DecodeWork, decode_work
 from benchmarks.replay import ReplaySource
 from cmpl.build import method_class
 from cmpl.config import Config
@@ -29,14 +31,13 @@ from pipelines.loading.source import TrainSource, picture_size
 from pipelines.plan.planner import ClipPlan, Planner
 from pipelines.video.cut import cut
 from pipelines.video.frames import decode_each, decode_frames
-from pipelines.video.packets import demux, open_video, read_near, select_packets, video_errors
 from pipelines.views.make import views_of, wanted_frames
 
 NUM_BATCHES = 4
 """Different batches that are timed, in turn."""
 MIN_REPEATS = 3
 LEAST_SECONDS = 1e-7
-"""Of a stage known by a difference, which noise may make negative."""
+"""Least seconds of a stage known by a difference, which noise may make negative."""
 
 
 @dataclass
@@ -215,20 +216,3 @@ def stage_rows(samples: list[dict[str, Cost]], *, num_videos: int, clips_per_vid
                 bytes_per_clip=num_bytes / num_clips if num_bytes else None,
             )
     return rows
-
-
-def decode_work(path: Path | str, frames: np.ndarray, *, exact_seek: bool) -> DecodeWork:
-    """Counts packets, one a picture, for these frames of a video."""
-    wanted = np.unique(frames)
-    from_start = int(wanted[-1]) + 1
-    whole = DecodeWork(num_wanted=len(wanted), from_start=from_start, from_keyframes=from_start, needed=from_start)
-    if not exact_seek:
-        return whole
-    with video_errors(), open_video(path, headers_only=True) as (container, stream):
-        table, _ = read_near(container, stream, wanted)
-    if table is None or wanted[-1] >= len(table.shown) or not table.keyframe[0]:
-        return whole
-    with video_errors(), open_video(cut(path, wanted, exact_seek=True).content, headers_only=True) as opened:
-        needed = sum(1 for _ in demux(*opened))
-    from_keyframes = sum(map(len, select_packets(table, wanted)))
-    return dataclasses.replace(whole, from_keyframes=from_keyframes, needed=needed)

@@ -60,7 +60,7 @@ def measure(
 ) -> Measured:
     """Every row; about `seconds` for all stages together and for each of the three that run whole.
 
-    `note` hears what comes next. Reading processes have ended on return.
+    `note` hears what comes next. Workers have ended on return.
     """
     plans = build.planners(config, data)
     engine, meter = build.engine_of(config, runtime), DecoderMeter(runtime.device_index)

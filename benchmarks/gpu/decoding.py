@@ -1,4 +1,4 @@
-"""What the GPU suite asks of decoding, one function a question; each yields what it finds piece by piece."""
+"""The questions of the GPU suite on decoding: each yields what it finds, piece by piece."""
 
 import time
 
@@ -47,7 +47,7 @@ def sizes(suite: Suite) -> Found:
 def threads(suite: Suite) -> Found:
     """DALI's decoding threads, 1 to 16, on cuts of the planned clips in batches of 32: pictures a second, and the share
     that they are of what NVDEC decodes where every thread has one long stream, up to 8, from start to end."""
-    from benchmarks.loaders.on_cpu import num_packets
+    from benchmarks.decode_work import num_packets
     from pipelines.video.cut import cut
 
     num_frames, numbers = (60, (1, 2)) if suite.cpu else (300, (1, 2, 4, 7, 8, 12, 16))

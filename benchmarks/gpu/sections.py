@@ -1,4 +1,4 @@
-"""What the GPU suite asks, but for decoding, one function a question; each yields what it finds piece by piece."""
+"""The questions of the GPU suite, but for decoding: each yields what it finds, piece by piece."""
 
 import ctypes
 import dataclasses
@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
 
 import click
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from benchmarks.gpu.setup import Found, Suite, decoded
 
 PAPER_ITERATIONS, PAPER_BATCH = 300_000, 192
-"""Kinetics-400 with 1 % of labels: 200 epochs of 240 k videos, 160 unlabelled ones an iteration (Sec. 4.1)."""
+"""Kinetics-400 with 1 % of labels: 200 epochs of 240 k videos, 160 unlabeled ones an iteration (Sec. 4.1)."""
 
 
 def probe(suite: Suite) -> Found:
@@ -78,7 +77,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
 
 
 def augment(suite: Suite) -> Found:
-    """The table of `benchmarks.loaders.augment`: DALI's graph on the GPU beside what reading processes do."""
+    """The table of `benchmarks.loaders.augment`: DALI's graph on the GPU beside what workers do."""
     from benchmarks.loaders.augment import run
 
     num_videos, num_rounds = (2, 1) if suite.cpu else (12, 5)
@@ -106,11 +105,13 @@ def loaders(suite: Suite) -> Found:
 
 def step(suite: Suite) -> Found:
     """The table of `benchmarks.training.step`."""
-    from benchmarks.training import step as benchmark
+    import torch
 
-    chosen = benchmark.cases(on_gpu=not suite.cpu)[: 1 if suite.cpu else None]
-    with mock.patch.object(benchmark, "cases", return_value=chosen):
-        result = benchmark.run(num_repeats=1 if suite.cpu else 10, compiled=False)
+    from benchmarks.training.step import cases, run
+
+    device = torch.device("cpu" if suite.cpu else "cuda")
+    chosen = cases(on_gpu=not suite.cpu)[: 1 if suite.cpu else None]
+    result = run(chosen, num_repeats=1 if suite.cpu else 10, compiled=False, device=device)
     yield "peak_tflops", result["peak_tflops"]
     yield "rows", result["rows"]
 

@@ -1,4 +1,4 @@
-"""What all parts of the GPU suite share: files, geometry, the gpu back end as it is run, and a decoder to time."""
+"""The shared parts of the GPU suite: files, geometry, the gpu back end, and a decoder to time."""
 
 import statistics
 import time
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 Found = Iterator[tuple[str, object]]
-"""What a section finds, piece by piece: (name, anything that JSON takes)."""
+"""The findings of a section, piece by piece: (name, anything that JSON takes)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What all sections share: where the files are, and whether there is a GPU."""
+    """The files that all sections share, and whether there is a GPU."""
 
     folder: Path
     cpu: bool
@@ -91,17 +91,15 @@ def seconds_per_video(
     items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int = 8, num_repeats: int = 7
 ) -> float:
     """Median over batches, in the steady state."""
+    import torch
+
+    from cmpl.training.autotune import synchronize
+
+    device = torch.device("cpu" if suite.cpu else "cuda")
     pipeline, samples = decoding_pipeline(items, suite, num_threads=num_threads), []
     for _ in range(num_repeats + 3):
         begin = time.perf_counter()
         pipeline.run()
-        synchronize(suite)
+        synchronize(device)
         samples.append(time.perf_counter() - begin)
     return statistics.median(samples[3:]) / len(items)
-
-
-def synchronize(suite: Suite) -> None:
-    if not suite.cpu:
-        import torch
-
-        torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""What a GPU has to be asked, in one command of less than eight minutes: `python -m benchmarks.gpu.suite`.
+"""All questions to a GPU in one command of less than eight minutes.
 
 Every section runs in a process of its own with a time limit, so that one that fails, hangs or loses the GPU costs the
 others nothing; what it found before that is kept.

@@ -1,6 +1,6 @@
-"""Views from decoded pictures: the reading processes' way beside DALI's graph: `python -m benchmarks.loaders.augment`.
+"""Views from decoded frames, by workers and by DALI's graph: `python -m benchmarks.loaders.augment`.
 
-One thread, the same pictures in memory, the paper's geometry. First a gate: views must agree to 2 of 255 in the mean.
+One thread, the same frames in memory, the paper's geometry. First a gate: views must agree to 2 of 255 in the mean.
 The whole augmentation, then a strong view with each of RandAugment's operations alone; with a GPU, DALI's graph on it
 too, in batches like a training step's.
 
@@ -34,13 +34,13 @@ from pipelines.video.frames import decode_each, decode_frames
 from pipelines.views.make import views_of, wanted_frames
 
 MAX_DIFFERENCE = 2.0
-"""Of 255, mean over a view."""
+"""Gray levels of 255, mean over a view."""
 READERS, DALI_CPU, DALI_GPU = "reading process", "DALI, CPU", "DALI, GPU"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decoded:
-    """Planned videos whose pictures are in memory, as either way wants them."""
+    """Planned videos whose frames are in memory, as either way wants them."""
 
     planner: Planner
     pictures: list[list]  # (slot, picture) pairs, as `pipelines.views.make` takes them
@@ -61,7 +61,7 @@ class Decoded:
         return ReplaySource(planner=self.planner, media=Media.FRAMES, batch_size=self.batch_size, samples=samples)
 
     def views(self) -> list[list[np.ndarray]]:
-        """What the reading processes make of each video."""
+        """Makes each video's views as workers do."""
         source, made = TrainSource(planner=self.planner, media=Media.VIEWS, batch_size=self.batch_size), []
         for position, pictures in enumerate(self.pictures):
             plan = self.planner.plan(position)
@@ -101,7 +101,7 @@ def ways(decoded: Decoded, *, num_threads: int) -> dict[str, Callable[[], list]]
 
 
 def differences(made: dict[str, Callable[[], list]]) -> dict[str, float]:
-    """How far each way's views are from the reading processes', mean absolute difference of 255; the largest."""
+    """How far each way's views are from the workers', mean absolute difference of 255; the largest."""
     ours = made[READERS]()
     found = {}
     for name, make in made.items():
@@ -160,7 +160,7 @@ def run(
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the files are kept (default: the cache).")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 def main(num_videos: int, num_rounds: int, folder: Path | None, json_path: Path | None) -> None:
-    """Weak and strong views: the reading processes' way beside DALI's graph."""
+    """Weak and strong views: the workers' way beside DALI's graph."""
     torch.set_num_threads(1)
     rows = run(folder or cache_root() / "benchmarks", num_videos=num_videos, num_rounds=num_rounds)
     if json_path:

@@ -1,4 +1,4 @@
-"""Other ways to get a clip out of a video file, each as its documentation advises: one small function a library.
+"""Competing decoders of a clip, each as its documentation advises: a small function a library.
 
 Legend: F frames asked for, H x W pixels. A decoder takes a Video and ascending, distinct presentation indices and
 gives (F, H, W, 3) uint8 RGB. Libraries are imported only when used.
@@ -39,7 +39,7 @@ class Peer:
     advice: str
     choices: tuple[dict, ...] = field(default_factory=lambda: ({},))
     own_threads: bool = True
-    """Whether it can also decode one video on several threads."""
+    """True if it can also decode one video on several threads."""
 
     def problem(self) -> str | None:
         """Why it cannot be used here, or None."""
@@ -54,7 +54,7 @@ class Peer:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A peer as it is run: N processes of one thread, or one process of N threads, and its other settings."""
+    """A loader as it is run: N processes of one thread, or one process of N threads, and its other settings."""
 
     peer: str
     num_workers: int = 1
@@ -187,7 +187,7 @@ def reference_frames(video: Video, frames: np.ndarray) -> np.ndarray:
 
 
 def begin_worker(setup: Setup) -> None:
-    """What a decoding process does first: everything is imported before time is taken, and no library adds threads."""
+    """Prepares a decoding process: everything is imported before time is taken, and no library adds threads."""
     os.environ["OMP_NUM_THREADS"] = str(setup.num_threads)
     PEERS[setup.peer].problem()
     if PEERS[setup.peer].package == "torchcodec":

@@ -1,11 +1,11 @@
-"""This project beside other ways to load the same clips: `python -m benchmarks.loaders.on_cpu [--json FILE]`.
+"""This project beside other loaders of the same clips: `python -m benchmarks.loaders.on_cpu`.
 
 One frozen list of plans (videos, frames, crops, operations), as many cores and the same page cache for everybody. Three
 arms: "decode" takes the frames of both networks out of a file; "whole" goes on to weak and strong views, which all
-reading processes make with this project's code, so that only reading and decoding differ; "whole, DALI's operators"
-has DALI's CPU operators behind the peers' decoders, as one would put a loader together without this project. Peers
+workers make with this project's code, so that only reading and decoding differ; "whole, DALI's operators"
+has DALI's CPU operators behind the other decoders, as one would put a loader together without this project. All
 take turns, round by round; each runs at the best of the settings that its documentation names. Before that a gate:
-whose pixels are further than 2 of 255 (mean) from those of plain decoding does not take part. Peers that are not
+whose pixels are further than 2 of 255 (mean) from those of plain decoding does not take part. Loaders that are not
 installed are named and left out:
 
     pip install decord opencv-python-headless torchcodec      (torchcodec needs FFmpeg's shared libraries)
@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from benchmarks.decode_work import DecodeWork, decode_work
 from benchmarks.environment import environment, summarize
 from benchmarks.loaders.decoders import OURS, PEERS, Setup, reference_frames, setups
 from benchmarks.loaders.videos import ALIGNED, NUM_FRAMES, ORIGINAL, PREPARED, SIZE, make_videos
@@ -28,20 +29,20 @@ from benchmarks.loaders.workload import GEOMETRY, DecodeRunner, Workload, whole_
 from pipelines.cache import cache_root
 from pipelines.plan.geometry import Geometry
 from pipelines.video.cut import cut
-from pipelines.video.packets import open_video, read_near, select_packets
+from pipelines.video.packets import open_video
 from pipelines.video.transcode import STRIDE
 
 MAX_DIFFERENCE = 2.0
-"""Of 255, mean over a sample: decoders round and convert colours differently, but show the same frames."""
+"""Gray levels of 255, mean over a sample: decoders round and convert colors differently, but show the same frames."""
 NUM_PARITY_SAMPLES, NUM_TRIED_SAMPLES, NUM_TRIED_ROUNDS = 4, 8, 2
 WHOLE_ARMS = {"whole": "views", "whole, DALI's operators": "frames"}
-"""What reading processes with a peer's decoder give on (`benchmarks.loaders.workload.whole_runner`)."""
+"""What workers with another decoder give on (`benchmarks.loaders.workload.whole_runner`)."""
 REACH = {ORIGINAL: 1.5, PREPARED: 2.0, ALIGNED: 2.0}
-"""How many times the best peer's rate this project is meant to have."""
+"""How many times the best other loader's rate this project is meant to have."""
 
 
 def best_setups(workload: Workload, peers: Sequence[str], *, num_cores: int) -> dict[str, tuple[Setup, dict]]:
-    """For each peer the fastest of its settings in a short trial, and the seconds a video of all that were tried."""
+    """For each loader the fastest of its settings in a short trial, and the seconds a video of all that were tried."""
     chosen = {}
     for peer in peers:
         tried, runners = {}, {}
@@ -58,7 +59,7 @@ def best_setups(workload: Workload, peers: Sequence[str], *, num_cores: int) -> 
 
 
 def differences(runners: dict[str, DecodeRunner], workload: Workload) -> dict[str, float]:
-    """The gate: each peer's largest mean absolute difference (of 255) from plain decoding over some samples."""
+    """The gate: each loader's largest mean absolute difference (of 255) from plain decoding over some samples."""
     references = [reference_frames(*job).astype(np.int16) for job in workload.jobs(NUM_PARITY_SAMPLES)]
 
     def difference(frames: np.ndarray, reference: np.ndarray) -> float:
@@ -70,8 +71,8 @@ def differences(runners: dict[str, DecodeRunner], workload: Workload) -> dict[st
 
 
 def take_turns(runners: dict, workload: Workload, *, num_rounds: int) -> dict[str, dict]:
-    """{peer: median and quartiles of videos a second, processor time a video}, measured in turns. Every round begins
-    with another peer, so that nobody always comes after the same one."""
+    """{loader: median and quartiles of videos a second, processor time a video}, measured in turns. Every round begins
+    with another loader, so that nobody always comes after the same one."""
     measured, order = {peer: [] for peer in runners}, list(runners)
     for number in range(num_rounds):
         first = number % max(1, len(order))
@@ -93,32 +94,20 @@ def _rates(seconds_per_video: list[float]) -> dict:
     }
 
 
-def decode_work(workload: Workload) -> dict[str, float]:
+def decoded_per_used(workload: Workload) -> dict[str, float]:
     """Frames decoded for each distinct frame that clips show, by this project (counted) and as bounds:
 
-    ours: what comes out of the decoder. needed: packets of the GOPs that hold the frames, without pictures that nobody
+    ours: what comes out of the decoder. needed: packets of the GOPs that hold the frames, without those that nobody
     refers to. whole_gops: with these. from_start: everything up to the last frame.
     """
-    counted = {"ours": 0, "needed": 0, "whole_gops": 0, "from_start": 0}
-    num_used = 0
+    ours, work = 0, DecodeWork()
     for video, frames in workload.jobs():
-        wanted = np.unique(frames)
-        num_used += len(wanted)
-        content = cut(video.path, wanted, exact_seek=video.exact_seek).content
-        counted["needed"] += num_packets(content)
+        work += decode_work(video.path, frames, exact_seek=video.exact_seek)
+        content = cut(video.path, np.unique(frames), exact_seek=video.exact_seek).content
         with open_video(content) as (container, stream):
-            counted["ours"] += sum(1 for _ in container.decode(stream))
-        with open_video(video.path) as (container, stream):
-            table, _ = read_near(container, stream, wanted)
-        counted["whole_gops"] += sum(map(len, select_packets(table, wanted)))
-        counted["from_start"] += int(wanted[-1]) + 1
-    return {name: number / num_used for name, number in counted.items()}
-
-
-def num_packets(content: bytes) -> int:
-    """Pictures in a file in memory."""
-    with open_video(content) as (container, stream):
-        return sum(packet.size > 0 for packet in container.demux(stream))
+            ours += sum(1 for _ in container.decode(stream))
+    counted = {"ours": ours, "needed": work.needed, "whole_gops": work.from_keyframes, "from_start": work.from_start}
+    return {name: number / work.num_wanted for name, number in counted.items()}
 
 
 def run(
@@ -138,7 +127,7 @@ def run(
     for kind, paths in videos.items():
         clips = dataclasses.replace(geometry, start_multiple=STRIDE if kind == ALIGNED else 1)
         workload = workload_of(paths, num_samples=num_samples, geometry=clips)
-        work[kind] = decode_work(workload)
+        work[kind] = decoded_per_used(workload)
         counts = ", ".join(f"{name} {value:.2f}" for name, value in work[kind].items())
         note(f"\n{kind} files: frames decoded for one that is used: {counts}")
         chosen = best_setups(workload, [peer for peer in PEERS if peer not in missing], num_cores=num_cores)
@@ -163,7 +152,7 @@ def run(
 
 
 def reached(rows: list[dict]) -> dict[str, dict]:
-    """{files, arm: this project's rate over the best peer's, and what is meant}; where both took part."""
+    """{files, arm: this project's rate over the best other loader's, and what is meant}; where both took part."""
     found = {}
     for files, arm in dict.fromkeys((row["files"], row["arm"]) for row in rows):
         rates = {
@@ -194,7 +183,7 @@ def show(rows: list[dict], note: Callable[[str], None]) -> None:
 @click.command()
 @click.option("--videos", "num_videos", default=8, show_default=True, help="Files of each kind.")
 @click.option("--samples", "num_samples", default=16, show_default=True, help="Planned videos in the frozen list.")
-@click.option("--rounds", "num_rounds", default=5, show_default=True, help="Rounds in which peers take turns.")
+@click.option("--rounds", "num_rounds", default=5, show_default=True, help="Rounds in which loaders take turns.")
 @click.option("--cores", "num_cores", type=int, help="Cores that all may use (default: all there are).")
 @click.option("--frames", "num_frames", default=NUM_FRAMES, show_default=True, help="Length of a file.")
 @click.option("--size", nargs=2, default=SIZE, show_default=True, help="Width and height of the originals.")

@@ -1,4 +1,4 @@
-"""The loader comparison on one GPU: NVDEC by this project, by DALI as it comes, by torchcodec and by PyNvVideoCodec.
+"""NVDEC on one GPU by this project, by plain DALI, by torchcodec and by PyNvVideoCodec.
 
 All frames and views end on the GPU. Decoders that are called from Python run in as many threads as DALI's has.
 Legend: F frames asked for, H x W pixels; clips (F, H, W, 3) uint8.
@@ -29,7 +29,7 @@ from pipelines.loading.sample import CutMedia, Ids, Media, Sample
 from pipelines.plan.geometry import Geometry
 
 NUM_THREADS = 8
-"""Of everybody: one more than an H100's or H200's NVDEC engines."""
+"""Threads of every arm: one more than an H100's or H200's NVDEC engines."""
 
 
 def decode_torchcodec(video: Video, frames: np.ndarray) -> torch.Tensor:
@@ -272,7 +272,7 @@ def run_gpu(
                 try:
                     apart[peer] = difference_of(peer, workload, engine=engine, folder=folder)
                     runners[peer] = runner_of(peer, workload, arm=arm, engine=engine, folder=folder)
-                except Exception as error:  # a peer that fails is part of the result
+                except Exception as error:  # a loader that fails is part of the result
                     missing[peer] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
             measured = take_turns(runners, workload, num_rounds=num_rounds)
             for runner in runners.values():
@@ -290,7 +290,7 @@ def run_gpu(
 
 
 def runner_of(peer: str, workload: Workload, *, arm: str, engine: Engine, folder: Path):
-    """A peer ready to take its turns."""
+    """A loader ready to take its turns."""
     if arm == "decode" and peer in DECODERS:
         return CudaDecodeRunner(peer, workload)
     planner = workload.planner

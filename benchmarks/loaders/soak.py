@@ -1,8 +1,8 @@
-"""Whether memory stays flat: the whole loader in a loop, and the slope of what it holds.
+"""The memory of the whole loader over time, and its slope.
 
     python -m benchmarks.loaders.soak
 
-Both streams, reading processes, DALI's graphs and the hand-off to torch, as in training; every batch is dropped as soon
+Both streams, workers, DALI's graphs and the hand-off to torch, as in training; every batch is dropped as soon
 as it has come. Memory is that of this process and its children without the pages of files (libraries, videos), what
 they share counted once. Growth is a straight line through the samples after the warm-up; its standard error takes them
 as independent, which they are not quite. Short runs show how the allocator settles: half an hour says something.
@@ -37,7 +37,7 @@ from pipelines.loading.loader import SemiLoader
 from pipelines.plan.planner import Stream
 
 WARM_UP_SHARE = 0.2
-"""Of the time: processes start, pools of buffers fill."""
+"""Share of the time that does not count: processes start, pools of buffers fill."""
 LEAST_SAMPLES = 3
 """After the warm-up: a line and how far the samples are from it."""
 NUM_BENCHMARK_VIDEOS, NUM_LABELED, NUM_UNLABELED = 8, 1, 5
@@ -89,13 +89,13 @@ def growth_of(samples: Sequence[Sample], *, warm_up_share: float = WARM_UP_SHARE
     first = warm_up_share * samples[-1].seconds if samples else 0.0
     kept = [sample for sample in samples if sample.seconds >= first]
     if len(kept) < LEAST_SAMPLES:
-        raise ValueError(f"samples: got {len(kept)} after the warm-up; accepted: {LEAST_SAMPLES} or more")
+        raise ValueError(f"samples: received {len(kept)} after the warm-up; accepted: {LEAST_SAMPLES} or more")
     hours = np.array([sample.seconds / 3600 for sample in kept])
     memory = np.array([sample.held.memory_bytes / MIB for sample in kept])
-    centred = hours - hours.mean()
-    slope = float(centred @ memory / (centred @ centred))
-    residuals = memory - memory.mean() - slope * centred
-    error = float(np.sqrt(residuals @ residuals / (len(kept) - 2) / (centred @ centred)))
+    centered = hours - hours.mean()
+    slope = float(centered @ memory / (centered @ centered))
+    residuals = memory - memory.mean() - slope * centered
+    error = float(np.sqrt(residuals @ residuals / (len(kept) - 2) / (centered @ centered)))
     return Growth(
         slope_mib_per_hour=slope,
         standard_error_mib_per_hour=error,
@@ -170,7 +170,7 @@ def run(make_loader: Callable[[], SemiLoader], *, runtime: Runtime, seconds: flo
 @click.option("--every", "every_seconds", default=5.0, show_default=True, help="Seconds between two samples.")
 @click.option("--dataset", default="demo", show_default=True, metavar="NAME|FOLDER", help="As for `cmpl train`.")
 @click.option("--benchmark-files", is_flag=True, help="340x256 files of ten seconds at the paper's sizes instead.")
-@click.option("--workers", type=click.IntRange(min=0), help="Reading processes.  [default: as in training]")
+@click.option("--workers", type=click.IntRange(min=0), help="Workers.  [default: as in training]")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write samples and slope here.")
 def main(minutes, every_seconds, dataset, benchmark_files, workers, json_path) -> None:
     """Loop over the loader and report how its memory grows."""

@@ -63,15 +63,15 @@ def workload_of(paths: Sequence[Path], *, num_samples: int, geometry: Geometry =
 
 
 def video_of(pool: Pool, index: int) -> Video:
-    """One video of a pool, as peers are told of it."""
+    """One video of a pool, as loaders are told of it."""
     return Video(path=pool.paths[index], fps=float(pool.fps[index]), exact_seek=bool(pool.exact_seek[index]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrozenSource(TrainSource):
-    """The frozen list over and over, decoded by a peer; this project by its own source.
+    """The frozen list over and over, decoded by another loader; this project by its own source.
 
-    A peer's frames go on as they are to DALI's operators, or become views as this project makes them (`media`).
+    Another loader's frames go on as they are to DALI's operators, or become views as this project makes them (`media`).
     """
 
     setup: Setup
@@ -110,7 +110,7 @@ class DecodeRunner:
         return timed(lambda: self._run(self._jobs[:num_samples]))
 
     def frames(self, num_samples: int) -> list[np.ndarray]:
-        """What the first samples decode to."""
+        """Decodes the first samples."""
         return [self._pool.submit(_decode, self.setup, job).result() for job in self._jobs[:num_samples]]
 
     def close(self) -> None:
@@ -167,10 +167,10 @@ def timed(work: Callable[[], None]) -> tuple[float, float]:
 
 
 def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int) -> BatchRunner:
-    """A peer, or this project, up to finished views.
+    """A loader, or this project, up to finished views.
 
     views: the workers make them, all with this project's code. frames: this project likewise; DALI's CPU operators
-    behind a peer's decoder, as a loader is put together without this project.
+    behind another decoder, as a loader is put together without this project.
     """
     from pipelines.loading.batches import batches_of  # not above: every decoding process imports this file
     from pipelines.loading.engine import Engine
@@ -188,7 +188,7 @@ def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int
 
 
 def wait_until_idle(*, least_seconds: float = 0.1, most_seconds: float = 10.0) -> None:
-    """Until this process and its children do nothing: what one peer makes ahead must not be in the next one's way."""
+    """Until this process and its children do nothing: what one loader makes ahead must not be in the next one's way."""
     end, before = time.monotonic() + most_seconds, usage().cpu_seconds
     while time.monotonic() < end:
         time.sleep(least_seconds)

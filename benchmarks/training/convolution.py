@@ -1,4 +1,4 @@
-"""3D convolutions as conv3d or as 2D ones: `python -m benchmarks.training.convolution [--json FILE]`.
+"""3D convolutions as conv3d or as 2D ones: `python -m benchmarks.training.convolution`.
 
 Times forward + backward of every kind of layer of Table A4 and of whole networks. The forms of one case take
 turns in one run. On a GPU under bf16 autocast at the paper's sizes, else in fp32 at sizes for one thread.
@@ -8,13 +8,13 @@ the way back is part of its time; 'conv3d, not channels-last' is the network tha
 Shapes: B clips, C channels, T frames, H x W pixels.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from benchmarks.environment import environment, summarize
 from cmpl.models.convolution import Convolution, frames_as_images, images_as_frames
 from cmpl.models.resnet3d import ResNet3D
+from cmpl.training.autotune import synchronize
 
 NUM_WARMUPS = 3
 
@@ -145,10 +146,10 @@ def measure(steps: dict[str, Callable[[], None]], *, num_repeats: int, device: t
     samples = {name: [] for name in steps}
     for repeat in range(NUM_WARMUPS + num_repeats):
         for name, step in steps.items():
-            _synchronize(device)
+            synchronize(device)
             start = time.perf_counter()
             step()
-            _synchronize(device)
+            synchronize(device)
             if repeat >= NUM_WARMUPS:
                 samples[name].append(time.perf_counter() - start)
     return {name: summarize(seconds) for name, seconds in samples.items()}
@@ -199,11 +200,6 @@ def _sum_of_2d(layer: Convolution, clips: Tensor) -> Tensor:
     return images_as_frames(images, num_frames=t)
 
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def _line(row: dict) -> str:
     case = row["case"]
     if row["what"] == "net":
@@ -216,21 +212,21 @@ def _line(row: dict) -> str:
     return f"{name:44} {row['form']:26} {row['median_seconds'] * 1e3:9.2f} ms {spread}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write hardware, versions and all rows there")
-    parser.add_argument("--repeats", type=int, default=15, help="timed runs of every form (default 15)")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads on the CPU (default 1)")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+@click.command()
+@click.option("--repeats", "num_repeats", default=15, show_default=True, help="Timed runs of every form.")
+@click.option("--threads", "num_threads", default=1, show_default=True, help="Torch's threads on the CPU.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
+def main(num_repeats: int, num_threads: int, json_path: Path | None) -> None:
+    """3D convolutions as conv3d or as 2D ones: every kind of layer and whole networks."""
+    torch.set_num_threads(num_threads)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
     measured = []
-    for row in rows(num_repeats=arguments.repeats, device=device):
-        print(_line(row), flush=True)
+    for row in rows(num_repeats=num_repeats, device=device):
+        click.echo(_line(row))
         measured.append(row)
-    if arguments.json:
+    if json_path:
         record = {
             "benchmark": "convolution",
             "unit": "seconds, forward + backward",
@@ -240,8 +236,8 @@ def main() -> None:
             "environment": environment(),
             "rows": measured,
         }
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Do the methods do what the paper says, on the demo? Top-1 over label subsets, at equal steps and at equal compute.
+"""Top-1 of the methods on the demo over labeled subsets, at equal steps and at equal compute.
 
     python -m benchmarks.training.method_check --json benchmarks/results/method_check_cpu.json
 
 Each run is the trainer itself (`cmpl.session.train`) in a process of one thread, two at a time, and is kept: the same
-command goes on where it was stopped. Differences are paired by subset: the same labelled videos, seed and steps.
+command goes on where it was stopped. Differences are paired by subset: the same labeled videos, seed and steps.
 """
 
 import json
@@ -36,31 +36,21 @@ class Arm:
 
 
 def config_of(arm: Arm, *, subset: int, labeled: str, settings: dict[str, str]) -> Config:
-    """The demo recipe with this arm's method and steps; `subset` seeds the labelled draw and the run."""
+    """The demo recipe with this arm's method and steps; `subset` seeds the labeled draw and the run."""
     changes = {"method.name": arm.method, "optim.steps": str(arm.steps), "seed": str(subset)}
     return with_settings(demo(labeled), {"data.split_seed": str(subset)} | changes | ONE_THREAD | settings)
 
 
 def training_cost(config: Config) -> float:
-    """Multiply-adds of one step: a backward pass counts as two forward ones, weak clips as one forward."""
-    from cmpl.build import geometry_of, network_of
-    from cmpl.models.counting import count_multiply_adds
+    """Multiply-adds of one step, averaged over training: a backward pass counts as two forward ones."""
+    from cmpl.build import method_class
+    from cmpl.recipes.cost import multiply_adds, passes_a_video
 
-    batch, geometry = config.batch, geometry_of(config)
-    weak_passes = 3 if config.method.batch_norm == "joint" else 1
-    clips = 3 * batch.labeled
-    if config.method.name != "supervised":
-        # Before the unlabelled losses are switched on, unlabelled clips are not looked at.
-        clips += (1 - config.method.unlabeled_delay) * (3 + weak_passes) * batch.unlabeled
-    networks = [(config.primary, geometry.primary)]
-    if geometry.auxiliary is not None:
-        networks.append((config.auxiliary, geometry.auxiliary))
-    return clips * sum(
-        count_multiply_adds(
-            network_of(network, num_classes=10), num_frames=shape.num_frames, crop_size=geometry.crop_size
-        )
-        for network, shape in networks
-    )
+    labeled, unlabeled = passes_a_video(method_class(config.method.name), batch_norm=config.method.batch_norm)
+    # Before the unlabeled losses are switched on, unlabeled clips are not looked at.
+    share = 1 - config.method.unlabeled_delay
+    passes = labeled * config.batch.labeled + share * unlabeled * config.batch.unlabeled
+    return passes * multiply_adds(config, num_classes=10)
 
 
 def arms(steps: int, *, labeled: str, settings: dict[str, str]) -> list[Arm]:
@@ -114,7 +104,7 @@ def mean_and_error(values: list[float]) -> dict:
 @click.command()
 @click.option("--subsets", default=5, show_default=True, help="Label subsets, by seed 0, 1, ...")
 @click.option("--steps", default=800, show_default=True, help="Steps of the equal-steps arms.")
-@click.option("--labeled", default="2", show_default=True, help="Labelled videos a class.")
+@click.option("--labeled", default="2", show_default=True, help="Labeled videos a class.")
 @click.option("--only", multiple=True, help="Only arms of this method, at equal steps.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a field for all arms.")
 @click.option("--folder", default="runs/method_check", show_default=True, help="Where the runs are kept.")

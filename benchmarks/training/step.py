@@ -1,8 +1,6 @@
 """The training step of CMPL: BatchNorm's groupings, and a plain conv3d implementation.
 
-    python -m benchmarks.training.step
-
-Both networks, labelled + weak + strong, forward, backward and SGD, on clips that are there already. The arms of one
+Both networks, labeled + weak + strong, forward, backward and SGD, on clips that are there already. The arms of one
 case take turns in one run. On a GPU under bf16 autocast at the paper's sizes, else in float32 at sizes for one thread.
 "plain" is the same method with nn.Conv3d's own form and memory order. Rates are multiply-adds x 2 that the method needs
 (a backward pass counts as two forward ones) over time, and over the rate of a large matrix product.
@@ -10,14 +8,15 @@ case take turns in one run. On a GPU under bf16 autocast at the paper's sizes, e
     python -m benchmarks.training.step [--json FILE] [--repeats 15] [--threads 1] [--compile]
 """
 
-import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import click
 import torch
 from torch import Tensor
 
@@ -27,6 +26,8 @@ from cmpl.config import BATCH_NORMS
 from cmpl.methods.cross_model import CrossModel
 from cmpl.models.counting import count_multiply_adds
 from cmpl.models.resnet3d import ResNet3D
+from cmpl.recipes.cost import passes_a_video
+from cmpl.training.autotune import synchronize
 from cmpl.training.optim import sgd
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
 
@@ -118,7 +119,8 @@ def step_of(case: Case, *, batch_norm: str, plain: bool, device: torch.device, c
 
 def needed_flops(case: Case) -> float:
     """Floating-point operations of a step whose weak views need no gradient."""
-    passes = 3 * case.num_labeled + (1 + 3) * case.num_unlabeled
+    labeled, unlabeled = passes_a_video(CrossModel, batch_norm="weak-no-grad")
+    passes = labeled * case.num_labeled + unlabeled * case.num_unlabeled
     return sum(
         2 * passes * count_multiply_adds(network, num_frames=num_frames, crop_size=case.crop_size)
         for network, num_frames in (
@@ -134,21 +136,18 @@ def peak_flops_per_second(device: torch.device) -> float:
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     samples = []
     for _ in range(13):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(device)
         begin = time.perf_counter()
         a @ b
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(device)
         samples.append(time.perf_counter() - begin)
     return 2 * size**3 / statistics.median(samples[3:])
 
 
-def run(*, num_repeats: int, compiled: bool) -> dict:
-    """Every arm of every case, with rates."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def run(measured: Sequence[Case], *, num_repeats: int, compiled: bool, device: torch.device) -> dict[str, Any]:
+    """Every arm of these cases, with rates."""
     peak, rows = peak_flops_per_second(device), []
-    for case in cases(on_gpu=device.type == "cuda"):
+    for case in measured:
         arms = {mode: {"batch_norm": mode, "plain": False, "compiled": False} for mode in BATCH_NORMS}
         arms["joint, plain conv3d"] = {"batch_norm": "joint", "plain": True, "compiled": False}
         if compiled:
@@ -161,25 +160,26 @@ def run(*, num_repeats: int, compiled: bool) -> dict:
     return {"environment": environment(), "device": device.type, "peak_tflops": peak / 1e12, "rows": rows}
 
 
-def main() -> None:
-    """Prints a table; writes JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--compile", action="store_true", help="also an arm with torch.compile")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    result = run(num_repeats=arguments.repeats, compiled=arguments.compile)
-    print(f"matrix product: {result['peak_tflops']:.2f} TFLOP/s")
+@click.command()
+@click.option("--repeats", "num_repeats", default=15, show_default=True, help="Timed steps of every arm.")
+@click.option("--threads", "num_threads", default=1, show_default=True, help="Torch's threads on the CPU.")
+@click.option("--compile", "compiled", is_flag=True, help="Also an arm with torch.compile.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
+def main(num_repeats: int, num_threads: int, compiled: bool, json_path: Path | None) -> None:
+    """The training step of CMPL: BatchNorm's groupings, and a plain conv3d implementation."""
+    torch.set_num_threads(num_threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    result = run(cases(on_gpu=device.type == "cuda"), num_repeats=num_repeats, compiled=compiled, device=device)
+    click.echo(f"matrix product: {result['peak_tflops']:.2f} TFLOP/s")
     for row in result["rows"]:
         spread = f"{row['lower_quartile_seconds'] * 1e3:.1f}-{row['upper_quartile_seconds'] * 1e3:.1f}"
-        print(
+        click.echo(
             f"{row['case']:>26}  {row['arm']:<22} {row['median_seconds'] * 1e3:8.1f} ms ({spread}) "
             f"{row['tflops']:.3f} TFLOP/s, {row['of_peak']:.0%} of a matrix product"
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    if json_path:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

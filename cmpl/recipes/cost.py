@@ -4,6 +4,7 @@ import functools
 
 from cmpl.build import method_class, network_of
 from cmpl.config import Config, NetworkConfig
+from cmpl.methods.method import Method
 from cmpl.models.counting import count_multiply_adds
 
 SUSTAINED_TFLOPS = 100.0
@@ -26,19 +27,37 @@ def gpu_hours(config: Config) -> float | None:
         num_batches = config.optim.epochs * sum(NUM_UNLABELED_VIDEOS[pool] for pool in pools) / config.batch.unlabeled
     else:
         return None
-    kind = method_class(config.method.name)
-    clips = kind.clips_a_video[0] * config.batch.labeled + kind.clips_a_video[1] * config.batch.unlabeled
-    multiply_adds = _multiply_adds(config.primary, config.clip.primary, config.clip.crop_size)
+    labeled, unlabeled = passes_a_video(method_class(config.method.name))
+    passes = labeled * config.batch.labeled + unlabeled * config.batch.unlabeled
+    return num_batches * passes * multiply_adds(config, num_classes=400) * 2 / (SUSTAINED_TFLOPS * 1e12) / 3600
+
+
+def passes_a_video(kind: type[Method], *, batch_norm: str = "joint") -> tuple[float, float]:
+    """The work of a labeled and of an unlabeled video, in forward passes of one clip through all networks.
+
+    A backward pass counts as two forward ones. Under every `method.batch_norm` but "joint" the weak clip needs no
+    gradient: it counts once.
+    """
+    labeled, unlabeled = (PASSES * clips for clips in kind.clips_a_video)
+    if kind.uses_unlabeled and batch_norm != "joint":
+        unlabeled -= PASSES - 1
+    return labeled, unlabeled
+
+
+def multiply_adds(config: Config, *, num_classes: int) -> int:
+    """Multiply-adds of one clip's forward pass through all networks that the method trains."""
+    kind, crop_size = method_class(config.method.name), config.clip.crop_size
+    total = _multiply_adds(config.primary, config.clip.primary, crop_size, num_classes)
     if kind.has_auxiliary_network:
         network = config.primary if config.method.shared_weights else config.auxiliary
-        multiply_adds += _multiply_adds(network, config.clip.auxiliary, config.clip.crop_size)
-    return num_batches * clips * multiply_adds * PASSES * 2 / (SUSTAINED_TFLOPS * 1e12) / 3600
+        total += _multiply_adds(network, config.clip.auxiliary, crop_size, num_classes)
+    return total
 
 
 @functools.cache
-def _multiply_adds(network: NetworkConfig, shape: str, crop_size: int) -> int:
+def _multiply_adds(network: NetworkConfig, shape: str, crop_size: int, num_classes: int) -> int:
     import torch
 
     with torch.device("meta"):
-        model = network_of(network, num_classes=400)
+        model = network_of(network, num_classes=num_classes)
     return count_multiply_adds(model, num_frames=int(shape.split("x")[0]), crop_size=crop_size)

@@ -50,7 +50,7 @@ def test_the_warm_up_does_not_count():
 
 @pytest.mark.parametrize("number", [0, 2])
 def test_a_line_needs_samples(number):
-    with pytest.raises(ValueError, match=f"samples: got {number} after the warm-up; accepted: 3 or more"):
+    with pytest.raises(ValueError, match=f"samples: received {number} after the warm-up; accepted: 3 or more"):
         growth_of(samples_of([1.0] * number), warm_up_share=0.0)
 
 
