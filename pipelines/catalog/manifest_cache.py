@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.errors import InputError
+from pipelines.files import written_whole
 from pipelines.video.probe import VideoFacts
 
 log = logging.getLogger(__name__)
@@ -136,31 +136,20 @@ def load_table(file: Path) -> FactTable:
 
 
 def save_table(file: Path, table: FactTable) -> None:
-    """Writes beside and renames, so that a reader or a kill never meets half a file.
-
-    Raises InputError where the folder cannot be written.
-    """
-    try:
+    """Writes the table whole or not at all. Raises InputError where the folder cannot be written."""
+    with written_whole(file, field="cache_dir") as draft:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as stream:
-                np.savez(
-                    stream,
-                    format=np.array(_FORMAT),
-                    paths=_to_bytes(table.paths),
-                    facts=table.facts,
-                    keyframe_pool=table.keyframe_pool,
-                    codings=_to_bytes([" ".join(pair) for pair in table.codings]),
-                    bad_rows=np.array(list(table.problems), dtype=np.int64),
-                    reasons=_to_bytes(list(table.problems.values())),
-                )
-            os.replace(temporary, file)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(f"cache_dir: cannot write {file} ({error.strerror}); accepted: a writable folder") from error
+        with open(draft, "wb") as stream:
+            np.savez(
+                stream,
+                format=np.array(_FORMAT),
+                paths=_to_bytes(table.paths),
+                facts=table.facts,
+                keyframe_pool=table.keyframe_pool,
+                codings=_to_bytes([" ".join(pair) for pair in table.codings]),
+                bad_rows=np.array(list(table.problems), dtype=np.int64),
+                reasons=_to_bytes(list(table.problems.values())),
+            )
 
 
 def _to_bytes(texts: Sequence[str]) -> np.ndarray:

@@ -25,8 +25,7 @@ from pipelines.plan.boxes import evaluation_boxes
 from pipelines.plan.geometry import ClipShape
 from pipelines.plan.planner import ClipPlan, Planner, Stream, batch_positions
 from pipelines.video.cut import cut
-from pipelines.video.frames import decode_frames
-from pipelines.video.packets import check_size
+from pipelines.video.frames import check_size, decode_frames
 from pipelines.views.make import View, make_views
 
 MAX_ATTEMPTS = 32

@@ -3,14 +3,17 @@
 Legend: F frames asked for, H x W pixels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
+from pipelines.errors import VideoError
 from pipelines.video.cut import cut_short
-from pipelines.video.packets import checked_frames, decode_from_start, images_of
+from pipelines.video.packets import checked_frames, open_video, video_errors
 
 
 def decode_frames(source: Path | str | bytes, frames: Sequence[int], *, exact_seek: bool) -> np.ndarray:
@@ -34,7 +37,64 @@ def decode_each(
 
     Raises VideoError as `decode_frames` does, after the pictures before the fault.
     """
+    # The video is cut before FFmpeg decodes it, as it is for NVDEC: the cut holds only the GOPs that are needed, and
+    # in them only the packets that are needed, fewer than seeking could leave out. Both decoders then decode the same
+    # file in the same way, from its start.
     made = cut_short(source, wanted) if exact_seek else None
     if made is None:
         return decode_from_start(source, wanted)
     return decode_from_start(made.content, made.frames)
+
+
+def decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(k, picture of frame `wanted[k]`) for every k; `wanted` (F,) ascends, and all before the last is decoded.
+
+    Raises VideoError where the video has fewer frames or cannot be decoded, after the pictures before the fault.
+    """
+    slots = {index: slot for slot, index in enumerate(wanted.tolist())}
+    num_decoded = 0
+    try:
+        with video_errors(), open_video(source) as (container, stream), closing(container.decode(stream)) as frames:
+            for frame in frames:
+                slot = slots.pop(num_decoded, None)
+                num_decoded += 1
+                if slot is not None:
+                    yield slot, frame
+                    if not slots:
+                        return
+    except VideoError as error:
+        if not num_decoded:
+            raise
+        raise VideoError(f"{num_decoded} frames readable, asked for frame {wanted[-1]}: {error}") from error
+    raise VideoError(f"{num_decoded} frames readable, asked for frame {wanted[-1]}")
+
+
+def images_of(pictures: Iterable[tuple[int, av.VideoFrame]], *, num_frames: int) -> np.ndarray:
+    """(F, H, W, 3) uint8; one reformatter, since making one costs more than a conversion."""
+    reformatter = VideoReformatter()
+    rgb: np.ndarray | None = None
+    with video_errors():
+        for slot, frame in same_size(pictures):
+            if rgb is None:
+                rgb = np.empty((num_frames, frame.height, frame.width, 3), dtype=np.uint8)
+            rgb[slot] = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    return rgb
+
+
+def same_size(pictures: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The pictures; VideoError where their size changes."""
+    size: tuple[int, int] | None = None
+    for slot, frame in pictures:
+        if size is None:
+            size = frame.width, frame.height
+        elif size != (frame.width, frame.height):
+            raise VideoError(f"the picture size changes from {size[0]}x{size[1]} to {frame.width}x{frame.height}")
+        yield slot, frame
+
+
+def check_size(width: int, height: int, probed: tuple[int, int]) -> None:
+    """Raises VideoError where a picture's size is not the one (width, height) that was probed."""
+    if (width, height) != probed:
+        raise VideoError(
+            f"frames are {width}x{height} pixels, the manifest says {probed[0]}x{probed[1]}: the file changed"
+        )

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from pipelines.errors import InputError, VideoError
 
@@ -221,57 +220,3 @@ def checked_frames(frames: Sequence[int]) -> np.ndarray:
     if asked.ndim != 1 or not len(asked) or asked.min() < 0:
         raise InputError(f"frames: got {asked.tolist()}, accepted: one or more indices from 0 on")
     return asked
-
-
-def images_of(pictures: Iterable[tuple[int, av.VideoFrame]], *, num_frames: int) -> np.ndarray:
-    """(F, H, W, 3) uint8; one reformatter, since making one costs more than a conversion."""
-    reformatter = VideoReformatter()
-    rgb: np.ndarray | None = None
-    with video_errors():
-        for slot, frame in same_size(pictures):
-            if rgb is None:
-                rgb = np.empty((num_frames, frame.height, frame.width, 3), dtype=np.uint8)
-            rgb[slot] = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    return rgb
-
-
-def same_size(pictures: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
-    """The pictures; VideoError where their size changes."""
-    size: tuple[int, int] | None = None
-    for slot, frame in pictures:
-        if size is None:
-            size = frame.width, frame.height
-        elif size != (frame.width, frame.height):
-            raise VideoError(f"the picture size changes from {size[0]}x{size[1]} to {frame.width}x{frame.height}")
-        yield slot, frame
-
-
-def check_size(width: int, height: int, probed: tuple[int, int]) -> None:
-    """Raises VideoError where a picture's size is not the one (width, height) that was probed."""
-    if (width, height) != probed:
-        raise VideoError(
-            f"frames are {width}x{height} pixels, the manifest says {probed[0]}x{probed[1]}: the file changed"
-        )
-
-
-def decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(k, picture of frame `wanted[k]`) for every k; `wanted` (F,) ascends, and all before the last is decoded.
-
-    Raises VideoError where the video has fewer frames or cannot be decoded, after the pictures before the fault.
-    """
-    slots = {index: slot for slot, index in enumerate(wanted.tolist())}
-    num_decoded = 0
-    try:
-        with video_errors(), open_video(source) as (container, stream), closing(container.decode(stream)) as frames:
-            for frame in frames:
-                slot = slots.pop(num_decoded, None)
-                num_decoded += 1
-                if slot is not None:
-                    yield slot, frame
-                    if not slots:
-                        return
-    except VideoError as error:
-        if not num_decoded:
-            raise
-        raise VideoError(f"{num_decoded} frames readable, asked for frame {wanted[-1]}: {error}") from error
-    raise VideoError(f"{num_decoded} frames readable, asked for frame {wanted[-1]}")

@@ -17,8 +17,8 @@ from av.video.reformatter import VideoReformatter
 
 from pipelines.plan.boxes import Box
 from pipelines.plan.rand_augment import IDENTITY, Strong
-from pipelines.video.frames import decode_each
-from pipelines.video.packets import check_size, checked_frames, same_size, video_errors
+from pipelines.video.frames import check_size, decode_each, same_size
+from pipelines.video.packets import checked_frames, video_errors
 from pipelines.views.numpy_ops import Warp, cut_out, photometric
 
 

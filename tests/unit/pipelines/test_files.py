@@ -41,6 +41,14 @@ def test_a_folder_that_is_not_there_is_the_user_s_error_where_a_field_is_named(t
         draft.write_text("new")
 
 
+def test_a_file_in_the_place_of_the_folder_is_the_user_s_error_too(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    target = tmp_path / "taken" / "report.json"
+    match = r"--out: cannot write .*report\.json \(Not a directory\); accepted: a path that can be written"
+    with pytest.raises(InputError, match=match), written_whole(target, field="--out") as draft:
+        draft.write_text("new")
+
+
 def test_other_errors_of_the_block_keep_their_kind(tmp_path):
     with pytest.raises(ValueError, match="mine"), written_whole(tmp_path / "a", field="--out"):
         raise ValueError("mine")

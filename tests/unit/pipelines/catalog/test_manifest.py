@@ -186,5 +186,8 @@ def test_refuses_labels_of_another_number(root):
 
 def test_refuses_a_cache_that_cannot_be_written(root):
     (root.parent / "cache").write_text("a file")
-    with pytest.raises(InputError, match=r"cache_dir: cannot write .* accepted: a writable folder"):
+    with pytest.raises(
+        InputError,
+        match=r"cache_dir: cannot write .*data-.*\.npz \(File exists\); accepted: a path that can be written",
+    ):
         opened(root)

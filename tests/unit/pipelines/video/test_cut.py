@@ -1,7 +1,6 @@
-"""gops.py: decoding a cut from its start equals decoding the whole file, frame by frame."""
+"""cut.py: decoding a cut from its start equals decoding the whole file, frame by frame."""
 
 import io
-import itertools
 
 import av
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from pipelines.errors import InputError, VideoError
 from pipelines.video.cut import Cut, cut
 from pipelines.video.frames import decode_frames
-from pipelines.video.packets import PacketTable, select_packets
 from pipelines.video.probe import probe
 from tests.support.videos import decode_plainly, make_video, needs_real_videos, pack_b_frames, real_videos, remux
 
@@ -193,21 +191,6 @@ def test_the_whole_file_where_cuts_are_not_exact(made, name):
 def test_the_whole_file_where_time_stamps_do_not_lead_to_the_frames(made, tmp_path):
     path = remux(made["pyramid.mp4"][0], tmp_path / "bare.h264")
     assert cut(path, [30], exact_seek=True).content == path.read_bytes()
-
-
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
-@given(st.data())
-def test_ranges_are_disjoint_and_hold_the_frames(data):
-    """For any order of presentation and any keyframes."""
-    num_packets = data.draw(st.integers(1, 16))
-    pts = data.draw(st.permutations(range(num_packets)))
-    keyframe = [True, *(data.draw(st.booleans()) for _ in range(num_packets - 1))]
-    table = PacketTable(pts=np.array(pts), keyframe=np.array(keyframe), discard=np.zeros(num_packets, dtype=bool))
-    frames = np.array(data.draw(st.lists(st.integers(0, num_packets - 1), min_size=1)))
-    ranges = select_packets(table, frames)
-    assert all(table.keyframe[chosen.start] for chosen in ranges)
-    assert all(before.stop < after.start for before, after in itertools.pairwise(ranges))
-    assert {position for chosen in ranges for position in chosen} >= set(table.shown[frames].tolist())
 
 
 def test_too_few_frames(made):

@@ -1,4 +1,4 @@
-"""decode.py against plain sequential decoding, bit for bit."""
+"""frames.py against plain sequential decoding, bit for bit."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import pytest
 from pipelines.errors import InputError, VideoError
 from pipelines.video.cut import cut_short
 from pipelines.video.frames import decode_frames
-from pipelines.video.packets import PacketTable, packet_table, select_packets
 from pipelines.video.probe import probe
 from tests.support.videos import (
     decode_plainly,
@@ -111,49 +110,6 @@ def test_a_claim_of_exact_seek_without_time_stamps_is_survived(made):
     path = made / "packed_b_frames.avi"
     frames = np.array([40])
     assert decode_frames(path, frames, exact_seek=True).shape == (1, 48, 64, 3)
-
-
-# Selection of packets. Decode order I2 B0 B1 P4 B3 | I7 B5 B6 P9 B8 | I10 P11, an open GOP in the middle.
-TABLE = PacketTable(
-    pts=np.array([2, 0, 1, 4, 3, 7, 5, 6, 9, 8, 10, 11]) * 512,
-    keyframe=np.isin(np.arange(12), [0, 5, 10]),
-    discard=np.zeros(12, dtype=bool),
-)
-
-
-@pytest.mark.parametrize(
-    ("frames", "ranges"),
-    [
-        ([3], (range(0, 5),)),
-        ([4], (range(0, 4),)),  # nothing after the last packet needed
-        ([8], (range(5, 10),)),
-        ([5], (range(0, 7),)),  # leading: the keyframe before
-        ([7, 6], (range(0, 8),)),
-        ([11], (range(10, 12),)),
-        ([2, 11], (range(0, 1), range(10, 12))),  # the GOP in between is left out
-        ([8, 11], (range(5, 12),)),  # neighbours are one range
-    ],
-)
-def test_selects_the_fewest_packets(frames, ranges):
-    assert select_packets(TABLE, np.array(frames)) == ranges
-
-
-def test_discarded_packets_have_no_index():
-    table = PacketTable(pts=TABLE.pts, keyframe=TABLE.keyframe, discard=TABLE.pts < 3 * 512)
-    assert table.shown.tolist() == [4, 3, 6, 7, 5, 9, 8, 10, 11]
-    assert select_packets(table, np.array([0])) == (range(0, 5),)
-
-
-@pytest.mark.parametrize("frames", [[], [-1], [3, 12]])
-def test_select_packets_refuses_unknown_frames(frames):
-    with pytest.raises(InputError, match=r"frames: got .* accepted: indices from 0 to 11"):
-        select_packets(TABLE, np.array(frames))
-
-
-def test_no_table_without_unique_time_stamps():
-    assert packet_table([(0, True, False), (None, False, False)]) is None
-    assert packet_table([(0, True, False), (0, False, False)]) is None
-    assert packet_table([]) is None
 
 
 def test_a_wrong_start_would_be_noticed(made):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import VideoError
-from pipelines.video import cut as gops
+from pipelines.video import cut as cut_module
 from pipelines.video.cut import cut
 from pipelines.video.mp4 import open_mp4, write_mp4
 from tests.support.videos import decode_plainly, make_video, remux
@@ -118,7 +118,7 @@ def test_cuts_hold_the_packets_that_ffmpeg_would_choose(made, name, monkeypatch)
     for frames in requests:
         quick = cut(made / name, frames, exact_seek=True)
         with monkeypatch.context() as patch:
-            patch.setattr(gops, "_cut_plain", lambda *_, **__: None)
+            patch.setattr(cut_module, "_cut_plain", lambda *_, **__: None)
             slow = cut(made / name, frames, exact_seek=True)
         assert quick.content != slow.content, "else this compares nothing"
         assert quick.frames.tolist() == slow.frames.tolist()
