@@ -1,6 +1,8 @@
 """Which rank of how many this process is, and what ranks say to each other (torchrun's environment)."""
 
 import contextlib
+import gc
+import importlib
 import os
 from dataclasses import dataclass
 
@@ -45,14 +47,23 @@ def join_ranks(device_type: str) -> Ranks:
                 f"accepted: at most the {torch.cuda.device_count()} GPUs of this machine"
             )
         torch.cuda.set_device(ranks.local_rank)
+    # Functions of this module hold, as their default, the group there is when it is first imported (by torch's wrapper
+    # of a model): they would hold ours for ever, and with it its threads (see leave_ranks).
+    importlib.import_module("torch.distributed.nn")
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     return ranks
 
 
 def leave_ranks() -> None:
-    """Ends the process group, where there is one."""
+    """Ends the process group and joins its threads, where there is one.
+
+    A thread of gloo's that lets go of a tensor while Python shuts down aborts the process, after all work was done.
+    The group joins its threads once nothing holds it: a model wrapped for it is part of a reference cycle, so the
+    collector runs here.
+    """
     if dist.is_initialized():
         dist.destroy_process_group()
+        gc.collect()
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
