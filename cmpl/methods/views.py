@@ -1,4 +1,4 @@
-"""How a network looks at the three views of a step: normalisation and BatchNorm's grouping.
+"""How a network looks at the three views of a step: normalization and BatchNorm's grouping.
 
 Legend: B_l, B_u videos; T frames; S crop side; K classes. Clips (B, 3, T, S, S) uint8.
 """

@@ -61,7 +61,7 @@ class Convolution(nn.Conv3d):
             bias=False,
         )
         if convolution not in CONVOLUTIONS:
-            raise InputError(f"convolution: got {convolution!r}; accepted: {', '.join(CONVOLUTIONS)}")
+            raise InputError(f"convolution: received {convolution!r}; accepted: {', '.join(CONVOLUTIONS)}")
         self.convolution = convolution
         # Weights in the layout of the activations. A pointwise weight is one matrix in either layout: left as
         # it is, its gradient has the same strides in every form, as DDP's buckets want.

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Learnt numbers, BatchNorm's and biases included; running statistics are not."""
+    """Learned numbers, BatchNorm's and biases included; running statistics are not."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -60,7 +60,7 @@ class ResNet2D(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
         if depth not in _NUM_BLOCKS:
-            raise InputError(f"depth: got {depth!r}; accepted: {', '.join(map(str, _NUM_BLOCKS))}")
+            raise InputError(f"depth: received {depth!r}; accepted: {', '.join(map(str, _NUM_BLOCKS))}")
         block = _Bottleneck if depth == 50 else _Basic
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from cmpl.config import Config, NetworkConfig
+from cmpl.config import changed as changed
 from cmpl.recipes.demo import demo
 
 TABLES = ("1", "2", "3", "4", "5", "6", "A1", "A2", "A3", "Fig. 4")
 
 Expected = dict[tuple[str, str], float]
-"""(data set, labelled share) -> top-1 in per cent, as printed."""
+"""(data set, labeled share) -> top-1 in per cent, as printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +96,6 @@ def rows_of(*modules: ModuleType) -> dict[str, Row]:
     return named
 
 
-def changed(config: Config, section: str, **values) -> Config:
-    """The configuration with fields of one section replaced."""
-    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
-
-
 def shrunk(config: Config, *, labeled: str) -> Config:
     """The experiment on the demo data: its method, and the proportions of its clips, widths and batch, in the demo's
     size, depth and length. It shows that a recipe runs and is quick, not what it reaches."""
@@ -117,10 +113,11 @@ def shrunk(config: Config, *, labeled: str) -> Config:
         ),
         primary=_small(config.primary),
         auxiliary=_small(config.auxiliary),
-        method=dataclasses.replace(
-            config.method,
-            batch_norm=small.method.batch_norm,
-            unlabeled_delay=max(small.method.unlabeled_delay, config.method.unlabeled_delay),
+        method=config.method.taking(
+            {
+                "batch_norm": vars(small.method)["batch_norm"],
+                "unlabeled_delay": max(small.method.unlabeled_delay, config.method.unlabeled_delay),
+            }
         ),
         optim=dataclasses.replace(small.optim, clip_gradient_norm=config.optim.clip_gradient_norm),
         batch=dataclasses.replace(small.batch, unlabeled=round(ratio * small.batch.labeled)),
