@@ -13,6 +13,7 @@ from cmpl.recipes.registry import RECIPES, recipe_for
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from benchmarks.bench_loader.rows import Measured, Row
@@ -121,7 +122,7 @@ def on_data(recipe: Config, *, asked: Config, plain: Config) -> Config:
     return config
 
 
-def show(console, measured: "Measured") -> None:
+def show(console: "Console", measured: "Measured") -> None:
     """The table of figures and the bar chart."""
     console.print(figures(measured))
     console.print(chart_table(measured))

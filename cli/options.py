@@ -83,9 +83,11 @@ def config_of(
     a folder; with a recipe it may be left out. Raises InputError for whatever cannot be.
     """
     use_plugins(plugins)
-    if dataset is None and recipe is None:
+    if dataset is None and recipe is not None:
+        dataset = row_for(recipe).dataset
+    if dataset is None:
         raise InputError(f"--dataset: received none; accepted: {', '.join(RECIPES)}, or a folder's path")
-    name, root = _dataset_and_root(dataset or row_for(recipe).dataset, data_root)
+    name, root = _dataset_and_root(dataset, data_root)
     if options.get("steps") is not None and options.get("epochs") is not None:
         raise InputError("--steps and --epochs: received both; accepted: one of them")
     if options.get("labeled") and _is_list(options["labeled"]):

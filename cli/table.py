@@ -130,7 +130,7 @@ def _comparable(config: Config) -> Config:
         recipe=plain.recipe,
         seed=plain.seed,
         init=plain.init if config.init is None else "given",
-        method=dataclasses.replace(config.method, **dict.fromkeys(config.method.file_fields())),
+        method=config.method.taking(dict.fromkeys(config.method.file_fields())),
         runtime=plain.runtime,
         data=dataclasses.replace(config.data, root=None, split_seed=0, unlabeled_root=None),
         batch=dataclasses.replace(config.batch, accumulate=1),

@@ -34,8 +34,13 @@ from pipelines.progress import Progress, no_progress
 def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annotations:
     """The data set `data.dataset`, with the training videos of `data.unlabeled` as its unlabeled ones."""
     data = config.data
-    allowed = {"official_split": data.official_split, "max_missing_share": data.max_missing_share}
-    annotations = read_dataset(data.dataset, Path(data.root) if data.root else None, progress=progress, **allowed)
+    annotations = read_dataset(
+        data.dataset,
+        Path(data.root) if data.root else None,
+        official_split=data.official_split,
+        max_missing_share=data.max_missing_share,
+        progress=progress,
+    )
     if data.unlabeled is None:
         return annotations
     if annotations.unlabeled is not None:
@@ -44,7 +49,13 @@ def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annot
             f"{annotations.unlabeled.root}; accepted: one of the two"
         )
     root = data.unlabeled_root or data.root
-    return replace(annotations, unlabeled=read_unlabeled(data.unlabeled, Path(root) if root else None, **allowed))
+    videos = read_unlabeled(
+        data.unlabeled,
+        Path(root) if root else None,
+        official_split=data.official_split,
+        max_missing_share=data.max_missing_share,
+    )
+    return replace(annotations, unlabeled=videos)
 
 
 def labels_drawn(config: Config, annotations: Annotations, *, usable: np.ndarray | None = None) -> np.ndarray:

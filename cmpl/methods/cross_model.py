@@ -84,12 +84,14 @@ class CrossModel(Method):
             "loss_unsupervised_primary": L_u_F.detach(),
             "loss_unsupervised_auxiliary": L_u_A.detach(),
         }
+        assert batch.unlabeled is not None
         truth = batch.unlabeled.truth
         terms |= pseudo_label_terms("primary", y_hat_F, confident_F, truth)
         return L, terms | pseudo_label_terms("auxiliary", y_hat_A, confident_A, truth)
 
     def _logits(self, batch: SemiBatch, network: str) -> Logits:
         labeled, unlabeled = batch.labeled, batch.unlabeled
+        assert unlabeled is not None
         return forward_views(
             getattr(self, network),
             getattr(labeled.standard, network),
@@ -100,6 +102,8 @@ class CrossModel(Method):
 
     def _supervised(self, labeled: LabeledBatch) -> tuple[Tensor, Terms]:
         """Eq. 2 and 3 alone, before the unlabeled losses are switched on."""
+        assert self.auxiliary is not None
+        assert labeled.standard.auxiliary is not None
         L_s_F = supervised_loss(self.primary(normalized(labeled.standard.primary)), labeled.labels)
         L_s_A = supervised_loss(self.auxiliary(normalized(labeled.standard.auxiliary)), labeled.labels)
         L_s_A = L_s_A * self.settings.auxiliary_supervised

@@ -20,6 +20,7 @@ class FixMatch(Method):
         if unlabeled_weight == 0:
             L_s = supervised_loss(self.primary(normalized(labeled.standard.primary)), labeled.labels)
             return L_s, {"loss_supervised_primary": L_s.detach()}
+        assert unlabeled is not None
         z = forward_views(
             self.primary,
             labeled.standard.primary,

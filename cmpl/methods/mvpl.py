@@ -60,6 +60,7 @@ class MvPL(Method):
         if unlabeled_weight == 0:
             L_s = supervised_loss(self.primary(normalized(labeled)), y)
             return L_s, {"loss_supervised_primary": L_s.detach()}
+        assert batch.unlabeled is not None
         weak, strong, truth = views(batch.unlabeled.weak), views(batch.unlabeled.strong), batch.unlabeled.truth
         z = forward_views(self.primary, labeled, weak, strong, batch_norm=self.settings.batch_norm)
         l = view_distributions(z.weak, num_views=num_views, view_labels=self.settings.view_labels)  # noqa: E741 (the symbol of equations.py)
@@ -74,6 +75,7 @@ class MvPL(Method):
 
 def views(clips: ClipBatch) -> Tensor:
     """All views one after another (M B, 3, T, S, S) uint8: RGB of all videos, their temporal gradient, their flow."""
+    assert clips.auxiliary is not None
     seen = [clips.primary, temporal_gradient(clips.auxiliary)]
     return torch.cat(seen if clips.flow is None else [*seen, clips.flow])
 

@@ -55,7 +55,9 @@ class TCL(Method):
         if unlabeled_weight == 0:
             L_s = supervised_loss(self.primary(normalized(labeled)), y)
             return L_s, {"loss_supervised_primary": L_s.detach()}
+        assert batch.unlabeled is not None
         weak, truth = batch.unlabeled.weak, batch.unlabeled.truth
+        assert weak.auxiliary is not None
         z = self.primary(normalized(torch.cat([labeled, weak.primary])))
         z_l, z_f = z.split([len(labeled), len(weak)])
         z_s = self.primary(normalized(weak.auxiliary))

@@ -19,12 +19,17 @@ class Backbone(Protocol):
     Most methods call the network alone; those with a second head (s4l, videossl) ask for its parts.
     """
 
-    num_features: int
-    """Length of what `features` gives."""
-    dropout: nn.Module
-    """(B, num_features) -> the same shape."""
-    head: nn.Module
-    """(B, num_features) -> logits (B, K)."""
+    @property
+    def num_features(self) -> int:
+        """Length of what `features` gives."""
+
+    @property
+    def dropout(self) -> nn.Module:
+        """(B, num_features) -> the same shape."""
+
+    @property
+    def head(self) -> nn.Module:
+        """(B, num_features) -> logits (B, K)."""
 
     def features(self, clips: Tensor) -> Tensor:
         """(B, 3, T, S, S) -> (B, num_features)."""

@@ -141,9 +141,9 @@ class ResNet3D(nn.Module):
         self.head = nn.Linear(in_channels, num_classes)
         self._initialize()
         if zero_init_residual:
-            for block in (block for stage in self.stages for block in stage):
-                last_norm = block.bn3 if isinstance(block, Bottleneck) else block.bn2
-                nn.init.zeros_(last_norm.weight)  # every block starts as its shortcut
+            for module in self.modules():  # every block starts as its shortcut
+                if isinstance(module, BasicBlock | Bottleneck):
+                    nn.init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
 
     def _initialize(self) -> None:
         for module in self.modules():

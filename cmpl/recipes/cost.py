@@ -1,6 +1,10 @@
 """What a recipe costs, as an estimate from multiply-adds: no measurement."""
 
 import functools
+from typing import cast
+
+import torch
+from torch import nn
 
 from cmpl.build import network_of
 from cmpl.config import Config, NetworkConfig
@@ -23,7 +27,7 @@ def gpu_hours(config: Config) -> float | None:
     """
     pools = [config.data.dataset] + ([config.data.unlabeled] if config.data.unlabeled else [])
     if config.optim.steps is not None:
-        num_batches = config.optim.steps * config.batch.accumulate
+        num_batches = float(config.optim.steps * config.batch.accumulate)
     elif all(pool in NUM_UNLABELED_VIDEOS for pool in pools):
         num_batches = config.optim.epochs * sum(NUM_UNLABELED_VIDEOS[pool] for pool in pools) / config.batch.unlabeled
     else:
@@ -57,8 +61,6 @@ def multiply_adds(config: Config, *, num_classes: int) -> int:
 
 @functools.cache
 def _multiply_adds(network: NetworkConfig, shape: str, crop_size: int, num_classes: int) -> int:
-    import torch
-
     with torch.device("meta"):
         model = network_of(network, num_classes=num_classes)
-    return count_multiply_adds(model, num_frames=int(shape.split("x")[0]), crop_size=crop_size)
+    return count_multiply_adds(cast(nn.Module, model), num_frames=int(shape.split("x")[0]), crop_size=crop_size)
