@@ -102,7 +102,7 @@ def configuration(recipe: str | None, **options: Any) -> Config:
     config = config_of(**options)
     if recipe is None:
         return config
-    unasked = {name: None for name in options} | {"settings": ()}
+    unasked = {name: None for name in options} | {"settings": (), "plugins": ()}
     plain = config_of(**unasked | {name: options[name] for name in ("dataset", "data_root")})
     labeled = options.get("labeled")
     return checked(on_data(recipe_for(recipe)(labeled) if labeled else recipe_for(recipe)(), asked=config, plain=plain))

@@ -131,19 +131,17 @@ def _recipe(dataset: str, recipe: str | None, labeled: str | None) -> Config:
 
 def _dataset_and_root(dataset: str, data_root: str | None) -> tuple[str, str | None]:
     """The recipe's name and the absolute folder; the demo data set alone looks past $CMPL_DATA."""
-    if dataset in RECIPES:
-        root = data_root or (os.environ.get("CMPL_DATA") if dataset != "demo" else None)
-        return dataset, os.path.abspath(os.path.expanduser(root)) if root else None
     folder = Path(dataset).expanduser()
-    if folder.is_dir():
+    if dataset not in RECIPES and folder.is_dir():
         if data_root:
             raise InputError(f"--data-root: received {data_root!r}, but --dataset is a folder already; give one")
         return "folder", os.path.abspath(folder)
-    if os.sep in dataset:
+    if dataset not in RECIPES and os.sep in dataset and ":" not in dataset:
         raise InputError(
             f"--dataset: received {dataset!r}: no such folder; accepted: a folder, or {', '.join(RECIPES)}"
         )
-    return dataset, None
+    root = data_root or (os.environ.get("CMPL_DATA") if dataset != "demo" else None)
+    return dataset, os.path.abspath(os.path.expanduser(root)) if root else None
 
 
 def _unlabeled_and_root(unlabeled: str, root: str | None) -> tuple[str, str | None]:

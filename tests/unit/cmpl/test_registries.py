@@ -18,7 +18,6 @@ from cmpl.recipes.demo import demo
 from cmpl.registries import BACKBONES, METHODS, method_class, method_settings
 from pipelines.errors import InputError
 from tests.golden.make_methods import GOLDEN_METHODS, rows, switched
-from tests.support.plugins import no_plugins  # noqa: F401 (a fixture)
 from tests.support.tiny import Trunk
 
 ROOT = Path(__file__).parents[3]
@@ -131,7 +130,7 @@ def tiny(network, *, num_classes):
 
 
 @pytest.fixture
-def plugin(tmp_path, no_plugins) -> str:  # noqa: F811
+def plugin(tmp_path, no_plugins) -> str:
     path = tmp_path / "plugin_of_halves.py"
     path.write_text(PLUGIN)
     return str(path)
