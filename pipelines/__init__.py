@@ -17,6 +17,7 @@ _PUBLIC = {
     "SemiBatch": "pipelines.batch",
     "InputError": "pipelines.errors",
     "register_dataset": "pipelines.datasets.registry",
+    "register_operation": "pipelines.plan.operations",
     "use_plugins": "pipelines.registry",
 }
 """Name -> the module that defines it."""
