@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.options import config_of
+from cli.options import config_of, plugin_option
 from cmpl.config import DataConfig
 
 SHOWN = 5
@@ -29,6 +29,7 @@ SHOWN = 5
     help="Number of the subset: 0, 1 and 2 are the three that results are averaged over.",
 )
 @click.option("--scheme", metavar="NAME", help="uniform, or category-wise: in proportion to the classes.")
+@plugin_option
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Such as data.official_split=2.")
 @click.option("--out", metavar="FILE", help="The list.  [default: <data>-<labels>-s<seed>.csv]")
 @click.option("--json", "as_json", is_flag=True, help="Counts and missing files as JSON on stdout.")

@@ -21,8 +21,8 @@ from torch import Tensor
 from benchmarks.bench_loader.rows import STAGES, Row, row_of
 from benchmarks.decode_work import DecodeWork, decode_work
 from benchmarks.replay import ReplaySource
-from cmpl.build import method_class
 from cmpl.config import Config
+from cmpl.registries import method_class
 from pipelines.loading.batches import ViewBatches, batch_of
 from pipelines.loading.engine import Engine
 from pipelines.loading.graph import decode, end, labeled_graph, sample, unlabeled_graph

@@ -71,7 +71,7 @@ def networks(num_classes: int) -> CrossModel:
     def network(width: float) -> ResNet3D:
         return ResNet3D(depth=10, width=width, num_classes=num_classes)
 
-    return CrossModel(primary=network(1 / 8), auxiliary=network(1 / 16), threshold=0.9)
+    return CrossModel(primary=network(1 / 8), auxiliary=network(1 / 16))
 
 
 def test_fine_tuning_replaces_the_head_where_classes_differ(tmp_path):
