@@ -99,7 +99,7 @@ def by_name(rows: Iterable[Row]) -> dict[str, Row]:
     return named
 
 
-def changed(config: Config, section: str, **values) -> Config:
+def changed(config: Config, section: str, **values: object) -> Config:
     """The configuration with fields of one section replaced."""
     return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 

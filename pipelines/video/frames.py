@@ -16,7 +16,7 @@ from pipelines.video.cut import cut_short
 from pipelines.video.packets import checked_frames, open_video, video_errors
 
 
-def decode_frames(source: Path | str | bytes, frames: Sequence[int], *, exact_seek: bool) -> np.ndarray:
+def decode_frames(source: Path | str | bytes, frames: Sequence[int] | np.ndarray, *, exact_seek: bool) -> np.ndarray:
     """The frames of these presentation indices: (F, H, W, 3) uint8 RGB, in the order asked for.
 
     The result equals decoding the whole video and picking, bit for bit, for any order and repetition. With

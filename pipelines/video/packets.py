@@ -214,7 +214,7 @@ def read_near(
     return packet_table(rows), packets
 
 
-def checked_frames(frames: Sequence[int]) -> np.ndarray:
+def checked_frames(frames: Sequence[int] | np.ndarray) -> np.ndarray:
     """Presentation indices as (F,) int64. Raises InputError for none or negative ones."""
     asked = np.asarray(frames, dtype=np.int64)
     if asked.ndim != 1 or not len(asked) or asked.min() < 0:
