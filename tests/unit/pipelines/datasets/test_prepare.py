@@ -238,7 +238,6 @@ def test_short_closed_gops_without_b_pictures(tmp_path):
     path = make_video(tmp_path / "a.mp4", num_frames=40, gop=250)
     transcode(path, tmp_path / "b.mp4", settings=Settings(gop=16))
     assert types_of(tmp_path / "b.mp4") == "I" + 15 * "P" + "I" + 15 * "P" + "I" + 7 * "P"
-    assert probe(tmp_path / "b.mp4").keyframes == (0, 16, 32)
 
 
 def test_stride_aligned_clips_need_no_b_picture(tmp_path):
