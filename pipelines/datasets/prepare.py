@@ -24,7 +24,7 @@ from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.errors import InputError, VideoError
 from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
-from pipelines.video.packets import video_errors
+from pipelines.video.container import video_errors
 from pipelines.video.transcode import Settings, decode_gain, transcode
 
 SAVE_EVERY_SECONDS = 10.0

@@ -18,18 +18,10 @@ import av
 import numpy as np
 
 from pipelines.errors import VideoError
+from pipelines.video.container import MAX_REORDER_FRAMES, is_b_picture, open_video, video_errors
 from pipelines.video.mp4 import Mp4, open_mp4, write_mp4
 from pipelines.video.nal_units import NalFormat
-from pipelines.video.packets import (
-    MAX_REORDER_FRAMES,
-    PacketTable,
-    checked_frames,
-    is_b_picture,
-    open_video,
-    read_near,
-    select_packets,
-    video_errors,
-)
+from pipelines.video.packets import PacketTable, checked_frames, read_near, select_packets
 
 _TIME_BASE = Fraction(1, 25)
 """Time base of the small MP4. Frame k is shown at time k: times mean nothing there, order does."""

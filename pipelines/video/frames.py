@@ -12,8 +12,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from pipelines.errors import VideoError
+from pipelines.video.container import decode_all, open_video, video_errors
 from pipelines.video.cut import cut_short
-from pipelines.video.packets import checked_frames, open_video, video_errors
+from pipelines.video.packets import checked_frames
 
 
 def decode_frames(source: Path | str | bytes, frames: Sequence[int] | np.ndarray, *, exact_seek: bool) -> np.ndarray:
@@ -54,7 +55,11 @@ def decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterato
     slots = {index: slot for slot, index in enumerate(wanted.tolist())}
     num_decoded = 0
     try:
-        with video_errors(), open_video(source) as (container, stream), closing(container.decode(stream)) as frames:
+        with (
+            video_errors(),
+            open_video(source) as (container, stream),
+            closing(decode_all(container, stream)) as frames,
+        ):
             for frame in frames:
                 slot = slots.pop(num_decoded, None)
                 num_decoded += 1

@@ -10,16 +10,10 @@ import av
 import numpy as np
 
 from pipelines.errors import VideoError
+from pipelines.video.container import demux, is_moving, open_video, video_errors
 from pipelines.video.cut import Cut, cut_short, entry_test
 from pipelines.video.frames import decode_frames
-from pipelines.video.packets import (
-    PacketTable,
-    demux,
-    is_moving,
-    open_video,
-    packet_table,
-    video_errors,
-)
+from pipelines.video.packets import PacketTable, packet_table
 
 NUM_VERIFIED_GOPS = 4
 """Keyframes of a doubtful file that are tried: decoding from there must give the same pixels."""

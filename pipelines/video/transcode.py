@@ -17,8 +17,8 @@ from av.video.reformatter import ColorRange
 
 from pipelines.errors import InputError, VideoError
 from pipelines.progress import Progress, no_progress
+from pipelines.video.container import demux, open_video, video_errors
 from pipelines.video.frames import decode_frames
-from pipelines.video.packets import demux, open_video, video_errors
 from pipelines.video.probe import VideoFacts, probe
 
 STRIDE = 4

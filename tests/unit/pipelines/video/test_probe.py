@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import VideoError
-from pipelines.video import packets as packets_module
+from pipelines.video import container as container_module
 from pipelines.video import probe as probe_module
 from pipelines.video.frames import decode_frames
 from pipelines.video.probe import UnreadableError, probe
@@ -153,6 +153,6 @@ def test_a_cover_before_the_video_is_passed_over(tmp_path, monkeypatch):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode(None))
     assert probe(path).codec == "mjpeg"
-    monkeypatch.setattr(packets_module, "is_moving", lambda stream: stream.codec_context.name != "mjpeg")
+    monkeypatch.setattr(container_module, "is_moving", lambda stream: stream.codec_context.name != "mjpeg")
     assert (probe(path).codec, probe(path).num_frames) == ("h264", 20)
     assert decode_frames(path, [19, 0], exact_seek=True).shape == (2, 48, 64, 3)
