@@ -144,6 +144,13 @@ def decode_all(container: av.container.InputContainer, stream: av.VideoStream) -
             yield from stream.codec_context.decode(packet)  # the last one is empty and flushes the decoder
 
 
+def decode_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Yields the frames of `demux`'s packets, to be read to the end. Their time stamps are those of the packets."""
+    for packet in demux(container, stream):
+        yield from stream.codec_context.decode(packet)
+    yield from stream.codec_context.decode(None)
+
+
 class Allowance:
     """The time and length that one file is allowed, so that none stops a run. Counts the processor time of this thread.
 

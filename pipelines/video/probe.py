@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import av
 import numpy as np
 
 from pipelines.errors import VideoError
-from pipelines.video.container import demux, is_moving, open_video, video_errors
+from pipelines.video.container import decode_packets, demux, is_moving, open_video, video_errors
 from pipelines.video.cut import Cut, cut_short, entry_test
 from pipelines.video.frames import decode_frames
 from pipelines.video.packets import PacketTable, packet_table
@@ -166,7 +165,7 @@ def _decode_all(path: Path, *, expected: int | None) -> list[int | None]:
     sizes: list[str] = []
     try:
         with video_errors(), open_video(path) as (container, stream):
-            for frame in _frames(container, stream):
+            for frame in decode_packets(container, stream):
                 size = f"{frame.width}x{frame.height}"
                 if size not in sizes:
                     sizes.append(size)
@@ -182,12 +181,6 @@ def _decode_all(path: Path, *, expected: int | None) -> list[int | None]:
     if not pts:
         raise VideoError("no picture can be decoded")
     return pts
-
-
-def _frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    for packet in demux(container, stream):
-        yield from stream.codec_context.decode(packet)
-    yield from stream.codec_context.decode(None)
 
 
 def _cuts_are_exact(path: Path, table: PacketTable) -> bool:
