@@ -13,6 +13,7 @@ from cmpl.recipes.registry import RECIPES, recipe_for
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from benchmarks.bench_loader.rows import Measured, Row
@@ -107,7 +108,7 @@ def configuration(recipe: str | None, **options: Any) -> Config:
 
 def on_data(recipe: Config, *, asked: Config, plain: Config) -> Config:
     """A recipe with another one's data, and with each field in which `asked` differs from its own recipe, `plain`."""
-    sections = {"data": asked.data} | ({"seed": asked.seed} if asked.seed != plain.seed else {})
+    sections: dict[str, Any] = {"data": asked.data} | ({"seed": asked.seed} if asked.seed != plain.seed else {})
     for item in dataclasses.fields(recipe):
         section = getattr(asked, item.name)
         if dataclasses.is_dataclass(section) and item.name != "data":
@@ -117,7 +118,7 @@ def on_data(recipe: Config, *, asked: Config, plain: Config) -> Config:
     return dataclasses.replace(recipe, **sections)
 
 
-def show(console, measured: "Measured") -> None:
+def show(console: "Console", measured: "Measured") -> None:
     """The table of figures and the bar chart."""
     console.print(figures(measured))
     console.print(chart_table(measured))

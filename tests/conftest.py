@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipelines.catalog.pool import Pool
-from tests.support.videos import decode_plainly, make_video
+from tests.support.pools import pool_like
+from tests.support.videos import class_folder, decode_plainly, make_video
 
 os.environ["OMP_NUM_THREADS"] = "1"  # also of the processes that tests start
 SHAPES = ((30, 48, 64), (90, 64, 48), (130, 50, 70), (75, 48, 64), (16, 48, 80), (100, 56, 64))
@@ -39,14 +40,19 @@ def decoded(videos) -> list[np.ndarray]:
 def pool(videos) -> Pool:
     """The pool of `videos`, class k % 3."""
     num_frames, height, width = np.array(SHAPES).T
-    return Pool(
-        paths=tuple(map(str, videos)),
-        labels=np.arange(len(videos)) % 3,
-        num_frames=num_frames,
-        fps=np.full(len(videos), 25.0),
-        width=width,
-        height=height,
-        exact_seek=np.ones(len(videos), dtype=bool),
-        codings=("h264 yuv420p",),
-        coding=np.zeros(len(videos), dtype=np.int64),
-    )
+    return pool_like(videos, labels=np.arange(len(videos)) % 3, num_frames=num_frames, width=width, height=height)
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory) -> Path:
+    """Two classes, two videos each for training and one for validation; not to be changed."""
+    return class_folder(tmp_path_factory.mktemp("small"), num_train=2, num_val=1)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """Two classes, five videos of different lengths each for training and two for validation, one file that is no
+    video; not to be changed."""
+    root = class_folder(tmp_path_factory.mktemp("folder"), num_train=5, num_val=2, num_frames=40, more_frames=20)
+    (root / "train" / "clap" / "notes.mp4").write_text("not a video at all")
+    return root

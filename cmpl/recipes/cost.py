@@ -22,7 +22,7 @@ def gpu_hours(config: Config) -> float | None:
     """
     pools = [config.data.dataset] + ([config.data.unlabeled] if config.data.unlabeled else [])
     if config.optim.steps is not None:
-        num_batches = config.optim.steps * config.batch.accumulate
+        num_batches = float(config.optim.steps * config.batch.accumulate)
     elif all(pool in NUM_UNLABELED_VIDEOS for pool in pools):
         num_batches = config.optim.epochs * sum(NUM_UNLABELED_VIDEOS[pool] for pool in pools) / config.batch.unlabeled
     else:

@@ -14,7 +14,7 @@ from cmpl.config import (
 
 
 def demo(labeled: str = "2") -> Config:
-    """CMPL with two small 3D-ResNets on ten classes of moving shapes, two labelled videos a class.
+    """CMPL with two small 3D-ResNets on ten classes of moving shapes, two labeled videos a class.
 
     Lengths are the paper's divided by eight (256 : 224 becomes 32 : 28). The strong view leaves hue alone, since
     half of what tells the classes apart is hue.

@@ -10,7 +10,7 @@ from cmpl.recipes.demo import demo
 from cmpl.recipes.folder import folder
 from cmpl.recipes.kinetics import k400
 from cmpl.recipes.lists import lists
-from cmpl.recipes.rows import Row, rows_of
+from cmpl.recipes.rows import Row, by_name, rows_of
 from cmpl.recipes.ucf101 import ucf101
 from pipelines.errors import InputError, nearest
 
@@ -42,7 +42,7 @@ def recipe_for(dataset: str) -> Recipe:
     return recipe
 
 
-ROWS: dict[str, Row] = rows_of(tables, ablations)
+ROWS: dict[str, Row] = by_name((*rows_of(tables), *ablations.ROWS))
 """Name -> row of a table or point of a figure, in the paper's order."""
 
 

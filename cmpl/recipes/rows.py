@@ -1,7 +1,7 @@
 """What a row of the paper's tables is, as a recipe: its name, its figures, what it changes in a data set's recipe."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -11,28 +11,28 @@ from cmpl.recipes.demo import demo
 TABLES = ("1", "2", "3", "4", "5", "6", "A1", "A2", "A3", "Fig. 4")
 
 Expected = dict[tuple[str, str], float]
-"""(data set, labelled share) -> top-1 in per cent, as printed."""
+"""(data set, labeled share) -> top-1 in percent, as printed."""
+
+
+Change = Callable[[Config], Config]
+"""Turns a configuration into another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of a table or point of a figure. `apply` turns a data set's recipe into this experiment's."""
+    """One row of a table or point of a figure. Its `changes` turn a data set's recipe into this experiment's."""
 
     name: str
     table: str
     label: str
+    about: str
+    changes: tuple[Change, ...]
     expected: Expected
-    apply: Callable[[Config], Config]
-    dataset: str
-    labeled: str
-    starts_from_weights: bool
-    top5: float | None
+    dataset: str = "k400"
+    labeled: str = "1pct"
+    starts_from_weights: bool = False
+    top5: float | None = None
     """The printed top-5 on the row's own data, which Table 6 alone has."""
-
-    @property
-    def about(self) -> str:
-        """What the recipe's docstring says."""
-        return " ".join((self.apply.__doc__ or "").split())
 
     @property
     def top1(self) -> float | None:
@@ -41,12 +41,17 @@ class Row:
 
     def config(self, base: Config) -> Config:
         """The experiment on the data of `base`, a data set's recipe."""
-        return dataclasses.replace(self.apply(base), recipe=self.name)
+        return dataclasses.replace(self._applied(base), recipe=self.name)
 
     def demo_config(self, base: Config, *, labeled: str | None = None) -> Config:
         """The same shrunk to the demo data; `base` is the recipe of the row's own data set."""
         share = labeled or ("all" if self.labeled == "all" else demo().data.labeled)
-        return dataclasses.replace(shrunk(self.apply(base), labeled=share), recipe=self.name)
+        return dataclasses.replace(shrunk(self._applied(base), labeled=share), recipe=self.name)
+
+    def _applied(self, config: Config) -> Config:
+        for change in self.changes:
+            config = change(config)
+        return config
 
 
 def row(
@@ -54,48 +59,47 @@ def row(
     label: str,
     *,
     top1: float | None = None,
-    top5: float | None = None,
     expected: Expected | None = None,
-    name: str | None = None,
     dataset: str = "k400",
     labeled: str = "1pct",
     starts_from_weights: bool = False,
-) -> Callable:
-    """Makes a function a row (its attribute `row`). Its name gives the recipe's: table3_aux_r18 is table3-aux-r18.
+) -> Callable[[Change], Row]:
+    """Makes a function a row. Its name gives the recipe's (table1_s4l is table1-s4l), its docstring what it is about.
 
     `top1` is the figure on the row's own data; `expected` has those of several.
     """
 
-    def register(function: Callable[[Config], Config]) -> Callable[[Config], Config]:
-        made = Row(
-            name=name or function.__name__.replace("_", "-"),
+    def made(function: Change) -> Row:
+        return Row(
+            name=function.__name__.replace("_", "-"),
             table=table,
             label=label,
+            about=" ".join((function.__doc__ or "").split()),
+            changes=(function,),
             expected=expected or ({} if top1 is None else {(dataset, labeled): top1}),
-            apply=function,
             dataset=dataset,
             labeled=labeled,
             starts_from_weights=starts_from_weights,
-            top5=top5,
         )
-        function.row = made
-        return function
 
-    return register
+    return made
 
 
-def rows_of(*modules: ModuleType) -> dict[str, Row]:
-    """The rows that the modules' functions are, by name, in the paper's order. Raises ValueError for a name that two
-    bear."""
-    rows = [value.row for module in modules for value in vars(module).values() if hasattr(value, "row")]
-    rows.sort(key=lambda one: TABLES.index(one.table))
-    named = {one.name: one for one in rows}
-    if len(named) < len(rows):
+def rows_of(*modules: ModuleType) -> tuple[Row, ...]:
+    """The rows that functions of the modules were made, in the order of the files."""
+    return tuple(value for module in modules for value in vars(module).values() if isinstance(value, Row))
+
+
+def by_name(rows: Iterable[Row]) -> dict[str, Row]:
+    """The rows by name, in the paper's order. Raises ValueError for a name that two bear."""
+    ordered = sorted(rows, key=lambda one: TABLES.index(one.table))
+    named = {one.name: one for one in ordered}
+    if len(named) < len(ordered):
         raise ValueError("two recipes bear one name")
     return named
 
 
-def changed(config: Config, section: str, **values) -> Config:
+def changed(config: Config, section: str, **values: object) -> Config:
     """The configuration with fields of one section replaced."""
     return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 

@@ -1,6 +1,6 @@
 """The paper's main results: one function a row of Tables 1 and A1; the other tables are in ablations.py.
 
-Each turns a data set's recipe (Sec. 4.1) into the row's. Figures are the paper's top-1 in per cent. A row of Table 1 is
+Each turns a data set's recipe (Sec. 4.1) into the row's. Figures are the paper's top-1 in percent. A row of Table 1 is
 of Kinetics-400 with 1 % of labels where it has a figure there, else of the data that it has one for. Of Table A1, the
 rows that quote other papers' self-supervised training are left out.
 """
@@ -8,13 +8,15 @@ rows that quote other papers' self-supervised training are left out.
 import dataclasses
 
 from cmpl.config import Config, NetworkConfig
-from cmpl.recipes.rows import changed, row
+from cmpl.recipes.rows import Expected, changed, row
 
 R18 = NetworkConfig(depth=18)
 SLOWFAST = NetworkConfig(architecture="slowfast")
 
 
-def table1_figures(ucf1=None, ucf10=None, k1=None, k10=None) -> dict[tuple[str, str], float]:
+def table1_figures(
+    ucf1: float | None = None, ucf10: float | None = None, k1: float | None = None, k10: float | None = None
+) -> Expected:
     """A row of Table 1 in the order of its columns."""
     columns = {("ucf101", "1pct"): ucf1, ("ucf101", "10pct"): ucf10, ("k400", "1pct"): k1, ("k400", "10pct"): k10}
     return {where: top1 for where, top1 in columns.items() if top1 is not None}
@@ -22,7 +24,7 @@ def table1_figures(ucf1=None, ucf10=None, k1=None, k10=None) -> dict[tuple[str, 
 
 @row("1", "Supervised, 3D-ResNet50", expected=table1_figures(6.5, 32.4, 4.4, 36.2))
 def table1_supervised(base: Config) -> Config:
-    """The labelled videos alone."""
+    """The labeled videos alone."""
     return changed(base, "method", name="supervised")
 
 
@@ -82,13 +84,13 @@ def table1_cmpl_r50(base: Config) -> Config:
 
 
 def fully_supervised(base: Config) -> Config:
-    """200 passes over the labelled videos, 12 of them a GPU where CMPL has 2 + 10. `batch.unlabeled` counts epochs."""
+    """200 passes over the labeled videos, 12 of them a GPU where CMPL has 2 + 10. `batch.unlabeled` counts epochs."""
     return changed(changed(base, "method", name="supervised"), "batch", labeled=12, unlabeled=12)
 
 
 @row("A1", "Random Init, 3D-ResNet50", top1=61.1, dataset="ucf101", labeled="all")
 def tablea1_random_init(base: Config) -> Config:
-    """All of UCF-101 with labels, from scratch: the whole batch of 192 is labelled."""
+    """All of UCF-101 with labels, from scratch: the whole batch of 192 is labeled."""
     return fully_supervised(base)
 
 

@@ -4,7 +4,7 @@ One function a stage; parameters come from the plan, nothing here is random. On 
 NVDEC's frames or from frames that workers decoded. Without a GPU there is no graph: workers make the views
 (`loading.workers`), the same pixels in a fraction of the time of DALI's CPU operators.
 
-Legend: F frames, H x W pixels of the source, S crop side. DALI's nodes have no useful static type: `Node`.
+Legend: F frames, H x W pixels of the source, S crop side.
 """
 
 import logging
@@ -16,7 +16,7 @@ from nvidia.dali import backend, fn, pipeline_def, types
 from nvidia.dali.pipeline import Pipeline
 
 from pipelines.loading.engine import Engine
-from pipelines.loading.operators import crop_resize, split, strong_view, with_flow
+from pipelines.loading.operators import Node, crop_resize, split, strong_view, with_flow
 from pipelines.loading.parameters import ViewRow
 from pipelines.loading.sample import CutMedia, Media, MixedMedia
 from pipelines.loading.source import BatchSource, EvaluationSource, Source, TrainSource
@@ -24,8 +24,6 @@ from pipelines.loading.workers import interrupts_ignored
 from pipelines.plan.planner import Stream
 
 log = logging.getLogger(__name__)
-
-Node = Any
 
 
 def training_graph(source: TrainSource, *, engine: Engine) -> Pipeline:
@@ -39,7 +37,7 @@ def labeled_graph(source: TrainSource, *, engine: Engine) -> Pipeline:
     geometry = source.planner.geometry
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
-    def graph():
+    def graph() -> tuple[Node, ...]:
         *media, rows, ids, problems = sample(source, engine)
         clips = split(decode(media, source.media, engine), geometry)
         views = [crop_resize(clip, ViewRow.of(rows[1 + k]).box, geometry.crop_size) for k, clip in enumerate(clips)]
@@ -56,7 +54,7 @@ def unlabeled_graph(source: TrainSource, *, engine: Engine) -> Pipeline:
     geometry, num_ops = source.planner.geometry, source.planner.strong.num_ops
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
-    def graph():
+    def graph() -> tuple[Node, ...]:
         *media, rows, ids, problems = sample(source, engine)
         clip = decode(media, source.media, engine)
         weak = split(crop_resize(clip, ViewRow.of(rows[0]).box, geometry.crop_size), geometry)
@@ -73,7 +71,7 @@ def evaluation_graph(source: EvaluationSource, *, engine: Engine) -> Pipeline:
     """Every crop of every clip. Outputs: for each crop all clips' frames (F, S, S, 3), then ids, problems."""
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
-    def graph():
+    def graph() -> tuple[Node, ...]:
         *media, boxes, ids, problems = sample(source, engine)
         clip = decode(media, source.media, engine)
         crops = [crop_resize(clip, boxes[k], source.crop_size) for k in range(source.num_crops)]
@@ -115,8 +113,9 @@ def _refusal(cut: CutMedia, engine: Engine) -> str | None:
     """Why the decoder does not take a cut; None where it does."""
 
     @pipeline_def(batch_size=1, num_threads=1, device_id=engine.device_index, prefetch_queue_depth=1)
-    def graph():
-        return decode_cut(*(types.Constant(array, device="cpu") for array in cut), engine)
+    def graph() -> Node:
+        encoded, indices = (types.Constant(array, device="cpu") for array in cut)
+        return decode_cut(encoded, indices, engine)
 
     try:
         (clips,) = built(graph).run()
@@ -145,7 +144,8 @@ def decode(media: Sequence[Node], kind: Media, engine: Engine) -> Node:
     if kind is Media.FRAMES:
         return uploaded(media[0], engine)
     if kind is Media.CUTS:
-        return decode_cut(*media, engine)
+        encoded, indices = media
+        return decode_cut(encoded, indices, engine)
     encoded, indices, frames, by_cpu = media
     if by_cpu:  # noqa: SIM108 (DALI makes branches of statements alone)
         clip = uploaded(frames, engine)

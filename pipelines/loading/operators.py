@@ -1,8 +1,11 @@
 """What the DALI graphs do to a clip, one operator or a few a function; nothing here is random.
 
 Legend: F frames, H x W pixels of the source, S crop side. `clip` is a DALI node of (F, H, W, 3) uint8; parameters are
-nodes of the row that the plan was written into (`loading.parameters`).
+nodes of the row that the plan was written into (`loading.parameters`). DALI's nodes have no useful static type: `Node`.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from nvidia.dali import fn, types
@@ -11,11 +14,12 @@ from pipelines.loading.parameters import OP_CODES, ViewRow
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.rand_augment import FILL
 
+Node = Any
 FLOW_LIMIT_PIXELS = 20.0
 """Movement between neighboring frames at which the colors of optical flow end; usual where flow is kept as images."""
 
 
-def split(clip, geometry: Geometry):
+def split(clip: Node, geometry: Geometry) -> tuple[Node, ...]:
     """(F, ...) -> the primary's frames and, where there is one, the auxiliary's."""
     if geometry.auxiliary is None:
         return (clip,)
@@ -23,7 +27,7 @@ def split(clip, geometry: Geometry):
     return clip[0:first], clip[first : geometry.num_frames]
 
 
-def crop_resize(clip, box, size: int):
+def crop_resize(clip: Node, box: Node, size: int) -> Node:
     """The box of every frame, scaled to `size` x `size`; mirrored where left > right."""
     return fn.resize(
         clip,
@@ -35,7 +39,7 @@ def crop_resize(clip, box, size: int):
     )
 
 
-def strong_view(clip, row, *, num_ops: int, shape: ClipShape, size: int):
+def strong_view(clip: Node, row: Node, *, num_ops: int, shape: ClipShape, size: int) -> Node:
     """T_strong: standard crop, one affine warp, the photometric operations in order, Cutout."""
     view = ViewRow.of(row)
     clip = crop_resize(clip, view.box, size)
@@ -45,7 +49,7 @@ def strong_view(clip, row, *, num_ops: int, shape: ClipShape, size: int):
     return cut_out(clip, view.cutout)
 
 
-def warp(clip, affine):
+def warp(clip: Node, affine: Node) -> Node:
     """RandAugment's geometric operations as one map of pixel positions; skipped where it is the identity."""
     if affine[0] > 0.5:
         matrix = fn.reshape(affine[1:7], shape=[2, 3])
@@ -53,7 +57,7 @@ def warp(clip, affine):
     return clip
 
 
-def photometric(clip, op, value, *, num_frames: int, size: int):
+def photometric(clip: Node, op: Node, value: Node, *, num_frames: int, size: int) -> Node:
     """One photometric operation, chosen by its code in the plan. Samples are sent down one branch, not all."""
     code = fn.cast(op, dtype=types.INT32)
     if code == OP_CODES["brightness"]:
@@ -75,13 +79,13 @@ def photometric(clip, op, value, *, num_frames: int, size: int):
     return clip
 
 
-def contrast(clip, factor):
+def contrast(clip: Node, factor: Node) -> Node:
     """Blend of the clip with its mean. (Arithmetic: an operator's argument would have to be on the host.)"""
     mean = fn.reductions.mean(clip)
     return fn.cast((clip - mean) * factor + mean, dtype=types.UINT8)
 
 
-def sharpness(clip, factor):
+def sharpness(clip: Node, factor: Node) -> Node:
     """Blend of the clip with its 3x3 smoothing [1 1 1; 1 5 1; 1 1 1] / 13: one filter whose kernel is the blend."""
     smooth = types.Constant(np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13, device="cpu")
     center = types.Constant(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32), device="cpu")
@@ -89,13 +93,13 @@ def sharpness(clip, factor):
     return fn.filter(clip, kernel.gpu() if clip.device == "gpu" else kernel)
 
 
-def solarize(clip, threshold):
+def solarize(clip: Node, threshold: Node) -> Node:
     """Invert the values that are `threshold` or more (255 - v is v ^ 255)."""
     above = fn.cast(clip >= threshold, dtype=types.UINT8)
     return clip ^ (above * types.Constant(255, dtype=types.UINT8))
 
 
-def autocontrast(clip):
+def autocontrast(clip: Node) -> Node:
     """Stretch every channel to 0..255, by its range over the whole clip; a constant channel stays."""
     low = fn.reductions.min(clip, axis_names="FHW", keep_dims=True)
     span = fn.reductions.max(clip, axis_names="FHW", keep_dims=True) - low
@@ -105,23 +109,23 @@ def autocontrast(clip):
     return fn.cast((clip - offset) * scale, dtype=types.UINT8)
 
 
-def equalize(clip, *, num_frames: int, size: int):
+def equalize(clip: Node, *, num_frames: int, size: int) -> Node:
     """Flatten every channel's histogram over the whole clip: its frames, laid below each other, are one image."""
     image = fn.reshape(clip, shape=[num_frames * size, size, 3], layout="HWC")
     return fn.reshape(fn.equalize(image), shape=[num_frames, size, size, 3], layout="FHWC")
 
 
-def cut_out(clip, cutout):
+def cut_out(clip: Node, cutout: Node) -> Node:
     """Cutout: one gray rectangle (y, x, height, width), the same in all frames."""
     return fn.erase(clip, anchor=cutout[0:2], shape=cutout[2:4], axis_names="HW", fill_value=FILL)
 
 
-def with_flow(views, geometry: Geometry):
+def with_flow(views: Sequence[Node], geometry: Geometry) -> list[Node]:
     """One view of each network, and where it is asked for, the optical flow of the auxiliary's."""
     return [*views, flow_view(views[1], geometry.crop_size)] if geometry.flow else list(views)
 
 
-def flow_view(clip, size: int):
+def flow_view(clip: Node, size: int) -> Node:
     """Pairs of frames (2T, S, S, 3) -> (T, S, S, 3) uint8: movement to the right and downwards, FLOW_LIMIT_PIXELS being
     127 from the middle, and a third channel at rest. Of what a view shows, its Cutout included."""
     vectors = optical_flow(clip)[::2]  # (T, ceil(S / grid), ..., 2): between the two of every pair
@@ -130,7 +134,7 @@ def flow_view(clip, size: int):
     return fn.pad(seen, axis_names="C", shape=[3], fill_value=127)
 
 
-def optical_flow(clip):
+def optical_flow(clip: Node) -> Node:
     """Pixels (F - 1, h, w, 2) float32 that the picture moved by between neighboring frames (F, S, S, 3), a vector for
     each 4 x 4 pixels: by the optical-flow unit of NVIDIA GPUs, Turing and later."""
     return fn.optical_flow(clip, device="gpu", output_grid=4)

@@ -114,6 +114,13 @@ def test_rich_and_click_stay_in_the_command_line(path):
     assert not drawing or path.is_relative_to(ROOT / "cli")
 
 
+def test_no_module_of_tests_imports_another():
+    """What several share lies in tests/support, or with the golden files' generators."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        shared = {n for n in imports_of(path) if n.startswith("tests.")}
+        assert all(n.startswith(("tests.support", "tests.golden.make_")) for n in shared), f"{path}: {shared}"
+
+
 def test_readers_import_neither_torch_nor_dali():
     """A reading process costs tens of megabytes, not a gigabyte."""
     code = "import sys, pipelines.loading.source; print([m for m in sys.modules if m in ('torch', 'nvidia.dali')])"

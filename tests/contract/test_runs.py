@@ -16,52 +16,12 @@ from safetensors.torch import load_file
 
 import cmpl
 from cmpl.build import geometry_of
-from cmpl.config import with_settings
-from cmpl.recipes.demo import demo
 from cmpl.run import load_run
 from cmpl.session import evaluate_run, train
 from cmpl.training.checkpoint import checkpoints
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError
-from tests.support.videos import make_video
-
-ROOT = Path(__file__).parents[2]
-NUM_STEPS = 14
-SMALL = {
-    "data.dataset": "folder",
-    "optim.steps": str(NUM_STEPS),
-    "method.threshold": "0.3",
-    "primary.dropout": "0.5",
-    "batch.labeled": "2",
-    "batch.unlabeled": "3",
-    "evaluation.clips": "2",
-    "evaluation.crops": "1",
-    "runtime.workers": "0",
-    "runtime.torch_threads": "1",
-    "runtime.log_every_steps": "2",
-    "runtime.checkpoint_every_steps": "3",
-}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """Two classes, 5 + 2 videos each, one file that is no video."""
-    root = tmp_path_factory.mktemp("folder")
-    for k, name in enumerate(("clap", "wave")):
-        for part, count in (("train", 5), ("val", 2)):
-            (root / part / name).mkdir(parents=True)
-            for i in range(count):
-                make_video(root / part / name / f"{name}{i}.mp4", num_frames=40 + 20 * i, seed=10 * k + i)
-    (root / "train" / "clap" / "notes.mp4").write_text("not a video at all")
-    return root
-
-
-def config_of(folder: Path, **more: str):
-    return with_settings(demo("2"), SMALL | {"data.root": str(folder)} | more)
-
-
-def weights(run: Path) -> bytes:
-    return (checkpoints(run / "checkpoints")[-1] / "model.safetensors").read_bytes()
+from tests.support.runs import NUM_STEPS, ROOT, RUN_IT, config_of, weights
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +74,6 @@ def test_a_checkpoint_without_class_names_is_refused_by_name(finished, tmp_path)
     state.write_text(json.dumps(content))
     with pytest.raises(InputError, match="step-00000014: names no classes; accepted"):
         load_run(copy)
-
-
-RUN_IT = """
-import sys
-from pathlib import Path
-from tests.contract.test_runs import config_of
-from cmpl.session import train
-from cmpl.training.reporter import Reporter
-if __name__ == "__main__":
-    outcome = train(config_of(Path(sys.argv[1]), **eval(sys.argv[3])), path=Path(sys.argv[2]), reporter=Reporter())
-    sys.exit(0 if outcome.result else 7)
-"""
 
 
 def start(folder: Path, run: Path, tmp_path: Path, **more: str) -> subprocess.Popen:

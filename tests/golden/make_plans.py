@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.catalog.pool import Pool
 from pipelines.plan.geometry import Geometry
 from pipelines.plan.planner import Planner, Stream
+from tests.support.pools import pool_like
 
 GOLDEN_PLANS = Path(__file__).with_name("plans.json")
 
@@ -16,16 +16,13 @@ GOLDEN_PLANS = Path(__file__).with_name("plans.json")
 def golden_planner() -> Planner:
     """The unlabelled stream of seed 3 over eleven videos of different lengths and sizes."""
     k = np.arange(11)
-    pool = Pool(
-        paths=tuple(f"/{i}.mp4" for i in k),
+    pool = pool_like(
+        [f"/{i}.mp4" for i in k],
         labels=k,
         num_frames=20 + 40 * k,
         fps=24.0 + k,
         width=320 + 20 * k,
         height=240 + 10 * k,
-        exact_seek=k >= 0,
-        codings=("h264 yuv420p",),
-        coding=0 * k,
     )
     return Planner(pool=pool, seed=3, stream=Stream.UNLABELED, geometry=Geometry(max_offset_seconds=10.0))
 

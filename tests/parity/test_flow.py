@@ -14,8 +14,8 @@ from cmpl.training.runtime import settle
 from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
 from pipelines.plan.geometry import ClipShape, Geometry
-from tests.parity.test_gpu_path import needs_gpu
-from tests.parity.test_views import loader
+from tests.support.nvdec import needs_gpu
+from tests.support.views import loader
 
 PAIRS = ClipShape(8, 16, pairs=True)
 SEEN = {"primary": ClipShape(4, 16), "auxiliary": PAIRS, "crop_size": 28, "short_side": 32}

@@ -12,32 +12,17 @@ import torch
 from pipelines.catalog.pool import Pool
 from pipelines.loading.engine import Engine
 from pipelines.loading.loader import EvaluationLoader, SemiLoader
-from pipelines.loading.nvdec import OnCpu, after_refusal, nvdec_problem
+from pipelines.loading.nvdec import OnCpu, after_refusal
 from pipelines.loading.sample import Media
 from pipelines.loading.source import EvaluationSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
+from tests.support.nvdec import needs_gpu, vp9, vp9_pool
 from tests.support.videos import make_video
 
 GEOMETRY = Geometry(
     primary=ClipShape(4, 16), auxiliary=ClipShape(8, 8), crop_size=28, short_side=32, short_side_jitter=(32, 40)
 )
-needs_gpu = pytest.mark.skipif(nvdec_problem() is not None, reason=f"no NVDEC: {nvdec_problem()}")
-
-
-def pool_of(paths: list[Path], *, num_frames: int, exact_seek: bool = False) -> Pool:
-    n = len(paths)
-    return Pool(
-        paths=tuple(map(str, paths)),
-        labels=np.arange(n),
-        num_frames=np.full(n, num_frames),
-        fps=np.full(n, 25.0),
-        width=np.full(n, 64),
-        height=np.full(n, 48),
-        exact_seek=np.full(n, exact_seek),
-        codings=("vp9 yuv420p",),
-        coding=np.zeros(n, dtype=np.int64),
-    )
 
 
 def loader(pool: Pool, engine: Engine) -> SemiLoader:
@@ -56,10 +41,6 @@ def loader(pool: Pool, engine: Engine) -> SemiLoader:
 SOFTWARE = Engine(media=Media.CUTS, decoder="cpu")
 
 
-def vp9(tmp_path: Path, count: int) -> list[Path]:
-    return [make_video(tmp_path / f"{k}.webm", num_frames=80, codec="libvpx-vp9", gop=20, seed=k) for k in range(count)]
-
-
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Decoders convert colours with other rounding: at most 3 of 255 apart in the mean."""
     return (a.cpu().float() - b.float()).abs().mean().item() <= 3
@@ -68,7 +49,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 @pytest.mark.parametrize("exact_seek", [False, True])
 def test_encoded_files_give_the_views_that_frames_give(tmp_path, exact_seek):
     """Whole files, and GOPs cut out of them."""
-    pool = pool_of(vp9(tmp_path, 3), num_frames=80, exact_seek=exact_seek)
+    pool = vp9_pool(vp9(tmp_path, 3), num_frames=80, exact_seek=exact_seek)
     ours, decoded = loader(pool, SOFTWARE), loader(pool, Engine(media="frames"))
     for _ in range(3):
         a, b = next(ours), next(decoded)
@@ -81,7 +62,7 @@ def test_a_stream_that_the_decoder_refuses_is_set_aside_and_training_goes_on(tmp
     paths = vp9(tmp_path, 3)
     content = paths[1].read_bytes()
     paths[1].write_bytes(content[: len(content) // 3] + b"\0" * 2000)
-    made = loader(pool_of(paths, num_frames=80), SOFTWARE)
+    made = loader(vp9_pool(paths, num_frames=80), SOFTWARE)
     positions = []
     for _ in range(4):
         batch = next(made)
@@ -97,7 +78,7 @@ def test_a_stream_with_a_hole_is_set_aside_too(tmp_path):
     paths = vp9(tmp_path, 3)
     content, third = paths[1].read_bytes(), len(paths[1].read_bytes()) // 3
     paths[1].write_bytes(content[:third] + bytes(third) + content[2 * third :])
-    made = loader(pool_of(paths, num_frames=80, exact_seek=True), SOFTWARE)
+    made = loader(vp9_pool(paths, num_frames=80, exact_seek=True), SOFTWARE)
     for _ in range(4):
         assert 1 not in next(made).unlabeled.truth.tolist()
     assert list(made.problems) == [str(paths[1])]
@@ -106,7 +87,7 @@ def test_a_stream_with_a_hole_is_set_aside_too(tmp_path):
 def test_an_empty_file_is_replaced_before_the_decoder(tmp_path):
     paths = vp9(tmp_path, 3)
     paths[2].write_bytes(b"")
-    made = loader(pool_of(paths, num_frames=80), SOFTWARE)
+    made = loader(vp9_pool(paths, num_frames=80), SOFTWARE)
     for _ in range(3):
         assert 2 not in next(made).unlabeled.truth.tolist()
     assert made.problems == {str(paths[2]): "empty file"}
@@ -115,7 +96,7 @@ def test_an_empty_file_is_replaced_before_the_decoder(tmp_path):
 def h264_among_vp9(tmp_path: Path, *, declared: bool) -> Pool:
     """Four videos of VP9 and two of H.264, which DALI's software decoder refuses; `declared` says so beforehand."""
     paths = vp9(tmp_path, 4) + [make_video(tmp_path / f"h{k}.mp4", num_frames=80, gop=20, seed=k) for k in (4, 5)]
-    pool = pool_of(paths, num_frames=80, exact_seek=True)
+    pool = vp9_pool(paths, num_frames=80, exact_seek=True)
     foreign = {"codings": ("vp9 yuv420p", "h263 yuv420p"), "coding": np.array([0, 0, 0, 0, 1, 1])}
     return Pool(**vars(pool) | foreign) if declared else pool
 
@@ -138,7 +119,7 @@ def test_what_the_decoder_does_not_take_is_decoded_on_the_cpu(tmp_path, declared
 
 
 def test_a_coding_that_is_always_refused_is_given_up_as_a_whole():
-    pool = pool_of([Path(f"{k}") for k in range(6)], num_frames=80)
+    pool = vp9_pool([Path(f"{k}") for k in range(6)], num_frames=80)
     pool = Pool(**vars(pool) | {"codings": ("a x", "b x"), "coding": np.array([0, 0, 0, 1, 1, 1])})
     known = after_refusal(OnCpu(), pool, refused={0, 3, 4}, tried={0, 1, 3, 4})
     assert known == OnCpu(codings=frozenset({"b x"}), videos=frozenset({0, 3, 4}))
@@ -171,7 +152,7 @@ def test_evaluation_goes_on_too(tmp_path, declared):
 def test_nvdec_gives_the_views_that_pyav_gives(tmp_path):
     paths = [make_video(tmp_path / f"{k}.mp4", num_frames=80, height=240, width=320, gop=30, seed=k) for k in range(3)]
     n = len(paths)
-    pool = pool_of(paths, num_frames=80)
+    pool = vp9_pool(paths, num_frames=80)
     pool = Pool(**{**vars(pool), "width": np.full(n, 320), "height": np.full(n, 240)})
     ours, decoded = loader(pool, Engine(media="cuts", device_index=0)), loader(pool, Engine(media="frames"))
     for _ in range(3):

@@ -9,33 +9,22 @@ import torch
 
 from pipelines.loading.engine import Engine
 from pipelines.loading.loader import SemiLoader, shared_workers
-from pipelines.plan.boxes import Box
 from pipelines.plan.geometry import ClipShape, Geometry
-from pipelines.plan.planner import Planner, Stream, ViewPlan
+from pipelines.plan.planner import ViewPlan
 from pipelines.plan.rand_augment import GEOMETRIC, PHOTOMETRIC, RAND_AUGMENT_OPS, StrongSpec
 from tests.support import reference
 from tests.support.videos import decode_plainly, needs_real_videos, real_videos
-
-GEOMETRY = Geometry(
-    primary=ClipShape(4, 16),
-    auxiliary=ClipShape(8, 8),
-    crop_size=28,
-    short_side=32,
-    short_side_jitter=(32, 40),
-    max_offset_seconds=1.0,
+from tests.support.views import (
+    assert_same_view,
+    loader,
+    pixels,
+    planners,
+    seen_by,
 )
-RESIZE_TOLERANCE = {"frames": 1, "views": 2}  # of 255: fixed-point filter weights against float64 ...
-EDGE_TOLERANCE = {"frames": 1, "views": 12}  # ... and how FFmpeg's scaler ends them at an edge
+
 STRONG_TOLERANCE = {"frames": 3, "views": 14}  # which the operations after it may spread ...
 STRONG_MEAN = {"frames": 0.2, "views": 0.25}  # ... but seldom ...
 WHOLE_RANGE_MEAN = {"frames": 0.2, "views": 0.75}  # ... unless the extremes of a clip lie at its edge
-
-
-def planners(pool, *, geometry=GEOMETRY, strong=None, seed=0) -> dict[str, Planner]:
-    return {
-        name: Planner(pool=pool, seed=seed, stream=stream, geometry=geometry, strong=strong or StrongSpec())
-        for name, stream in (("labeled", Stream.LABELED), ("unlabeled", Stream.UNLABELED))
-    }
 
 
 @pytest.fixture(params=["frames", "views"])
@@ -43,41 +32,10 @@ def engine(request) -> Engine:
     return Engine(media=request.param)
 
 
-def loader(pool, *, engine=None, geometry=GEOMETRY, strong=None, **more) -> SemiLoader:
-    return SemiLoader(
-        **planners(pool, geometry=geometry, strong=strong),
-        num_labeled=2,
-        num_unlabeled=6,
-        engine=engine or Engine(),
-        **more,
-    )
-
-
-def pixels(clip: torch.Tensor) -> np.ndarray:
-    """(3, T, S, S) as (T, S, S, 3) integers."""
-    return clip.permute(1, 2, 3, 0).numpy().astype(int)
-
-
-def seen_by(engine: Engine, video: np.ndarray, box: Box) -> tuple[np.ndarray, Box]:
-    """What the scaler is given of a video's pictures. Reading processes crop before they scale, so that pixels beside
-    the box have no share in its edge; DALI's resize sees them."""
-    if engine.media != "views":
-        return video, box
-    top, left, bottom, right = box
-    inside = (0, max(left - right, 0), bottom - top, max(right - left, 0))
-    return video[:, top:bottom, min(left, right) : max(left, right)], inside
-
-
 def twin(make, engine: Engine, video: np.ndarray, view: ViewPlan) -> np.ndarray:
     """What a function of the twin, standard_view or strong_view, makes of a view's plan."""
     video, box = seen_by(engine, video, view.box)
     return make(video, dataclasses.replace(view, box=box), size=28).astype(int)
-
-
-def assert_same_view(clip: torch.Tensor, expected: np.ndarray, engine: Engine) -> None:
-    difference = np.abs(pixels(clip) - expected)
-    assert difference.max() <= EDGE_TOLERANCE[engine.media]
-    assert difference[:, 1:-1, 1:-1].max() <= RESIZE_TOLERANCE[engine.media]
 
 
 def test_weak_and_standard_views_equal_the_twin(pool, decoded, engine):

@@ -113,3 +113,22 @@ def pack_b_frames(source: Path, path: Path) -> Path:
             packet.stream = new
             writer.mux(packet)
     return path
+
+
+def class_folder(
+    root: Path, *, num_train: int, num_val: int, num_frames: int = 24, more_frames: int = 0, num_unlabeled: int = 0
+) -> Path:
+    """Two classes, clap and wave, in train/ and val/, and videos without a class in unlabeled/ where asked for.
+
+    Video i of a class in a part is `clap{i}.mp4` and has `num_frames + i * more_frames` frames.
+    """
+    for number, name in enumerate(("clap", "wave")):
+        for part, count in (("train", num_train), ("val", num_val)):
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                frames = num_frames + i * more_frames
+                make_video(root / part / name / f"{name}{i}.mp4", num_frames=frames, seed=10 * number + i)
+    for i in range(num_unlabeled):
+        (root / "unlabeled").mkdir(exist_ok=True)
+        make_video(root / "unlabeled" / f"{i}.mp4", num_frames=num_frames, seed=50 + i)
+    return root

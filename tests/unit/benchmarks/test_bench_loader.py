@@ -44,9 +44,9 @@ from pipelines.loading.loader import SemiLoader, clips_of
 from pipelines.loading.source import TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
-from tests.parity.test_gpu_path import pool_of, vp9
+from tests.support.commands import SMALL
+from tests.support.nvdec import vp9, vp9_pool
 from tests.support.videos import make_video
-from tests.unit.cli.test_cli import SMALL, folder  # noqa: F401
 
 GEOMETRY = Geometry(
     primary=ClipShape(4, 4), auxiliary=ClipShape(8, 2), crop_size=28, short_side=32, short_side_jitter=(32, 40)
@@ -235,7 +235,7 @@ def test_a_broken_video_is_measured_as_its_replacement(pool, tmp_path):
 @pytest.mark.parametrize("media", ["views", "frames", "cuts"])
 def test_stages_make_what_the_loader_makes(media, tmp_path):
     """The views of the second batch, stage by stage, are the loader's, bit for bit."""
-    pool = replace(pool_of(vp9(tmp_path, 3), num_frames=80), exact_seek=np.ones(3, dtype=bool))
+    pool = replace(vp9_pool(vp9(tmp_path, 3), num_frames=80), exact_seek=np.ones(3, dtype=bool))
     planner, engine = planner_of(pool), Engine(media=media, decoder="cpu")
     stages = StreamStages(planner, unlabeled_graph, num_videos=2, engine=engine)
     watch = Stopwatch()
@@ -385,13 +385,13 @@ def test_the_table_fits_a_terminal():
     assert sum(line[:2] == ["trainer,", "replayed"] for line in words) == 2, "in the table and in the chart"
 
 
-def test_the_command_measures_saves_and_leaves_nobody_behind(folder, tmp_path, monkeypatch):  # noqa: F811
+def test_the_command_measures_saves_and_leaves_nobody_behind(small_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = [word for setting in SMALL for word in ("--set", setting)]
     called = CliRunner().invoke(
         main,
-        ["bench-loader", "--dataset", str(folder), "--labeled", "1", "--device", "cpu", "--workers", "1", *settings,
-         "--seconds", "0.01", "--json", "out.json", *(["--plot", "out.png"] if DRAWS else [])],
+        ["bench-loader", "--dataset", str(small_folder), "--labeled", "1", "--device", "cpu", "--workers", "1",
+         *settings, "--seconds", "0.01", "--json", "out.json", *(["--plot", "out.png"] if DRAWS else [])],
     )  # fmt: skip
     assert called.exit_code == 0, called.output
     record = json.loads((tmp_path / "out.json").read_text())

@@ -10,9 +10,9 @@ from pipelines.loading.loader import EvaluationLoader
 from pipelines.loading.source import EvaluationSource, evaluation_frames
 from pipelines.plan.boxes import evaluation_boxes
 from pipelines.plan.geometry import ClipShape
-from tests.parity.test_views import assert_same_view, seen_by
 from tests.support import reference
-from tests.unit.cmpl.methods.test_methods import Linear, clips
+from tests.support.tiny import Linear, clips
+from tests.support.views import assert_same_view, seen_by
 
 SHAPES = (ClipShape(4, 16), ClipShape(8, 8))
 

@@ -13,28 +13,7 @@ from cmpl.methods.fixmatch import FixMatch
 from cmpl.methods.supervised import Supervised
 from cmpl.methods.views import forward_views, normalized
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
-
-K = 4
-
-
-class Linear(nn.Module):
-    """Mean colour -> logits, sharp enough to be confident at times."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.head = nn.Linear(3, K)
-            nn.init.normal_(self.head.weight, std=4.0)
-
-    def forward(self, clips):
-        return self.head(clips.mean(dim=(2, 3, 4)))
-
-
-def clips(num_videos: int, num_frames: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    shade = torch.randint(0, 256, (num_videos, 3, 1, 1, 1), generator=generator)
-    return shade.expand(-1, -1, num_frames, 5, 5).to(torch.uint8)
+from tests.support.tiny import K, Linear, clips
 
 
 def batch() -> SemiBatch:

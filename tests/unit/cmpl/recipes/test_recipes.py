@@ -25,7 +25,7 @@ from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from pipelines.errors import InputError
 from pipelines.plan.geometry import ClipShape
-from tests.support.videos import make_video
+from tests.support.videos import class_folder
 
 TEACHER = "teacher.pth"
 
@@ -302,12 +302,7 @@ def test_a_run_without_a_result_has_no_place(tmp_path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Two classes, three videos each for training and one for validation, and a teacher beside them."""
-    root = tmp_path_factory.mktemp("videos")
-    for number, name in enumerate(("clap", "wave")):
-        for part, count in (("train", 3), ("val", 1)):
-            (root / part / name).mkdir(parents=True)
-            for k in range(count):
-                make_video(root / part / name / f"{name}_{k}.mp4", num_frames=24, seed=10 * number + k)
+    root = class_folder(tmp_path_factory.mktemp("videos"), num_train=3, num_val=1)
     save_file(ResNet2D(depth=18).state_dict(), root / "teacher.safetensors")
     return root
 
@@ -350,7 +345,7 @@ def test_a_teacher_that_cannot_be_read_leaves_no_run_behind(folder, tmp_path):
     settings = {"data.dataset": "folder", "data.root": str(folder), "runtime.workers": "0", "batch.labeled": "2"}
     for file, message in (
         ("absent.pth", "method.teacher: received absent.pth: no such file"),
-        (str(folder / "train" / "clap" / "clap_0.mp4"), "clap_0.mp4: (cannot be read as weights|refused)"),
+        (str(folder / "train" / "clap" / "clap0.mp4"), "clap0.mp4: (cannot be read as weights|refused)"),
     ):
         config = with_settings(configured("table1-videossl", dataset="demo"), settings | {"method.teacher": file})
         with pytest.raises(InputError, match=message):

@@ -24,8 +24,8 @@ from cmpl.training.autotune import (
 )
 from cmpl.training.checkpoint import module_tensors
 from cmpl.training.runtime import settle
-from tests.unit.cli.test_cli import folder, small  # noqa: F401
-from tests.unit.cmpl.training.test_loop import Loader, trainer
+from tests.support.commands import small
+from tests.support.trainers import Loader, trainer
 
 START = Knobs(loader_threads=1, workers=1, prefetch=2)
 MOST = Knobs(loader_threads=8, workers=8, prefetch=8)
@@ -200,13 +200,13 @@ def test_random_numbers_go_on_afterwards():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_tuned_run_ends_in_the_same_weights(folder, tmp_path, monkeypatch):  # noqa: F811
+def test_a_tuned_run_ends_in_the_same_weights(small_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("cmpl.training.autotune.autotune.__kwdefaults__", {"trial_seconds": 1e-9})
     weights = []
     for name, flags in (("plain", []), ("tuned", ["--autotune"])):
         path = tmp_path / name
         called = CliRunner().invoke(
-            main, ["train", *small(folder), "--steps", "2", "--workers", "0", "--out", str(path), *flags]
+            main, ["train", *small(small_folder), "--steps", "2", "--workers", "0", "--out", str(path), *flags]
         )
         assert called.exit_code == 0, called.output
         assert ("autotune: chose" in called.output) == (path / "autotune.json").exists() == bool(flags)

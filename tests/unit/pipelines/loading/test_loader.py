@@ -14,7 +14,7 @@ from pipelines.loading import source as source_module
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
-from tests.support.videos import make_video
+from tests.support.videos import class_folder
 
 NUM_TRAIN, NUM_VAL = 5, 2
 SMALL = {"clips": ("2x8", "4x4"), "batch": (2, 3), "crop_size": 28, "device": "cpu", "max_offset_seconds": 0.5}
@@ -24,15 +24,7 @@ SMALL = {"clips": ("2x8", "4x4"), "batch": (2, 3), "crop_size": 28, "device": "c
 def folder(tmp_path_factory) -> Path:
     """Two classes, 5 + 2 videos each, two unlabeled ones."""
     root = tmp_path_factory.mktemp("own")
-    for k, name in enumerate(("clap", "wave")):
-        for part, count in (("train", NUM_TRAIN), ("val", NUM_VAL)):
-            (root / part / name).mkdir(parents=True)
-            for i in range(count):
-                make_video(root / part / name / f"{i}.mp4", num_frames=40 + 4 * i, seed=10 * k + i)
-    (root / "unlabeled").mkdir()
-    for i in range(2):
-        make_video(root / "unlabeled" / f"{i}.mp4", num_frames=40, seed=50 + i)
-    return root
+    return class_folder(root, num_train=NUM_TRAIN, num_val=NUM_VAL, num_frames=40, more_frames=4, num_unlabeled=2)
 
 
 @pytest.fixture(scope="module")

@@ -14,23 +14,14 @@ from pipelines.errors import InputError
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream, batch_positions, epoch_order, uniforms
 from tests.golden.make_plans import GOLDEN_PLANS, described, golden_planner
+from tests.support.pools import pool_like
 
 SMALL = Geometry(crop_size=28, short_side=32, short_side_jitter=(32, 40), max_offset_seconds=2.0)
 
 
-def pool_like(num_videos: int, *, num_frames: int = 300, fps: float = 30.0) -> Pool:
+def pool_of(num_videos: int, *, num_frames: int = 300, fps: float = 30.0) -> Pool:
     """A pool of files that need not exist."""
-    return Pool(
-        paths=tuple(f"/{k}.mp4" for k in range(num_videos)),
-        labels=np.zeros(num_videos, dtype=np.int64),
-        num_frames=np.full(num_videos, num_frames),
-        fps=np.full(num_videos, fps),
-        width=np.full(num_videos, 340),
-        height=np.full(num_videos, 256),
-        exact_seek=np.ones(num_videos, dtype=bool),
-        codings=("h264 yuv420p",),
-        coding=np.zeros(num_videos, dtype=np.int64),
-    )
+    return pool_like([f"/{k}.mp4" for k in range(num_videos)], num_frames=num_frames, fps=fps, width=340, height=256)
 
 
 def planner(pool: Pool, *, seed: int = 0, stream: Stream = Stream.UNLABELED, geometry: Geometry = SMALL) -> Planner:
@@ -42,9 +33,9 @@ def test_plans_are_what_they_were():
 
 
 def test_a_plan_depends_on_position_alone():
-    make = planner(pool_like(50))
+    make = planner(pool_of(50))
     backwards = {position: described_views(make, position) for position in range(120, -1, -7)}
-    fresh = pickle.loads(pickle.dumps(planner(pool_like(50))))
+    fresh = pickle.loads(pickle.dumps(planner(pool_of(50))))
     assert all(described_views(fresh, position) == views for position, views in backwards.items())
 
 
@@ -55,7 +46,7 @@ def described_views(make: Planner, position: int) -> tuple:
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"stream": Stream.LABELED}])
 def test_seed_and_stream_change_plans(change):
-    base, other = planner(pool_like(50)), planner(pool_like(50), **change)
+    base, other = planner(pool_of(50)), planner(pool_of(50), **change)
     same = [described_views(base, p) == described_views(other, p) for p in range(50)]
     assert sum(same) == 0
 
@@ -63,7 +54,7 @@ def test_seed_and_stream_change_plans(change):
 @given(num_videos=st.integers(1, 60), epoch=st.integers(0, 3))
 @settings(max_examples=20, deadline=None)
 def test_an_epoch_visits_every_video_once(num_videos, epoch):
-    make = planner(pool_like(num_videos))
+    make = planner(pool_of(num_videos))
     visited = [make.plan(epoch * num_videos + index).video for index in range(num_videos)]
     assert sorted(visited) == list(range(num_videos))
 
@@ -75,7 +66,7 @@ def test_epochs_differ_in_order():
 @given(num_frames=st.integers(1, 400), fps=st.floats(5, 60), position=st.integers(0, 200))
 @settings(max_examples=60, deadline=None)
 def test_frames_lie_in_the_video_and_starts_within_t_s(num_frames, fps, position):
-    make = planner(pool_like(7, num_frames=num_frames, fps=fps))
+    make = planner(pool_of(7, num_frames=num_frames, fps=fps))
     plan = make.plan(position)
     for view, shape in zip(plan.views, SMALL.shapes, strict=True):
         assert view.frames.shape == (shape.num_frames,)
@@ -89,7 +80,7 @@ def test_frames_lie_in_the_video_and_starts_within_t_s(num_frames, fps, position
 
 
 def test_starts_are_spread_over_the_whole_video():
-    make = planner(pool_like(1, num_frames=100))
+    make = planner(pool_of(1, num_frames=100))
     starts = {int(make.plan(p).primary.frames[0]) for p in range(600)}
     assert starts == set(range(100 - 64 + 1))
 
@@ -98,7 +89,7 @@ def test_starts_can_be_kept_to_multiples():
     geometry = Geometry(
         crop_size=28, short_side=32, short_side_jitter=(32, 40), max_offset_seconds=2.0, start_multiple=4
     )
-    make, free = planner(pool_like(9), geometry=geometry), planner(pool_like(9))
+    make, free = planner(pool_of(9), geometry=geometry), planner(pool_of(9))
     for position in range(60):
         views, unbound = make.plan(position).views, free.plan(position).views
         assert all(view.frames[0] % 4 == 0 for view in views)
@@ -107,7 +98,7 @@ def test_starts_can_be_kept_to_multiples():
 
 def test_no_offset_gives_both_networks_the_same_start():
     geometry = Geometry(crop_size=28, short_side=32, short_side_jitter=(32, 40), max_offset_seconds=0)
-    plans = [planner(pool_like(9), geometry=geometry).plan(p) for p in range(30)]
+    plans = [planner(pool_of(9), geometry=geometry).plan(p) for p in range(30)]
     assert all(plan.primary.frames[0] == plan.auxiliary.frames[0] for plan in plans)
 
 
@@ -121,7 +112,7 @@ def test_short_videos_loop_or_stand_still():
 @given(seed=st.integers(0, 10), position=st.integers(0, 500))
 @settings(max_examples=60, deadline=None)
 def test_boxes_lie_in_the_frame(seed, position):
-    plan = planner(pool_like(9), seed=seed).plan(position)
+    plan = planner(pool_of(9), seed=seed).plan(position)
     for view in plan.views:
         top, left, bottom, right = view.box
         assert all(isinstance(edge, int) for edge in view.box)
@@ -140,8 +131,8 @@ def test_flips_are_half_and_can_be_forbidden():
         boxes = [make.plan(p).primary.box for p in range(400)]
         return float(np.mean([left > right for _, left, _, right in boxes]))
 
-    assert share(planner(pool_like(9))) == pytest.approx(0.5, abs=0.08)
-    still = Planner(pool=pool_like(9), seed=0, stream=Stream.UNLABELED, geometry=SMALL, horizontal_flip=False)
+    assert share(planner(pool_of(9))) == pytest.approx(0.5, abs=0.08)
+    still = Planner(pool=pool_of(9), seed=0, stream=Stream.UNLABELED, geometry=SMALL, horizontal_flip=False)
     assert share(still) == 0
 
 
@@ -158,7 +149,7 @@ def test_the_global_order_does_not_depend_on_the_ranks(num_ranks):
 
 
 def test_replacements_are_other_draws_of_the_same_position():
-    make = planner(pool_like(1000))
+    make = planner(pool_of(1000))
     videos = {make.plan(5, attempt=attempt).video for attempt in range(20)}
     assert len(videos) > 15
     assert make.plan(5, attempt=3).video == make.plan(5, attempt=3).video

@@ -1,0 +1,47 @@
+"""A small run on real files, in this process or as a script of its own."""
+
+from pathlib import Path
+
+from cmpl.config import Config, with_settings
+from cmpl.recipes.demo import demo
+from cmpl.training.checkpoint import checkpoints
+
+ROOT = Path(__file__).parents[2]
+NUM_STEPS = 14
+SMALL = {
+    "data.dataset": "folder",
+    "optim.steps": str(NUM_STEPS),
+    "method.threshold": "0.3",
+    "primary.dropout": "0.5",
+    "batch.labeled": "2",
+    "batch.unlabeled": "3",
+    "evaluation.clips": "2",
+    "evaluation.crops": "1",
+    "runtime.workers": "0",
+    "runtime.torch_threads": "1",
+    "runtime.log_every_steps": "2",
+    "runtime.checkpoint_every_steps": "3",
+}
+
+
+def config_of(folder: Path, **more: str) -> Config:
+    """The configuration of the small run, with other settings where given."""
+    return with_settings(demo("2"), SMALL | {"data.root": str(folder)} | more)
+
+
+def weights(run: Path) -> bytes:
+    """The newest checkpoint's weights, as they lie on the disk."""
+    return (checkpoints(run / "checkpoints")[-1] / "model.safetensors").read_bytes()
+
+
+RUN_IT = """
+import sys
+from pathlib import Path
+from tests.support.runs import config_of
+from cmpl.session import train
+from cmpl.training.reporter import Reporter
+if __name__ == "__main__":
+    outcome = train(config_of(Path(sys.argv[1]), **eval(sys.argv[3])), path=Path(sys.argv[2]), reporter=Reporter())
+    sys.exit(0 if outcome.result else 7)
+"""
+"""A script: `run_it.py FOLDER RUN SETTINGS` trains; it ends with 7 where a signal stopped it."""
