@@ -14,12 +14,10 @@ from pipelines.errors import VideoError
 from pipelines.video.clock import Clock
 from pipelines.video.probe import probe
 from pipelines.video.transcode import Settings, Transcoded, transcode
-from tests.support.videos import decode_plainly, make_video, pictures
+from tests.support.videos import REAL_VIDEOS, decode_plainly, make_video, pictures
 
 FINE = Settings(crf=1)
-FAULTS = Path(__file__).parents[4].parent / "shared" / "videos" / "faults"
-if not FAULTS.is_dir():
-    FAULTS = Path(__file__).parents[4] / "shared" / "videos" / "faults"
+FAULTS = REAL_VIDEOS / "faults"
 BT601, BT709, LIMITED, FULL = 5, 1, 1, 2
 WEIGHTS = {BT601: (0.299, 0.114), BT709: (0.2126, 0.0722)}
 """Of red and blue in luma."""
