@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.options import config_of
+from pipelines.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +64,7 @@ def command(
       cmpl train --dataset my_videos_fast
     """
     config = config_of(dataset=dataset, data_root=data_root, settings=settings)
-    from cli.display import console_of, reporter_on
+    from cli.display import console_of, reporter_on, say
     from cmpl.build import annotations_of
     from pipelines.datasets.prepare import prepare
     from pipelines.video.transcode import STRIDE, Settings
@@ -83,7 +84,7 @@ def command(
         command += ["--set", "data.horizontal_flip=false"]
     if encoding["stride_aligned"]:
         command += ["--set", f"clip.start_multiple={STRIDE}"]
-    console.print(f"\nNext:\n  {shlex.join(command)}", markup=False, soft_wrap=True)
+    say(console, f"\nNext:\n  {shlex.join(command)}")
 
 
 def show_report(console: "Console", report: "Report", *, out: str) -> None:
@@ -92,7 +93,7 @@ def show_report(console: "Console", report: "Report", *, out: str) -> None:
 
     from cli.display import count, say
 
-    table = Table("prepared", out)
+    table = Table("prepared", printable(out))
     kept = report.num_files - report.num_encoded
     table.add_row("files", f"{report.num_files}" + (f", {kept} of them from before" if kept else ""))
     table.add_row("frames", f"{report.num_frames}, each of the originals once")
