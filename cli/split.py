@@ -10,9 +10,10 @@ import click
 
 from cli.options import config_of, plugin_option
 from cmpl.config import DataConfig
+from pipelines.printable import printable
 
 SHOWN = 5
-"""Missing files named on the screen; --json names them all."""
+"""Missing files named on the screen; --json names all of them."""
 
 
 @click.command()
@@ -71,7 +72,7 @@ def command(*, out: str | None, as_json: bool, **options: Any) -> None:
         "num_missing": len(train.absent) + len(annotations.val.absent),
         "missing": [videos.paths[k] for videos in (train, annotations.val) for k in videos.absent],
     }
-    click.echo(json.dumps(result, indent=1) if as_json else "\n".join(_lines(result, options)))
+    click.echo(json.dumps(result, indent=1) if as_json else printable("\n".join(_lines(result, options))))
 
 
 def _default_name(data: DataConfig) -> str:
@@ -83,8 +84,8 @@ def _default_name(data: DataConfig) -> str:
     return f"{'-'.join(words)}-s{data.split_seed}.csv"
 
 
-def _lines(result: dict, options: dict) -> list[str]:
-    """The result in words, then the command that uses it."""
+def _lines(result: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    """Puts the result in words, then the command that uses it."""
     least, most = (pick(result["per_class"].values()) for pick in (min, max))
     a_class = f"{least}" if least == most else f"{least} to {most}"
     lines = [

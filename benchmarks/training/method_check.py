@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +22,7 @@ from cmpl.recipes.demo import demo
 from cmpl.registries import method_class
 from cmpl.subsets import spread
 
+Row = dict[str, Any]  # ready for JSON
 METHODS = ("supervised", "fixmatch", "cmpl")
 ONE_THREAD = {"runtime.workers": "0", "runtime.torch_threads": "1", "runtime.loader_threads": "1"}
 
@@ -75,7 +77,7 @@ def arms(steps: int, *, labeled: str, settings: dict[str, str]) -> list[Arm]:
     return equal_steps + [Arm(m, round(steps * dearest / cost)) for m, cost in costs.items() if cost < dearest]
 
 
-def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folder: str) -> dict:
+def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folder: str) -> Row:
     """Trains and evaluates one run in this process."""
     from cmpl.session import train
     from cmpl.training.reporter import Reporter
@@ -94,7 +96,7 @@ def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folde
     }
 
 
-def summary(rows: list[dict], columns: list[Arm]) -> dict:
+def summary(rows: list[Row], columns: list[Arm]) -> dict[str, dict[str, Row]]:
     """Mean and standard error of each arm, and of each paired difference between two of them."""
     by_arm = {str(arm): {row["subset"]: row["top1"] for row in rows if row["arm"] == str(arm)} for arm in columns}
     pairs = [(a, b) for i, a in enumerate(by_arm) for b in list(by_arm)[i + 1 :]]
@@ -107,7 +109,7 @@ def summary(rows: list[dict], columns: list[Arm]) -> dict:
     }
 
 
-def mean_and_error(values: list[float]) -> dict:
+def mean_and_error(values: list[float]) -> Row:
     """Mean, standard error of the mean, number of values."""
     found = spread(values)
     return {"mean": found["mean"], "standard_error": found["standard_error"], "num": len(values)}
@@ -121,7 +123,15 @@ def mean_and_error(values: list[float]) -> dict:
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a field for all arms.")
 @click.option("--folder", default="runs/method_check", show_default=True, help="Where the runs are kept.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
-def main(subsets: int, steps: int, labeled: str, only: tuple, assignments: tuple, folder: str, json_path: Path) -> None:
+def main(
+    subsets: int,
+    steps: int,
+    labeled: str,
+    only: tuple[str, ...],
+    assignments: tuple[str, ...],
+    folder: str,
+    json_path: Path | None,
+) -> None:
     """Top-1 of supervised, fixmatch and cmpl on the demo over label subsets, with paired differences."""
     settings = dict(assignment.split("=", 1) for assignment in assignments)
     columns = [Arm(m, steps) for m in only] if only else arms(steps, labeled=labeled, settings=settings)

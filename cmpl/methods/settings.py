@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from cmpl.checks import one_of, within
+from cmpl.bounds import Within, check_bounds
+from cmpl.checks import one_of
 
 BATCH_NORMS = ("joint", "weak-no-grad", "separate")
 FILE = {"is_file": True}
@@ -21,9 +22,9 @@ class MethodSettings:
 
     name: str = ""
     """The method's registered name, or `module:class`; empty where no configuration is in play."""
-    unlabeled_weight: float = 5.0
+    unlabeled_weight: Annotated[float, Within(0)] = 5.0
     """lambda of Eq. 6: 5 with 1 % of labels, 2 with 10 %. s4l, videossl: w, 1 there; tcl: gamma, 9 there."""
-    unlabeled_delay: float = 0.0
+    unlabeled_delay: Annotated[float, Within(0, 1)] = 0.0
     """Share of training before the unlabeled losses are switched on."""
 
     @property
@@ -42,9 +43,9 @@ class MethodSettings:
         return True
 
     def check(self) -> None:
-        """Raises InputError for the first field that cannot be. Subclasses call this one, then check their own."""
-        within("method.unlabeled_weight", self.unlabeled_weight, low=0)
-        within("method.unlabeled_delay", self.unlabeled_delay, low=0, high=1)
+        """Raises InputError for the first field that cannot be: those outside of their type's bounds (`Annotated[float,
+        Within(0, 1)]`), then what a subclass checks besides."""
+        check_bounds(self, prefix="method.")
 
     def taking(self, values: Mapping[str, Any]) -> Self:
         """The same with those of the values for which there is a field."""
@@ -66,12 +67,8 @@ class MethodSettings:
 class PseudoLabelSettings(MethodSettings):
     """The settings of methods that learn from their confident predictions on weak views."""
 
-    threshold: float = 0.9
+    threshold: Annotated[float, Within(0, 1)] = 0.9
     """tau: least confidence of a pseudo-label (Eq. 4, 5)."""
-
-    def check(self) -> None:
-        super().check()
-        within("method.threshold", self.threshold, low=0, high=1)
 
 
 @dataclass(frozen=True, kw_only=True)

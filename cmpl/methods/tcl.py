@@ -6,12 +6,13 @@ Legend: N = B_u unlabeled videos, K classes; z logits, p = softmax(z); f fast vi
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from cmpl.checks import within
+from cmpl.bounds import Within
 from cmpl.methods.equations import pseudo_labels, supervised_loss, unsupervised_loss
 from cmpl.methods.method import Method, Terms, probabilities, pseudo_label_terms
 from cmpl.methods.settings import PseudoLabelSettings
@@ -33,15 +34,10 @@ class TCL(Method):
     class Settings(PseudoLabelSettings):
         """The last phase of training."""
 
-        finetune_share: float = 0.2
+        finetune_share: Annotated[float, Within(0, 1)] = 0.2
         """The last share of training, in which pseudo-labels count."""
-        finetune_weight: float = 1.0
+        finetune_weight: Annotated[float, Within(0)] = 1.0
         """gamma_ft, weight of the pseudo-labels there."""
-
-        def check(self) -> None:
-            super().check()
-            within("method.finetune_share", self.finetune_share, low=0, high=1)
-            within("method.finetune_weight", self.finetune_weight, low=0)
 
     settings: Settings
     clips_a_video = (1.0, 1.5)
