@@ -1,4 +1,4 @@
-"""`cmpl bench-loader`: counting, words, the chart and the table. Nothing here is timed against a figure."""
+"""`cmpl bench-loader`: counting, words, the chart and the table. No test depends on a time."""
 
 import importlib.util
 import io
