@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from cmpl.training.reporter import Reporter, StepReport
+from pipelines.printable import printable
 
 NETWORKS = ("primary", "auxiliary")
 NUM_CLASSES_SHOWN = 3
@@ -91,7 +92,7 @@ class LiveReporter(Reporter):
         )
         self._console, self._pace = console, Pace(clock)
         self._bars = Progress(*columns, console=console, expand=True)
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._report: StepReport | None = None
         self._live = Live(console=console, get_renderable=self._drawn, refresh_per_second=4, transient=True)
 
@@ -99,7 +100,7 @@ class LiveReporter(Reporter):
         self._live.start()
         return self
 
-    def __exit__(self, *_error) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._live.stop()
 
     def note(self, text: str) -> None:
@@ -124,8 +125,8 @@ class LiveReporter(Reporter):
 
 
 def say(console: Console, text: str) -> None:
-    """One line as it is: never wrapped, no markup read into paths."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Prints one line as it is: never wrapped, no markup read into paths, control characters of names as escapes."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def step_line(report: StepReport) -> str:

@@ -4,13 +4,16 @@ Processes that DALI spawns import this module again: it must stay light and do n
 """
 
 import importlib
+import logging
+from typing import Any
 
 import click
 
 from pipelines.errors import InputError, nearest
+from pipelines.printable import PrintableFormatter, printable
 
 COMMANDS = {
-    "train": ("cli.train", "Train on few labelled and many unlabelled videos, then evaluate."),
+    "train": ("cli.train", "Train on few labeled and many unlabeled videos, then evaluate."),
     "eval": ("cli.evaluate", "Evaluate a run: top-1 and top-5 over clips and crops."),
     "split": ("cli.split", "Draw the labeled subset of a data set and write it as a list."),
     "prepare": ("cli.prepare", "Encode a data set anew so that it decodes fast at random places."),
@@ -24,6 +27,12 @@ COMMANDS = {
 """Name -> (module that holds `command`, its first line of help)."""
 
 
+class UserError(click.ClickException):
+    """What the user gave cannot be; told without a traceback."""
+
+    exit_code = 2
+
+
 class LazyGroup(click.Group):
     """Lists its commands without importing them, and turns a user's errors into messages."""
 
@@ -33,7 +42,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return importlib.import_module(COMMANDS[name][0]).command if name in COMMANDS else None
 
-    def resolve_command(self, ctx: click.Context, args: list[str]):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS:
             ctx.fail(f"No such command {args[0]!r}{nearest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -42,14 +53,14 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
-    def invoke(self, ctx: click.Context):
+    def invoke(self, ctx: click.Context) -> Any:
         """Exit code 2 for InputError and 130 for Ctrl-C, both without a traceback."""
+        if logging.lastResort is not None:  # the handler of warnings, as nothing else is set up
+            logging.lastResort.setFormatter(PrintableFormatter())
         try:
             return super().invoke(ctx)
         except InputError as error:
-            failure = click.ClickException(str(error))
-            failure.exit_code = 2
-            raise failure from error
+            raise UserError(printable(str(error))) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)

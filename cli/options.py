@@ -1,14 +1,18 @@
 """Options that say which experiment: shared by the commands that build a configuration."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from cmpl.config import METHODS, Config, with_settings
+from cmpl.config import Config, changed, with_settings
 from cmpl.recipes.registry import RECIPES, recipe_for, row_config, row_for
+from cmpl.registries import METHODS
 from pipelines.errors import InputError
+from pipelines.registry import plugins_in_use, use_plugins
 
 SETTING_OF = {
     "labeled": "data.labeled",
@@ -26,19 +30,30 @@ SETTING_OF = {
 }
 """Option -> the field that it sets."""
 
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    metavar="MODULE",
+    multiple=True,
+    help="A module, or the path of a .py file, that registers methods, backbones, data sets or operations.",
+)
+
 _EXPERIMENT = (
+    plugin_option,
     click.option("--dataset", metavar="NAME|FOLDER", help=f"{', '.join(RECIPES)}, or a folder's path."),
     click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]"),
     click.option(
-        "--labeled", metavar="SHARE", help="Labelled videos: 1pct, 10pct, all, a number a class, or a list file."
+        "--labeled", metavar="SHARE", help="Labeled videos: 1pct, 10pct, all, a number a class, or a list file."
     ),
-    click.option("--split-seed", type=click.IntRange(min=0), metavar="N", help="Which labelled subset is drawn."),
+    click.option("--split-seed", type=click.IntRange(min=0), metavar="N", help="Which labeled subset is drawn."),
     click.option(
-        "--unlabeled", metavar="NAME|FOLDER", help="Another data set whose training videos join the unlabelled ones."
+        "--unlabeled", metavar="NAME|FOLDER", help="Another data set whose training videos join the unlabeled ones."
     ),
     click.option("--unlabeled-root", metavar="FOLDER", help="Where that one lies.  [default: as the data set]"),
-    click.option("--method", type=click.Choice(METHODS), help="How to learn.  [default: the recipe's]"),
-    click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of initialisation and sampling."),
+    click.option(
+        "--method", metavar="NAME", help=f"How to learn: {', '.join(METHODS.names())}.  [default: the recipe's]"
+    ),
+    click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of initialization and sampling."),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), help="Where to compute."),
     click.option(
         "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Any other field, such as optim.lr=0.05."
@@ -54,15 +69,25 @@ def experiment_options(command: Callable) -> Callable:
 
 
 def config_of(
-    *, dataset: str | None, data_root: str | None, settings: tuple[str, ...], recipe: str | None = None, **options
+    *,
+    dataset: str | None,
+    data_root: str | None,
+    settings: tuple[str, ...],
+    recipe: str | None = None,
+    plugins: tuple[str, ...] = (),
+    **options: Any,
 ) -> Config:
     """The data set's recipe, or the one named, then the options that were given, then each `key=value` of --set.
 
-    `dataset` may be the path of a folder; with a recipe it may be left out. Raises InputError for whatever cannot be.
+    Plug-ins are imported first; the configuration names them, and those of CMPL_PLUGINS. `dataset` may be the path of
+    a folder; with a recipe it may be left out. Raises InputError for whatever cannot be.
     """
-    if dataset is None and recipe is None:
+    use_plugins(plugins)
+    if dataset is None and recipe is not None:
+        dataset = row_for(recipe).dataset
+    if dataset is None:
         raise InputError(f"--dataset: received none; accepted: {', '.join(RECIPES)}, or a folder's path")
-    name, root = _dataset_and_root(dataset or row_for(recipe).dataset, data_root)
+    name, root = _dataset_and_root(dataset, data_root)
     if options.get("steps") is not None and options.get("epochs") is not None:
         raise InputError("--steps and --epochs: received both; accepted: one of them")
     if options.get("labeled") and _is_list(options["labeled"]):
@@ -79,16 +104,22 @@ def config_of(
         given["optim.steps"] = "none"
     if root is not None:
         given["data.root"] = root
-    if parsed.get("method.teacher", "none").lower() != "none":
-        parsed["method.teacher"] = os.path.abspath(os.path.expanduser(parsed["method.teacher"]))
     given |= parsed
     config = with_settings(_recipe(name, recipe, given.get("data.labeled")), given)
+    config = dataclasses.replace(_with_absolute_files(config), plugins=plugins_in_use())
     if recipe and row_for(recipe).starts_from_weights and config.init is None:
         raise InputError(
             f"--init: received none, but {recipe} starts from ImageNet weights; accepted: a file of a 2D ResNet-50's "
             "weights with torchvision's names, such as resnet50-0676ba61.pth from download.pytorch.org/models"
         )
     return config
+
+
+def _with_absolute_files(config: Config) -> Config:
+    """The files that the method's settings name, absolute: a run goes on from anywhere."""
+    named = {name: getattr(config.method, name) for name in config.method.file_fields()}
+    found = {name: os.path.abspath(os.path.expanduser(file)) for name, file in named.items() if file is not None}
+    return changed(config, "method", **found)
 
 
 def _recipe(dataset: str, recipe: str | None, labeled: str | None) -> Config:
@@ -100,19 +131,17 @@ def _recipe(dataset: str, recipe: str | None, labeled: str | None) -> Config:
 
 def _dataset_and_root(dataset: str, data_root: str | None) -> tuple[str, str | None]:
     """The recipe's name and the absolute folder; the demo data set alone looks past $CMPL_DATA."""
-    if dataset in RECIPES:
-        root = data_root or (os.environ.get("CMPL_DATA") if dataset != "demo" else None)
-        return dataset, os.path.abspath(os.path.expanduser(root)) if root else None
     folder = Path(dataset).expanduser()
-    if folder.is_dir():
+    if dataset not in RECIPES and folder.is_dir():
         if data_root:
             raise InputError(f"--data-root: received {data_root!r}, but --dataset is a folder already; give one")
         return "folder", os.path.abspath(folder)
-    if os.sep in dataset:
+    if dataset not in RECIPES and os.sep in dataset and ":" not in dataset:
         raise InputError(
             f"--dataset: received {dataset!r}: no such folder; accepted: a folder, or {', '.join(RECIPES)}"
         )
-    return dataset, None
+    root = data_root or (os.environ.get("CMPL_DATA") if dataset != "demo" else None)
+    return dataset, os.path.abspath(os.path.expanduser(root)) if root else None
 
 
 def _unlabeled_and_root(unlabeled: str, root: str | None) -> tuple[str, str | None]:

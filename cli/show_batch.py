@@ -12,11 +12,12 @@ import click
 from cli.options import config_of, experiment_options
 from cmpl.config import Config
 from pipelines.errors import InputError
+from pipelines.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.batch import UnlabeledBatch
+    from pipelines.batch import ClipBatch, UnlabeledBatch
     from pipelines.plan.planner import ClipPlan
 
 MIN_WIDTH, MAX_WIDTH = 1200, 2400
@@ -53,7 +54,7 @@ def command(*, step: int, out: str, **options: Any) -> None:
     say(console, f"{out}: {picture.shape[1]} x {picture.shape[0]} pixels, weak above strong, primary left")
 
 
-def planned_batch(config: Config, *, step: int, progress) -> tuple["UnlabeledBatch", list[str]]:
+def planned_batch(config: Config, *, step: int, progress: Progress) -> tuple["UnlabeledBatch", list[str]]:
     """The unlabeled batch of a micro-step and, in words, what was planned for each of its videos.
 
     Raises InputError for a method without unlabeled videos.
@@ -73,8 +74,10 @@ def planned_batch(config: Config, *, step: int, progress) -> tuple["UnlabeledBat
     plans = build.planners(config, data)
     loader = build.loader_of(config, plans, runtime=runtime, ranks=Ranks(), first_micro_step=step)
     batch = next(loader).unlabeled
+    assert batch is not None
+    assert loader.unlabeled is not None  # the method has unlabeled videos
     planner = plans[1]
-    lines = []
+    lines: list[str] = []
     for row, position in enumerate(loader.unlabeled.positions, 1):
         plan = planner.plan(position)
         attempt = 0
@@ -123,11 +126,11 @@ def sheet(batch: "UnlabeledBatch") -> "np.ndarray":
     return _reduced(picture, factor=-(-picture.shape[1] // MAX_WIDTH))
 
 
-def _rows(clips) -> "np.ndarray":
+def _rows(clips: "ClipBatch") -> "np.ndarray":
     """A view of both networks as rows of frames (B, S, width, 3) uint8, the networks parted by a line."""
     import numpy as np
 
-    rows = []
+    rows: list[np.ndarray] = []
     for clip in (clips.primary, clips.auxiliary):
         if clip is None:
             continue

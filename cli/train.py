@@ -8,6 +8,7 @@ import click
 
 from cli.options import config_of, experiment_options
 from cmpl.config import Config
+from cmpl.registries import method_class
 
 LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlabeled/<video>"
 
@@ -16,14 +17,14 @@ LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlab
 @experiment_options
 @click.option("--recipe", metavar="NAME", help="A row of the paper's tables, as `cmpl recipes` lists them.")
 @click.option("--init", metavar="FILE", help="Weights to start from: a 2D ResNet's, inflated in time, or a run's.")
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of training in optimiser steps.")
-@click.option("--epochs", type=float, metavar="N", help="Length of training in passes over the unlabelled videos.")
-@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Reading processes; 0: none but the trainer.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of training in optimizer steps.")
+@click.option("--epochs", type=float, metavar="N", help="Length of training in passes over the unlabeled videos.")
+@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Workers; 0: none but the trainer.")
 @click.option(
     "--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/<data>-<labels>-<method>-s<seed>]"
 )
 @click.option("--scale-lr", is_flag=True, help="Scale the learning rate by the videos of a step over 192.")
-@click.option("--subsets", type=click.IntRange(min=2), metavar="N", help="Train N labelled subsets, report the mean.")
+@click.option("--subsets", type=click.IntRange(min=2), metavar="N", help="Train N labeled subsets, report the mean.")
 @click.option("--autotune", is_flag=True, help="First try which loader threads, processes and prefetch serve best.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
 @click.pass_context
@@ -37,7 +38,7 @@ def command(
     as_json: bool,
     **options,
 ) -> None:
-    """Train on few labelled and many unlabelled videos, then evaluate.
+    """Train on few labeled and many unlabeled videos, then evaluate.
 
     A run that was stopped or killed goes on where it was when the same command is given again.
 
@@ -83,7 +84,7 @@ def command(
 
 
 def show_subsets(console, spreads: dict, *, title: str, as_json: bool) -> None:
-    """Mean and spread over the labelled subsets, as a line a figure or as JSON on stdout."""
+    """Mean and spread over the labeled subsets, as a line a figure or as JSON on stdout."""
     from cli.display import is_first_rank
 
     if as_json:
@@ -102,7 +103,7 @@ def show_subsets(console, spreads: dict, *, title: str, as_json: bool) -> None:
 
 def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     """What one may do after this run, as commands to copy."""
-    other = "cmpl" if config.method.name == "supervised" else "supervised"
+    other = method_class(config.method.name).compared_with
     batch = ["cmpl", "show-batch", "--dataset", ctx.params["dataset"] or config.data.dataset]
     if ctx.params["data_root"]:
         batch += ["--data-root", ctx.params["data_root"]]

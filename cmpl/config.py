@@ -1,5 +1,6 @@
-"""Every setting of a run as frozen dataclasses. Pure values: neither torch nor DALI is imported.
+"""Every setting of a run as frozen dataclasses: pure values.
 
+Importing this module imports neither torch nor DALI. Making a configuration imports its method, whose fields it holds.
 Defaults are the paper's Kinetics-400 setting with 1 % of labels (Sec. 4.1). `--set section.field=value` changes any
 field; see `with_settings`.
 """
@@ -7,35 +8,46 @@ field; see `with_settings`.
 import dataclasses
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from cmpl.bounds import Within, check_bounds, is_of_type
+from cmpl.checks import one_of
+from cmpl.methods.settings import MethodSettings
+from cmpl.registries import BACKBONES, METHODS, method_class, method_settings, switched
 from pipelines.errors import InputError, nearest
+from pipelines.registry import use_plugins
+
+MAX_SEED = 2**32 - 1
+MAX_SIDE = 4096
+MAX_BATCH = 65536
+Kernel = Annotated[int, Within(1, 63)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which videos, and which of them are labelled."""
+    """Which videos, and which of them are labeled."""
 
     dataset: str = "folder"
     root: str | None = None
     """Folder of the data set; None where the data set knows its own (demo)."""
     labeled: str = "1pct"
     """1pct, 10pct, all, a number of videos a class, or a file that lists them."""
-    split_seed: int = 0
+    split_seed: Annotated[int, Within(0, MAX_SEED)] = 0
     """Which subset is drawn: 0, 1 and 2 are the three that results are averaged over."""
     split_scheme: str = "uniform"
     """uniform: as many of each class; category-wise: as many in all, in proportion to the classes (Appendix C)."""
-    official_split: int = 1
+    official_split: Annotated[int, Within(1, 100)] = 1
     """Which of the official splits into training and test (UCF-101: 1, 2, 3)."""
     unlabeled: str | None = None
-    """Another data set whose training videos join the unlabelled pool: k400, ucf101, lists or folder (Table A1)."""
+    """Another data set whose training videos join the unlabeled pool: k400, ucf101, lists or folder (Table A1)."""
     unlabeled_root: str | None = None
     """Its folder; None: `root`, which may hold several data sets."""
-    max_missing_share: float = 0.05
+    max_missing_share: Annotated[float, Within(0, 1)] = 0.05
     """A larger share of missing files is an error; a smaller one is counted and listed."""
     labeled_in_unlabeled: bool = True
-    """Whether labelled videos stay in the unlabelled pool, as in FixMatch."""
+    """Whether labeled videos stay in the unlabeled pool, as in FixMatch."""
     horizontal_flip: bool | None = None
     """None: as the data set says (a demo of left and right must not be mirrored)."""
 
@@ -46,98 +58,66 @@ class ClipConfig:
 
     primary: str = "8x8"
     auxiliary: str = "16x4"
-    max_offset_seconds: float = 10.0
+    max_offset_seconds: Annotated[float, Within(0, 3600)] = 10.0
     """t_s: largest distance between the starts of the two clips (Table 5)."""
-    start_multiple: int = 1
+    start_multiple: Annotated[int, Within(1, 1024)] = 1
     """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --stride-aligned`."""
     short_videos: str = "loop"
     """Videos shorter than a clip: loop, or repeat-last."""
-    crop_size: int = 224
-    short_side: int = 256
-    short_side_jitter: tuple[int, int] = (256, 320)
+    crop_size: Annotated[int, Within(8, MAX_SIDE)] = 224
+    short_side: Annotated[int, Within(8, MAX_SIDE)] = 256
+    short_side_jitter: tuple[Annotated[int, Within(8, MAX_SIDE)], Annotated[int, Within(8, MAX_SIDE)]] = (256, 320)
     strong_ops: tuple[str, ...] = ()
     """RandAugment operations to draw from; empty: all 14."""
-    strong_num_ops: int = 2
-    strong_magnitude: float = 10.0
-    cutout_fraction: float = 0.5
+    strong_num_ops: Annotated[int, Within(0, 5)] = 2
+    strong_magnitude: Annotated[float, Within(1, 10)] = 10.0
+    cutout_fraction: Annotated[float, Within(0, 1)] = 0.5
     """Largest side of the Cutout square as a share of the crop's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """One network: a 3D-ResNet (Table A4) or SlowFast-R50."""
+    """One network: a 3D-ResNet (Table A4), SlowFast-R50, or a backbone of a plug-in. Each takes what it knows."""
 
     architecture: str = "resnet3d"
-    """resnet3d, or slowfast: depth 50 alone, stems of its own; its clip is the fast pathway's, such as 32x2."""
-    depth: int = 50
-    width: float = 1.0
-    stem_kernel: tuple[int, int, int] = (5, 7, 7)
-    dropout: float = 0.5
+    """resnet3d, or slowfast: depth 50 alone, stems of its own; its clip is the fast pathway's, such as 32x2. Or a
+    registered backbone, or `module:builder`."""
+    depth: Annotated[int, Within(1, 1024)] = 50
+    width: Annotated[float, Within(0, 64, low_excluded=True)] = 1.0
+    stem_kernel: tuple[Kernel, Kernel, Kernel] = (5, 7, 7)
+    dropout: Annotated[float, Within(0, 1)] = 0.5
     zero_init_residual: bool = True
     """Whether every residual block starts as its shortcut."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodConfig:
-    """How labels and pseudo-labels become a loss (Sec. 3, Appendix A)."""
-
-    name: str = "cmpl"
-    threshold: float = 0.9
-    """tau: least confidence of a pseudo-label (Eq. 4, 5)."""
-    unlabeled_weight: float = 5.0
-    """lambda of Eq. 6: 5 with 1 % of labels, 2 with 10 %. s4l, videossl: w, 1 there; tcl: gamma, 9 there."""
-    unlabeled_delay: float = 0.0
-    """Share of training before the unlabelled losses are switched on."""
-    scheme: str = "cross"
-    """Pseudo-labelling scheme (Appendix A): cross, self-first, opposite-first, maximum or average."""
-    auxiliary_supervised: bool = True
-    auxiliary_unsupervised: bool = True
-    """Table 6: which losses train the auxiliary network."""
-    shared_weights: bool = False
-    """Table 3, second row: the primary network is its own auxiliary."""
-    batch_norm: str = "joint"
-    """joint: one forward over labelled, weak and strong. weak-no-grad: weak clips apart, without gradients.
-    separate: each of the three apart."""
-    finetune_share: float = 0.2
-    """tcl: the last share of training, in which pseudo-labels count."""
-    finetune_weight: float = 1.0
-    """tcl: gamma_ft, weight of the pseudo-labels there."""
-    view_labels: str = "average"
-    """mvpl: what teaches a view: average (all views' logits), or exclude-self (those of the others)."""
-    flow: bool = False
-    """mvpl: optical flow as a third view; by the optical-flow unit of NVIDIA GPUs, Turing and later."""
-    teacher: str | None = None
-    """videossl: file of a 2D ResNet's ImageNet weights with torchvision's names, .pth or .safetensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """SGD with a cosine schedule (Sec. 4.1)."""
 
-    lr: float = 0.1
-    momentum: float = 0.9
+    lr: Annotated[float, Within(0, 1e6)] = 0.1
+    momentum: Annotated[float, Within(0, 1, high_excluded=True)] = 0.9
     scale_lr: bool = False
     """Scale `lr` by the videos of a step over the paper's 192, where batches are smaller or larger."""
     nesterov: bool = False
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, Within(0, 1)] = 1e-4
     """Not applied to BatchNorm's parameters."""
-    clip_gradient_norm: float | None = None
+    clip_gradient_norm: Annotated[float, Within(0, low_excluded=True)] | None = None
     """Largest norm of all gradients together; none: as they are."""
-    warmup: float = 0.0
+    warmup: Annotated[float, Within(0, 1)] = 0.0
     """Share of training in which the learning rate rises linearly."""
-    epochs: float = 200.0
-    """Passes over the unlabelled videos."""
-    steps: int | None = None
-    """Optimiser steps; given, it takes the place of `epochs`."""
+    epochs: Annotated[float, Within(0, 1e6, low_excluded=True)] = 200.0
+    """Passes over the unlabeled videos."""
+    steps: Annotated[int, Within(1)] | None = None
+    """Optimizer steps; given, it takes the place of `epochs`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchConfig:
     """Videos of one forward pass on one GPU, and how many passes make a step."""
 
-    labeled: int = 2
-    unlabeled: int = 10
-    accumulate: int = 1
+    labeled: Annotated[int, Within(1, MAX_BATCH)] = 2
+    unlabeled: Annotated[int, Within(1, MAX_BATCH)] = 10
+    accumulate: Annotated[int, Within(1, MAX_BATCH)] = 1
     """Forward passes a step: 16 on one GPU is the paper's batch of 192."""
 
 
@@ -145,10 +125,10 @@ class BatchConfig:
 class EvaluationConfig:
     """Ten clips x three crops of the short side (Sec. 4.1)."""
 
-    clips: int = 10
-    crops: int = 3
-    short_side: int = 256
-    every_steps: int = 0
+    clips: Annotated[int, Within(1, 1000)] = 10
+    crops: Annotated[int, Within(1, 100)] = 3
+    short_side: Annotated[int, Within(8, MAX_SIDE)] = 256
+    every_steps: Annotated[int, Within(0)] = 0
     """Quick validation (one clip, one crop) every so many steps, to keep the best checkpoint; 0: never."""
 
 
@@ -159,20 +139,22 @@ class RuntimeConfig:
     backend: str = "auto"
     """Who decodes: cpu (PyAV) or gpu (NVDEC)."""
     device: str = "auto"
-    workers: int | None = None
-    """Reading processes a rank; 0: the trainer's own process."""
-    loader_threads: int | None = None
-    torch_threads: int | None = None
-    prefetch: int = 2
+    workers: Annotated[int, Within(0, 1024)] | None = None
+    """Workers of a rank; 0: none but the trainer's own process."""
+    loader_threads: Annotated[int, Within(1, 1024)] | None = None
+    torch_threads: Annotated[int, Within(1, 1024)] | None = None
+    prefetch: Annotated[int, Within(1, 1024)] = 2
     """Batches made ahead."""
     amp: str = "auto"
     """Autocast: bf16 or off."""
     compile: bool = False
     sync_batch_norm: bool = False
-    ema_decay: float = 0.0
+    ema_decay: Annotated[float, Within(0, 1, high_excluded=True)] = 0.0
     """Exponential moving average of the weights, for evaluation alone; 0: none."""
-    log_every_steps: int = 20
-    checkpoint_every_steps: int = 1000
+    log_every_steps: Annotated[int, Within(1)] = 20
+    checkpoint_every_steps: Annotated[int, Within(1)] = 1000
+    checkpoint_every_minutes: Annotated[float, Within(0, 1e5)] = 10.0
+    """A checkpoint also where so much time has passed since the last one; 0: by steps alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,61 +162,98 @@ class Config:
     """One run."""
 
     recipe: str = "k400"
-    seed: int = 0
+    seed: Annotated[int, Within(0, MAX_SEED)] = 0
     init: str | None = None
     """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialize.py."""
+    plugins: tuple[str, ...] = ()
+    """Modules, or paths of .py files, that are imported first: they register what the fields below name."""
     data: DataConfig = field(default_factory=DataConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
     primary: NetworkConfig = field(default_factory=NetworkConfig)
     auxiliary: NetworkConfig = field(default_factory=lambda: NetworkConfig(width=0.25))
-    method: MethodConfig = field(default_factory=MethodConfig)
+    method: MethodSettings = field(default_factory=lambda: method_settings("cmpl"))
+    """How labels and pseudo-labels become a loss: the settings of the method called `method.name`."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
 
-METHODS = ("supervised", "s4l", "fixmatch", "videossl", "tcl", "mvpl", "cmpl")
-ARCHITECTURES = ("resnet3d", "slowfast")
-VIEW_LABELS = ("average", "exclude-self")
 SPLIT_SCHEMES = ("uniform", "category-wise")
-SCHEMES = ("cross", "self-first", "opposite-first", "maximum", "average")
-BATCH_NORMS = ("joint", "weak-no-grad", "separate")
 
 FREE_TO_CHANGE = (
+    "plugins",
+    "data.root",  # the videos are compared themselves: see training/identity.py
+    "data.unlabeled_root",
+    "runtime.backend",
+    "runtime.device",
     "runtime.workers",
     "runtime.loader_threads",
+    "runtime.torch_threads",
     "runtime.prefetch",
+    "runtime.compile",
     "runtime.log_every_steps",
     "runtime.checkpoint_every_steps",
+    "runtime.checkpoint_every_minutes",
 )
-"""Fields that change no number of a run, so that it may go on with others."""
+"""Fields that say where and how a run is computed, so that it may go on with others."""
+COMPARED_IN_RUN = ("batch.labeled", "batch.unlabeled", "batch.accumulate", "optim.steps", "optim.epochs")
+"""Fields that count through what they come to, over all ranks: see training/course.py."""
+
+
+APPLIED_FIRST = ("plugins", "method.name")
+"""Settings that decide which other fields there are."""
 
 
 def with_settings(config: Config, settings: dict[str, str]) -> Config:
     """The configuration with `section.field` -> text applied, each text read as the field's type.
 
-    Raises InputError for an unknown field, naming the nearest, and for text that is not of the type.
+    Another `method.name` brings that method's fields; those of the same names keep their values. Raises InputError for
+    an unknown field, naming the nearest, and for text that is not of the type.
     """
-    for key, text in settings.items():
-        config = _with_setting(config, key, text)
+    for key in sorted(settings, key=lambda key: key not in APPLIED_FIRST):
+        config = _with_setting(config, key, settings[key])
     return checked(config)
 
 
 def _with_setting(config: Config, key: str, text: str) -> Config:
     *sections, name = key.split(".")
     if len(sections) > 1 or key not in flattened(config):
-        raise InputError(f"--set {key}: no such field{nearest(key, flattened(config))}")
+        raise InputError(f"--set {key}: {_no_field(config, key)}")
     owner = getattr(config, sections[0]) if sections else config
-    kind = typing.get_type_hints(type(owner))[name]
-    changed = dataclasses.replace(owner, **{name: parse_value(text, kind, field_name=key)})
-    return dataclasses.replace(config, **{sections[0]: changed}) if sections else changed
+    value = parse_value(text, typing.get_type_hints(type(owner))[name], field_name=key)
+    if sections:
+        return changed(config, sections[0], **{name: value})
+    config = dataclasses.replace(config, **{name: value})
+    use_plugins(config.plugins)
+    return config
+
+
+def _no_field(config: Config, key: str) -> str:
+    """Says that there is no such field, and what there is: of the method's fields, all of them."""
+    if key.startswith("method."):
+        fields = [f"method.{name}" for name in config.method.field_names()]
+        near = nearest(key, fields) if key.count(".") == 1 else ""
+        near = near if near.startswith("; did you mean") else f"; accepted: {', '.join(fields)}"
+        return f"{config.method.name} has no such field{near}"
+    return f"no such field{nearest(key, flattened(config))}"
+
+
+def changed(config: Config, section: str, **values: Any) -> Config:
+    """The configuration with fields of one section replaced.
+
+    Another `name` of the method brings that method's fields; those of the same names keep their values.
+    """
+    before = getattr(config, section)
+    if section == "method" and values.get("name", before.name) != before.name:
+        before = switched(before, values["name"])
+    return dataclasses.replace(config, **{section: dataclasses.replace(before, **values)})
 
 
 def parse_value(text: str, kind: Any, *, field_name: str) -> Any:
     """Text as a value of the type: bool, int, float, str, `X | None` ("none"), or a tuple ("256,320")."""
     options = typing.get_args(kind)
-    if isinstance(kind, types.UnionType):
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         if text.lower() == "none":
             return None
         return parse_value(text, options[0], field_name=field_name)
@@ -272,81 +291,83 @@ def to_json(config: Config) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> Config:
-    """The configuration that `to_json` gave. Fields that a newer version knows keep their defaults."""
+    """The configuration that `to_json` gave; its plug-ins are imported first.
+
+    Fields that a newer version knows keep their defaults. Raises InputError for an unknown field or a missing plug-in.
+    """
+    use_plugins(tuple(values.get("plugins", ())))
+    """The configuration that `to_json` gave. Fields that a newer version knows keep their defaults.
+
+    Raises InputError for an unknown field, and for a value that is not of its field's type.
+    """
     sections: dict[str, Any] = {}
     hints = typing.get_type_hints(Config)
     for name, value in values.items():
         if name not in hints:
             raise InputError(f"config.json: unknown field {name!r}{nearest(name, hints)}")
-        sections[name] = _section(hints[name], name, value) if isinstance(value, dict) else value
+        if name == "method":
+            sections[name] = _method_section(value)
+        elif dataclasses.is_dataclass(hints[name]):
+            sections[name] = _section(hints[name], name, value)
+        else:
+            sections[name] = _typed(value, hints[name], name)
     return checked(Config(**sections))
 
 
-def _section(kind: type, name: str, values: dict[str, Any]) -> Any:
-    known = {item.name for item in dataclasses.fields(kind)}
+def _section(kind: type, name: str, values: Any) -> Any:
+    hints = typing.get_type_hints(kind)
+    if not isinstance(values, dict):
+        raise InputError(f"config.json: {name}: received {values!r}; accepted: an object of fields")
     for key in values:
-        if key not in known:
-            raise InputError(f"config.json: unknown field {name}.{key}{nearest(key, known)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        if key not in hints:
+            raise InputError(f"config.json: unknown field {name}.{key}{nearest(key, hints)}")
+    return kind(**{key: _typed(value, hints[key], f"{name}.{key}") for key, value in values.items()})
 
 
-def differences(before: Config, after: Config) -> list[str]:
-    """One line for each field that changes a run's numbers and differs: `optim.lr: 0.1 there, 0.2 now`."""
+def _method_section(values: Any) -> MethodSettings:
+    """A method's settings. Older runs list the fields of all built-in methods: those of the others are left out."""
+    if not isinstance(values, dict):
+        raise InputError(f"config.json: method: received {values!r}; accepted: an object of fields")
+    kind = method_class(_typed(values.get("name", ""), str, "method.name")).Settings
+    own = kind.field_names()
+    if not set(values) <= set(own):
+        of_built_in = {field for name in METHODS.built_in for field in method_class(name).Settings.field_names()}
+        values = {name: value for name, value in values.items() if name in own or name not in of_built_in}
+    return _section(kind, "method", values)
+
+
+def _typed(value: Any, hint: Any, key: str) -> Any:
+    value = tuple(value) if isinstance(value, list) else value
+    if not is_of_type(value, hint):
+        wanted = getattr(hint, "__name__", None) or str(hint)
+        raise InputError(f"config.json: {key}: received {value!r}; accepted: {wanted}")
+    return value
+
+
+def differences(before: Config, after: Config, *, without: Collection[str] = ()) -> list[str]:
+    """One line for each field that changes a run's numbers and differs: `optim.lr: 0.1 there, 0.2 now`.
+
+    `without` names more fields to pass over.
+    """
     old, new = flattened(before), flattened(after)
-    return [
-        f"{key}: {old[key]} there, {new[key]} now" for key in old if old[key] != new[key] and key not in FREE_TO_CHANGE
-    ]
+    free = {*FREE_TO_CHANGE, *without}
+    if "/" in before.data.labeled and "/" in after.data.labeled:  # two lists: what they name is compared
+        free.add("data.labeled")
+    both = (key for key in old if key in new and key not in free)  # another method has other fields
+    return [f"{key}: {old[key]} there, {new[key]} now" for key in both if old[key] != new[key]]
 
 
 def checked(config: Config) -> Config:
     """The same configuration; InputError names the first field that cannot be."""
-    _one_of(config.method.name, METHODS, "method.name")
-    _one_of(config.method.scheme, SCHEMES, "method.scheme")
-    _one_of(config.data.split_scheme, SPLIT_SCHEMES, "data.split_scheme")
-    _one_of(config.method.batch_norm, BATCH_NORMS, "method.batch_norm")
-    _one_of(config.method.view_labels, VIEW_LABELS, "method.view_labels")
+    config.method.check()
+    one_of("data.split_scheme", config.data.split_scheme, SPLIT_SCHEMES)
     for network in ("primary", "auxiliary"):
-        _one_of(getattr(config, network).architecture, ARCHITECTURES, f"{network}.architecture")
-        if getattr(config, network).architecture == "slowfast" and getattr(config, network).depth != 50:
-            raise InputError(f"{network}.depth: received {getattr(config, network).depth}; slowfast accepts: 50")
-    if config.method.name == "videossl" and config.method.teacher is None:
-        raise InputError(
-            "method.teacher: received none, but videossl learns from an ImageNet classifier; accepted: a file of a "
-            "2D ResNet's weights with torchvision's names, such as resnet18-f37072fd.pth or resnet50-0676ba61.pth "
-            "from download.pytorch.org/models"
-        )
-    _one_of(config.runtime.backend, ("auto", "cpu", "gpu"), "runtime.backend")
-    _one_of(config.runtime.amp, ("auto", "bf16", "off"), "runtime.amp")
-    for key in ("method.threshold", "method.unlabeled_delay", "optim.warmup", "optim.momentum", "runtime.ema_decay"):
-        _within(config, key, low=0, high=1)
-    _within(config, "data.max_missing_share", low=0, high=1)
-    _within(config, "method.finetune_share", low=0, high=1)
-    _within(config, "method.finetune_weight", low=0)
-    for key in ("batch.labeled", "batch.unlabeled", "batch.accumulate", "evaluation.clips", "evaluation.crops"):
-        _within(config, key, low=1)
-    for key in ("optim.steps", "runtime.log_every_steps", "runtime.checkpoint_every_steps", "runtime.prefetch"):
-        _within(config, key, low=1)
-    for key in ("seed", "data.split_seed", "evaluation.every_steps", "runtime.workers", "method.unlabeled_weight"):
-        _within(config, key, low=0)
-    if config.optim.epochs <= 0:
-        raise InputError(f"optim.epochs: received {config.optim.epochs}; accepted: more than 0")
-    if config.method.name == "cmpl" and not (
-        config.method.auxiliary_supervised or config.method.auxiliary_unsupervised
-    ):
-        raise InputError(
-            "method.auxiliary_supervised and method.auxiliary_unsupervised: received false for both, so nothing "
-            "would train the auxiliary network; accepted: at least one true, or method.name=fixmatch"
-        )
+        BACKBONES.get(getattr(config, network).architecture, field=f"{network}.architecture")
+    one_of("runtime.backend", config.runtime.backend, ("auto", "cpu", "gpu"))
+    one_of("runtime.amp", config.runtime.amp, ("auto", "bf16", "off"))
+    check_bounds(config, prefix="")
+    for section in ("data", "clip", "primary", "auxiliary", "optim", "batch", "evaluation", "runtime"):
+        check_bounds(getattr(config, section), prefix=f"{section}.")
+    if config.optim.nesterov and config.optim.momentum == 0:
+        raise InputError("optim.nesterov: received true with optim.momentum=0; accepted: false, or a momentum above 0")
     return config
-
-
-def _one_of(value: str, accepted: tuple[str, ...], key: str) -> None:
-    if value not in accepted:
-        raise InputError(f"{key}: received {value!r}{nearest(value, accepted)}")
-
-
-def _within(config: Config, key: str, *, low: float, high: float = float("inf")) -> None:
-    value = flattened(config)[key]
-    if value is not None and not low <= value <= high:
-        accepted = f"{low} or more" if high == float("inf") else f"{low} to {high}"
-        raise InputError(f"{key}: received {value}; accepted: {accepted}")

@@ -8,7 +8,7 @@ from torch import nn
 
 from cmpl import build, session
 from cmpl.config import Config
-from cmpl.training.checkpoint import chosen_checkpoint, load_checkpoint, load_evaluated
+from cmpl.training.checkpoint import chosen_checkpoint, load_evaluated
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory, default_run_path
 from pipelines.errors import InputError
@@ -46,8 +46,7 @@ def load_run(path: Path | str, *, which: str = "last", device: str = "cpu") -> R
     """
     run = RunDirectory(Path(path))
     config = run.config()
-    found = chosen_checkpoint(run.checkpoints, which)
-    checkpoint = load_checkpoint(found)
+    found, checkpoint, _ = chosen_checkpoint(run.checkpoints, which)
     classes = tuple(checkpoint.state.get("classes", ()))
     if not classes:
         raise InputError(f"checkpoint {found}: names no classes; accepted: a checkpoint whose state.json has `classes`")

@@ -1,5 +1,6 @@
 """A run from a configuration to a result: the passage that ties data, method, trainer and evaluation together."""
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,17 +12,21 @@ from cmpl import build
 from cmpl.config import Config
 from cmpl.evaluate import accuracy, predict
 from cmpl.methods.method import Method
+from cmpl.start import Start, check_evaluated, claim, start_of
 from cmpl.training.autotune import autotune
-from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_checkpoint, load_evaluated
+from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated
+from cmpl.training.course import Schedule
 from cmpl.training.initialize import initialize
 from cmpl.training.loop import Trainer
-from cmpl.training.plan import peak_learning_rate, plan_of, steps_of, videos_per_step
-from cmpl.training.ranks import Ranks, first_rank_first, join_ranks, leave_ranks, wait_for_all
+from cmpl.training.plan import TrainingPlan, peak_learning_rate, plan_of, videos_per_step
+from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
 from pipelines.catalog.dataset import Dataset
+from pipelines.errors import InputError
 from pipelines.loading.loader import SemiLoader
+from pipelines.loading.nvdec import on_cpu
 from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
 
@@ -46,53 +51,65 @@ class Outcome:
     """How a call of `train` ended: with a result, or stopped by a signal with a checkpoint (`result` is None)."""
 
     path: Path
-    result: dict | None
+    result: dict[str, Any] | None
 
 
 def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool = False) -> Outcome:
     """Trains the run at `path` to its end and evaluates it; goes on where an earlier call was stopped or killed.
 
-    With `tune_loader`, short trials choose the loader's threads, processes and batches ahead first (autotune.json).
-    Raises InputError for whatever in the configuration or the data cannot be. A finished run is not done again: its
-    result is returned.
+    With `tune_loader`, short trials choose the loader's threads, workers and batches ahead first (autotune.json).
+    Raises InputError for whatever in the configuration or the data cannot be, for data that are not the run's, and
+    where another process trains there. A finished run is not done again: its result is returned; with more steps it is
+    continued.
     """
     run = RunDirectory(path)
     ranks = join_ranks(device_type(config.runtime.device))
     try:
         reporter = reporter if ranks.is_first else Reporter()
-        run.check(config)
-        if (result := run.result()) is not None:
-            reporter.note(f"{path} is finished; its result:")
-            return Outcome(path=path, result=result)
+        first_rank_does(ranks, lambda: run.check(config))
         runtime = settle(config.runtime, local_rank=ranks.local_rank, num_local_ranks=ranks.num_local_ranks)
         torch.set_num_threads(runtime.torch_threads)
+        with first_rank_first(ranks):
+            data = build.open_data(config, progress=reporter.progress)
+        start = start_of(config, data, run=run, ranks=ranks, reporter=reporter)
+        if start.result is not None:
+            reporter.note(f"{path} is finished; its result:")
+            return Outcome(path=path, result=start.result)
         reporter.note(", ".join(runtime.reasons))
-        return _train(config, run=run, runtime=runtime, ranks=ranks, reporter=reporter, tune_loader=tune_loader)
+        with contextlib.ExitStack() as stack:
+            if unlocked := first_rank_does(ranks, lambda: stack.enter_context(run.locked())):
+                reporter.note(f"{path}: its file system has no locks ({unlocked}); see that one training runs in it")
+            return _train(
+                start, data, run=run, runtime=runtime, ranks=ranks, reporter=reporter, tune_loader=tune_loader
+            )
     finally:
         leave_ranks()
 
 
 def _train(
-    config: Config, *, run: RunDirectory, runtime: Runtime, ranks: Ranks, reporter: Reporter, tune_loader: bool
+    start: Start,
+    data: Dataset,
+    *,
+    run: RunDirectory,
+    runtime: Runtime,
+    ranks: Ranks,
+    reporter: Reporter,
+    tune_loader: bool,
 ) -> Outcome:
-    with first_rank_first(ranks):
-        data = build.open_data(config, progress=reporter.progress)
+    config, schedule = start.config, start.facts.course.current
     plans = build.planners(config, data)
     method = build.method_of(config, num_classes=len(data.classes))
     if config.init and not checkpoints(run.checkpoints):
-        for line in initialize(method, config.init).lines():
+        for line in initialize(method, config.init, classes=data.classes).lines():
             reporter.note(line)
     method.begin_training()
-    if ranks.is_first:  # only now: a run that cannot start leaves no folder behind
-        run.claim(config)
-    wait_for_all()
-    num_steps = steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=ranks.num_ranks)
     unusable = data.problems()
-    _introduce(config, data, plans, unusable=unusable, ranks=ranks, num_steps=num_steps, reporter=reporter)
-
+    _introduce(
+        config, data, plans, schedule=schedule, unusable=unusable, runtime=runtime, ranks=ranks, reporter=reporter
+    )
     if tune_loader:  # first, so that what follows is built once, from the settings that were chosen
         config, runtime = _tuned(
-            config, data, plans, num_steps=num_steps, run=run, runtime=runtime, ranks=ranks, reporter=reporter
+            config, data, plans, start=start, run=run, runtime=runtime, ranks=ranks, reporter=reporter
         )
 
     def loader_at(micro_step: int) -> SemiLoader:
@@ -100,12 +117,12 @@ def _train(
 
     def validate(method: Method) -> float:
         quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
-        return quick.scores["primary"]["top1"]
+        return float(quick.scores["primary"]["top1"])
 
     trainer = Trainer(
         method,
-        plan=plan_of(config, num_steps=num_steps, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled),
-        classes=tuple(data.classes),
+        plan=_plan_of(config, schedule, method, ranks=ranks),
+        identity=start.facts.identity,
         loader_at=loader_at,
         validate=validate,
         run=run,
@@ -113,9 +130,16 @@ def _train(
         ranks=ranks,
         reporter=reporter,
     )
-    if not trainer.fit():
+    first_rank_does(ranks, lambda: claim(run, start))
+    try:
+        is_done = trainer.fit()
+    except InputError:
+        if ranks.is_first:
+            run.abandon()  # where nothing was learned: what cannot start leaves no folder
+        raise
+    if not is_done:
         return Outcome(path=run.path, result=None)
-    begin = time.monotonic()
+    train_seconds, begin = trainer.wall_seconds, time.monotonic()
     found = evaluate(
         trainer.evaluated,
         config,
@@ -131,15 +155,24 @@ def _train(
         **found.to_json(),
         "num_labeled": len(data.labeled),
         "num_unlabeled": len(plans[1].pool),
-        "steps": num_steps,
-        "train_seconds": round(trainer.wall_seconds, 1),
+        "steps": schedule.last_step,
+        "train_seconds": round(train_seconds, 1),
         "evaluation_seconds": round(time.monotonic() - begin, 1),
         "num_set_aside": len(set_aside),
         "set_aside": set_aside,
     }
-    if ranks.is_first:
-        run.write_result(result)
+    first_rank_does(ranks, lambda: run.write_result(result))
     return Outcome(path=run.path, result=result)
+
+
+def _plan_of(config: Config, schedule: Schedule, method: Method, *, ranks: Ranks) -> TrainingPlan:
+    return plan_of(
+        config,
+        first_step=schedule.first_step,
+        num_steps=schedule.last_step,
+        num_ranks=ranks.num_ranks,
+        uses_unlabeled=method.uses_unlabeled,
+    )
 
 
 def _tuned(
@@ -147,7 +180,7 @@ def _tuned(
     data: Dataset,
     plans: tuple[Planner, Planner],
     *,
-    num_steps: int,
+    start: Start,
     run: RunDirectory,
     runtime: Runtime,
     ranks: Ranks,
@@ -161,8 +194,8 @@ def _tuned(
     method = build.method_of(config, num_classes=len(data.classes))
     trainer = Trainer(
         method,
-        plan=plan_of(config, num_steps=num_steps, num_ranks=ranks.num_ranks, uses_unlabeled=method.uses_unlabeled),
-        classes=tuple(data.classes),
+        plan=_plan_of(config, start.facts.course.current, method, ranks=ranks),
+        identity=start.facts.identity,
         loader_at=lambda micro_step: loader_at(config, runtime, micro_step),
         validate=None,
         run=run,
@@ -201,17 +234,31 @@ def evaluate(
 
 
 def evaluate_run(
-    path: Path, *, clips: int | None, crops: int | None, which: str = "last", reporter: Reporter, device: str = "auto"
-) -> dict:
+    path: Path,
+    *,
+    clips: int | None,
+    crops: int | None,
+    which: str = "last",
+    reporter: Reporter,
+    device: str = "auto",
+    data_root: str | None = None,
+    other_videos: bool = False,
+) -> dict[str, Any]:
     """The result of a run's last or best checkpoint under any number of clips and crops.
 
-    Raises InputError where the run has no such checkpoint.
+    data_root: where the data set lies now. other_videos: whether the validation videos may be others than the run's;
+    what differs is said. Raises InputError where the run has no such checkpoint, and where the data's classes are not
+    the run's.
     """
     run = RunDirectory(path)
     config = run.config()
-    found = chosen_checkpoint(run.checkpoints, which)
-    checkpoint = load_checkpoint(found)
+    if data_root is not None:
+        config = replace(config, data=replace(config.data, root=str(data_root)))
+    found, checkpoint, complaints = chosen_checkpoint(run.checkpoints, which)
+    for line in complaints:
+        reporter.note(f"{line}; the one before is evaluated")
     data = build.open_data(config, progress=reporter.progress)
+    check_evaluated(run, checkpoint, config, data, other_videos=other_videos, reporter=reporter)
     runtime = settle(replace(config.runtime, device=device))
     torch.set_num_threads(runtime.torch_threads)
     method = build.method_of(config, num_classes=len(data.classes))
@@ -238,28 +285,38 @@ def evaluate_run(
 def _introduce(
     config: Config,
     data: Dataset,
-    plans: tuple,
+    plans: tuple[Planner, Planner],
     *,
+    schedule: Schedule,
     unusable: dict[str, str],
+    runtime: Runtime,
     ranks: Ranks,
-    num_steps: int,
     reporter: Reporter,
 ) -> None:
-    """What is about to happen, in a few lines."""
+    """Says what is about to happen, in a few lines."""
     classes = len(data.classes)
     reporter.note(
-        f"{config.method.name} on {data.annotations.name}: {classes} classes, {len(plans[0].pool)} labelled and "
-        f"{len(plans[1].pool)} unlabelled videos, {num_steps} steps"
+        f"{config.method.name} on {data.annotations.name}: {classes} classes, {len(plans[0].pool)} labeled and "
+        f"{len(plans[1].pool)} unlabeled videos, {schedule.last_step} steps"
     )
     batch, uses_unlabeled = config.batch, build.method_class(config.method.name).uses_unlabeled
     videos = videos_per_step(config, num_ranks=ranks.num_ranks, uses_unlabeled=uses_unlabeled)
-    and_unlabeled = f" + {batch.unlabeled} unlabelled" if uses_unlabeled else ""
+    and_unlabeled = f" + {batch.unlabeled} unlabeled" if uses_unlabeled else ""
+    rate = peak_learning_rate(config, num_videos_per_step=videos)
     reporter.note(
         f"a step: {videos} videos ({ranks.num_ranks} rank{'s' if ranks.num_ranks > 1 else ''} x {batch.labeled} "
-        f"labelled{and_unlabeled} x {batch.accumulate}), "
-        f"learning rate {peak_learning_rate(config, num_videos_per_step=videos):g}"
+        f"labeled{and_unlabeled} x {batch.accumulate}), learning rate {rate:g}"
         f"{' (scaled with the batch)' if config.optim.scale_lr else ''}"
     )
+    if schedule.first_step:
+        reporter.note(
+            f"continues a finished run with a fresh schedule: from step {schedule.first_step} the learning rate falls "
+            f"once more from {rate:g} to 0, by step {schedule.last_step}"
+        )
+    if runtime.backend == "gpu":
+        for pool in (plans[1].pool, data.evaluation_pool()):
+            for line in on_cpu(pool).lines(pool):
+                reporter.note(line)
     if unusable:
         path, reason = next(iter(unusable.items()))
         reporter.note(

@@ -15,6 +15,10 @@ class VideoError(InputError):
     """One video cannot be used; the message is the reason, without the path."""
 
 
+class LoaderError(InputError):
+    """No more batches can be made, for a reason outside of the program: files, memory, a worker that was killed."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """'; did you mean X?' for a misspelt name, or the accepted names when none is near."""
     choices = sorted(choices)

@@ -21,8 +21,8 @@ from torch import Tensor
 from benchmarks.bench_loader.rows import STAGES, Row, row_of
 from benchmarks.decode_work import DecodeWork, decode_work
 from benchmarks.replay import ReplaySource
-from cmpl.build import method_class
 from cmpl.config import Config
+from cmpl.registries import method_class
 from pipelines.loading.batches import ViewBatches, batch_of
 from pipelines.loading.engine import Engine
 from pipelines.loading.graph import decode, end, labeled_graph, sample, unlabeled_graph
@@ -105,10 +105,10 @@ class StreamStages:
             with watch.stage("augment"):
                 media = [self._views(plan, clip) for plan, clip in zip(plans, clips, strict=True)]
         elif self._media is Media.CUTS:
-            media = [CutMedia(np.frombuffer(made.content, dtype=np.uint8), made.frames) for made in cuts]
+            media = [CutMedia.of(made.content, made.frames) for made in cuts]
         else:
             media = [
-                Frames(decode_frames(f, plan.frames, exact_seek=e))
+                Frames.of(decode_frames(f, plan.frames, exact_seek=e))
                 for f, plan, e in zip(files, plans, exact, strict=True)
             ]
         self._source.samples = [self._sample(plan, part) for plan, part in zip(plans, media, strict=True)]

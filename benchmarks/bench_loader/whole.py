@@ -15,6 +15,7 @@ from benchmarks.usage import DecoderMeter, gpu_memory_bytes, usage
 from cmpl import build
 from cmpl.config import Config
 from cmpl.training.autotune import synchronize, timed_steps
+from cmpl.training.identity import Identity
 from cmpl.training.loop import Trainer
 from cmpl.training.plan import plan_of, steps_of
 from cmpl.training.ranks import Ranks
@@ -200,7 +201,7 @@ def trainer_of(config: Config, data: Dataset, plans: tuple[Planner, Planner], *,
     return Trainer(
         method,
         plan=plan_of(config, num_steps=num_steps, num_ranks=1, uses_unlabeled=method.uses_unlabeled),
-        classes=tuple(data.classes),
+        identity=Identity(classes=tuple(data.classes)),
         loader_at=lambda micro_step: None,
         validate=None,
         run=RunDirectory(Path("unused")),

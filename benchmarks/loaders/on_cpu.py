@@ -29,8 +29,8 @@ from benchmarks.loaders.videos import ALIGNED, NUM_FRAMES, ORIGINAL, PREPARED, S
 from benchmarks.loaders.workload import GEOMETRY, DecodeRunner, Workload, whole_runner, workload_of
 from pipelines.cache import cache_root
 from pipelines.plan.geometry import Geometry
+from pipelines.video.container import open_video
 from pipelines.video.cut import cut
-from pipelines.video.packets import open_video
 from pipelines.video.transcode import STRIDE
 
 MAX_DIFFERENCE = 2.0

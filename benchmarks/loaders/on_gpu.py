@@ -79,7 +79,7 @@ class WholeFileSource(FrozenSource):
         plan = self.planner.plan(position % self.num_samples)
         content = np.frombuffer(Path(self.planner.pool.paths[plan.video]).read_bytes(), dtype=np.uint8)
         ids = Ids(number=position, video=plan.video, label=-1)
-        return Sample(CutMedia(content, plan.frames), parameters(plan), ids)
+        return Sample(CutMedia.of(content, plan.frames), parameters(plan), ids)
 
 
 @dataclass(kw_only=True)

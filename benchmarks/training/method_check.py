@@ -19,6 +19,7 @@ import click
 from benchmarks.environment import environment
 from cmpl.config import Config, to_json, with_settings
 from cmpl.recipes.demo import demo
+from cmpl.registries import method_class
 from cmpl.subsets import spread
 
 Row = dict[str, Any]  # ready for JSON
@@ -38,17 +39,27 @@ class Arm:
 
 
 def config_of(arm: Arm, *, subset: int, labeled: str, settings: dict[str, str]) -> Config:
-    """The demo recipe with this arm's method and steps; `subset` seeds the labeled draw and the run."""
+    """The demo recipe with this arm's method and steps; `subset` seeds the labeled draw and the run.
+
+    Settings that only other arms' methods have are left out.
+    """
+    own = method_fields(arm.method)
+    of_others = {field for method in METHODS for field in method_fields(method)} - own
     changes = {"method.name": arm.method, "optim.steps": str(arm.steps), "seed": str(subset)}
-    return with_settings(demo(labeled), {"data.split_seed": str(subset)} | changes | ONE_THREAD | settings)
+    asked = {key: text for key, text in settings.items() if key not in of_others}
+    return with_settings(demo(labeled), {"data.split_seed": str(subset)} | changes | ONE_THREAD | asked)
+
+
+def method_fields(method: str) -> set[str]:
+    """The keys of --set that a method has."""
+    return {f"method.{name}" for name in method_class(method).Settings.field_names()}
 
 
 def training_cost(config: Config) -> float:
     """Multiply-adds of one step, averaged over training: a backward pass counts as two forward ones."""
-    from cmpl.build import method_class
     from cmpl.recipes.cost import multiply_adds, passes_a_video
 
-    labeled, unlabeled = passes_a_video(method_class(config.method.name), batch_norm=config.method.batch_norm)
+    labeled, unlabeled = passes_a_video(config.method)
     # Before the unlabeled losses are switched on, unlabeled clips are not looked at.
     share = 1 - config.method.unlabeled_delay
     passes = labeled * config.batch.labeled + share * unlabeled * config.batch.unlabeled
@@ -56,13 +67,14 @@ def training_cost(config: Config) -> float:
 
 
 def arms(steps: int, *, labeled: str, settings: dict[str, str]) -> list[Arm]:
-    """Every method for `steps`, and each cheaper one for as many steps as cost what CMPL's cost."""
+    """Every method for `steps`, and each cheaper one for as many steps as cost what the dearest one's cost."""
     costs = {
         method: training_cost(config_of(Arm(method, steps), subset=0, labeled=labeled, settings=settings))
         for method in METHODS
     }
     equal_steps = [Arm(method, steps) for method in METHODS]
-    return equal_steps + [Arm(m, round(steps * costs["cmpl"] / costs[m])) for m in METHODS if m != "cmpl"]
+    dearest = max(costs.values())
+    return equal_steps + [Arm(m, round(steps * dearest / cost)) for m, cost in costs.items() if cost < dearest]
 
 
 def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folder: str) -> Row:

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from benchmarks.environment import environment
 from benchmarks.training.convolution import measure
-from cmpl.config import BATCH_NORMS
 from cmpl.methods.cross_model import CrossModel
+from cmpl.methods.settings import BATCH_NORMS
 from cmpl.models.counting import count_multiply_adds
 from cmpl.models.resnet3d import ResNet3D
 from cmpl.recipes.cost import passes_a_video
+from cmpl.registries import method_settings
 from cmpl.training.autotune import synchronize
 from cmpl.training.optim import sgd
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
@@ -100,7 +101,8 @@ def step_of(
         ).to(device)
         for depth, width, _ in case.networks
     ]
-    method = CrossModel(primary=networks[0], auxiliary=networks[1], threshold=0.0, batch_norm=batch_norm)
+    settings = CrossModel.Settings(threshold=0.0, batch_norm=batch_norm)
+    method = CrossModel(primary=networks[0], auxiliary=networks[1], settings=settings)
     if plain:
         method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs lack it
     if compiled:
@@ -121,7 +123,7 @@ def step_of(
 
 def needed_flops(case: Case) -> float:
     """Floating-point operations of a step whose weak views need no gradient."""
-    labeled, unlabeled = passes_a_video(CrossModel, batch_norm="weak-no-grad")
+    labeled, unlabeled = passes_a_video(method_settings("cmpl", batch_norm="weak-no-grad"))
     passes = labeled * case.num_labeled + unlabeled * case.num_unlabeled
     return sum(
         2 * passes * count_multiply_adds(network, num_frames=num_frames, crop_size=case.crop_size)

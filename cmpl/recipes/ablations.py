@@ -9,8 +9,8 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from cmpl.config import NetworkConfig
-from cmpl.recipes.rows import Change, Row, changed
+from cmpl.config import NetworkConfig, changed
+from cmpl.recipes.rows import Change, Row
 
 
 def _fields(section: str, **values: object) -> Change:
@@ -23,9 +23,9 @@ data = functools.partial(_fields, "data")
 method = functools.partial(_fields, "method")
 
 
-def network(**fields: object) -> Change:
-    """Takes another auxiliary network."""
-    return lambda config: dataclasses.replace(config, auxiliary=NetworkConfig(**fields))
+def network(*, depth: int = 50, width: float = 1.0) -> Change:
+    """Takes another 3D-ResNet as the auxiliary network."""
+    return lambda config: dataclasses.replace(config, auxiliary=NetworkConfig(depth=depth, width=width))
 
 
 def per_labeled(ratio: int) -> Change:

@@ -7,14 +7,16 @@ rows that quote other papers' self-supervised training are left out.
 
 import dataclasses
 
-from cmpl.config import Config, NetworkConfig
-from cmpl.recipes.rows import changed, row
+from cmpl.config import Config, NetworkConfig, changed
+from cmpl.recipes.rows import Expected, row
 
 R18 = NetworkConfig(depth=18)
 SLOWFAST = NetworkConfig(architecture="slowfast")
 
 
-def table1_figures(ucf1=None, ucf10=None, k1=None, k10=None) -> dict[tuple[str, str], float]:
+def table1_figures(
+    ucf1: float | None = None, ucf10: float | None = None, k1: float | None = None, k10: float | None = None
+) -> Expected:
     """A row of Table 1 in the order of its columns."""
     columns = {("ucf101", "1pct"): ucf1, ("ucf101", "10pct"): ucf10, ("k400", "1pct"): k1, ("k400", "10pct"): k10}
     return {where: top1 for where, top1 in columns.items() if top1 is not None}

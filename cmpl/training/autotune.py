@@ -98,7 +98,7 @@ def with_knobs(config: Config, runtime: Runtime, knobs: Knobs) -> tuple[Config, 
 def _in_words(knobs: Knobs) -> str:
     parts = (
         (knobs.loader_threads, "loader thread", "s"),
-        (knobs.workers, "reading process", "es"),
+        (knobs.workers, "worker", "s"),
         (knobs.prefetch, "batch", "es"),
     )
     return ", ".join(f"{number} {noun}{'' if number == 1 else ending}" for number, noun, ending in parts) + " ahead"

@@ -1,6 +1,7 @@
 """Starts networks from a 2D ResNet's ImageNet weights, inflated in time, or from any run's."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from cmpl.models.weights import ACCEPTED, read_tensors
-from cmpl.training.checkpoint import checkpoints, module_tensors
+from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, first_not_finite, module_tensors
+from cmpl.training.identity import class_differences
 from pipelines.errors import InputError
 
 NAMES_SHOWN = 4
+ABSENT, OTHER_SHAPE = "not in the file", "another shape"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +37,29 @@ class Initialized:
         return [*lines, f"  in the file, not used: {_shown(self.unused)}"] if self.unused else lines
 
 
-def initialize(method: nn.Module, source: str) -> Initialized:
+def initialize(method: nn.Module, source: str, *, classes: Sequence[str] = ()) -> Initialized:
     """Starts a method's networks from `source`, in place, and says of every tensor what was done.
 
     A 2D ResNet's weights are inflated into the primary (I3D: repeated over time, divided by its length). A run's are
-    taken by name, into both networks where the file has both. A head of another number of classes stays fresh.
-    Raises InputError for a file that cannot be read, or of which nothing fits.
+    taken by name, into both networks where the file has both. A head stays fresh where the run's classes are not
+    `classes`, in their order, or their number differs.
+    Raises InputError for a file that cannot be read, that holds numbers that are not finite, or weights of another
+    width or depth.
     """
-    tensors = read_tensors(_newest_checkpoint(source))
+    file, known = _newest_checkpoint(source)
+    tensors = read_tensors(file)
+    if spoilt := first_not_finite(tensors):
+        raise InputError(f"init: received {file}, whose {spoilt} holds numbers that are not finite; accepted: weights")
     own = module_tensors(method)
     inflating = "conv1.weight" in tensors and tensors["conv1.weight"].ndim == 4
     given = _inflated(tensors, into=own) if inflating else _of_a_run(tensors)
+    others = class_differences(known, classes) if known and classes else []
     loaded, kept = [], {}
     with torch.no_grad():
         for name, value in own.items():
             why = _misfit(name, value, given.get(name), inflating=inflating)
+            if why is None and others and _is_of_head(name):
+                why = f"other {others[0]}"
             if why is None:
                 fitting = _fitting(given[name], value) if inflating else given[name]
                 value.copy_(fitting)
@@ -57,14 +68,36 @@ def initialize(method: nn.Module, source: str) -> Initialized:
                 kept[name] = why
     if not any(name.endswith("weight") for name in loaded):
         raise InputError(f"init: received {source}, of whose {len(tensors)} tensors none fits; accepted: {ACCEPTED}")
+    _check_same_network(source, kept, own=own, given=given)
     unused = tuple(name for name in given if name not in loaded)
     return Initialized(source=source, loaded=tuple(loaded), kept=kept, unused=unused)
 
 
-def _newest_checkpoint(source: str) -> str:
-    """A run's folder -> its newest checkpoint; any other source as it is."""
-    found = checkpoints(Path(source).expanduser() / "checkpoints")
-    return str(found[-1]) if found else source
+def _check_same_network(source: str, kept: dict[str, str], *, own: dict[str, Tensor], given: dict[str, Tensor]) -> None:
+    """Raises InputError where a network would be put together from another one's parts.
+
+    SlowFast's slow pathway alone may: it is a ResNet-50 with more channels where the fast one joins.
+    """
+    if "primary.slow_stem.conv.weight" in own:
+        return
+    for name, why in kept.items():
+        network = name.partition(".")[0]
+        missing = why == ABSENT and any(other.startswith(f"{network}.") for other in given)
+        if not _is_of_head(name) and (why == OTHER_SHAPE or missing) and not name.endswith("num_batches_tracked"):
+            found = f"shape {tuple(given[name].shape)}" if name in given else "no such tensor"
+            raise InputError(
+                f"init: received {source}, a network of another width or depth: {found} for {name}; accepted: "
+                f"{tuple(own[name].shape)}, as in weights of the same {network}.depth and {network}.width"
+            )
+
+
+def _newest_checkpoint(source: str) -> tuple[str, tuple[str, ...]]:
+    """A run's folder -> its newest good checkpoint, and its class names; any other source as it is."""
+    folder = Path(source).expanduser() / "checkpoints"
+    if not checkpoints(folder):
+        return source, ()
+    path, checkpoint, _ = chosen_checkpoint(folder, "last")
+    return str(path), tuple(map(str, checkpoint.state.get("classes", ())))
 
 
 def _of_a_run(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -98,18 +131,22 @@ def _fitting(value: Tensor, own: Tensor) -> Tensor:
 def _misfit(name: str, own: Tensor, value: Tensor | None, *, inflating: bool) -> str | None:
     """Why a tensor cannot be taken, or None where it can."""
     if value is None:
-        return "not in the file"
+        return ABSENT
     expected = tuple(own.shape)
     if inflating and own.ndim == 5:
         expected = expected[:2] + expected[3:]
     if tuple(value.shape) != expected:
-        if name.split(".")[1:2] == ["head"]:
+        if _is_of_head(name) and value.shape[0] != expected[0]:
             return f"another number of classes: {value.shape[0]} there, {expected[0]} here"
-        return "another shape"
+        return OTHER_SHAPE
     return None
 
 
-def _shown(names) -> str:
+def _is_of_head(name: str) -> bool:
+    return name.split(".")[1:2] == ["head"]
+
+
+def _shown(names: Iterable[str]) -> str:
     names = list(names)
     rest = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -7,29 +7,50 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cmpl.methods.method import Method
 from cmpl.training import checkpoint as ckpt
+from cmpl.training.checkpoint import all_finite
+from cmpl.training.identity import Identity, differences
 from cmpl.training.metrics import MetricsLog, TermSums, mean_over_ranks, with_precision
 from cmpl.training.optim import learning_rate, set_learning_rate, sgd
 from cmpl.training.plan import TrainingPlan
-from cmpl.training.ranks import Ranks, any_rank, wait_for_all
-from cmpl.training.reporter import Reporter, StepReport
+from cmpl.training.ranks import Ranks, any_rank, first_rank_does
+from cmpl.training.reporter import OutputClosedError, Reporter, StepReport
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime
-from pipelines.errors import InputError
+from pipelines.batch import SemiBatch
+from pipelines.errors import InputError, LoaderError
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that end training after the current step."""
+
+
+class Loader(Protocol):
+    """What the loop asks of a loader; pipelines.loading.loader.SemiLoader is one."""
+
+    wait_seconds: float
+    num_unlabeled: int
+
+    @property
+    def problems(self) -> dict[str, str]: ...
+    def __next__(self) -> SemiBatch: ...
+    def close(self) -> None: ...
 
 
 class Trainer:
     """Trains a method to `num_steps`, from wherever its run directory stands.
 
-    `classes` are stored with every checkpoint, in the order of the labels.
+    `identity` is stored with every checkpoint: classes in the order of the labels, geometry, digests of the videos.
     `loader_at(micro_step)` gives this rank's loader from there on; `validate(method)` the quick validation's top-1.
     """
 
@@ -38,8 +59,8 @@ class Trainer:
         method: Method,
         *,
         plan: TrainingPlan,
-        classes: tuple[str, ...],
-        loader_at: Callable,
+        identity: Identity,
+        loader_at: Callable[[int], Loader],
         validate: Callable[[Method], float] | None,
         run: RunDirectory,
         runtime: Runtime,
@@ -48,7 +69,7 @@ class Trainer:
     ) -> None:
         self.plan, self.num_steps, self.run, self.runtime, self.ranks = plan, plan.num_steps, run, runtime, ranks
         self.reporter, self.validate, self.loader_at = reporter, validate, loader_at
-        self.classes = classes
+        self.identity = identity
         self.method = prepared(method, plan, runtime, ranks)
         self.optimizer = sgd(
             self.method,
@@ -60,62 +81,91 @@ class Trainer:
         self.average = averaged(self.method, plan.ema_decay)
         self.parallel = DistributedDataParallel(self.method) if ranks.num_ranks > 1 else self.method
         self.step = 0
-        self.wall_seconds = 0.0
-        self.best_top1 = -1.0
+        self.earlier_seconds = 0.0  # of training, before this call
+        self.begun_at = self.saved_at = time.monotonic()
+        self.best_top1, self.best_step = -1.0, None
+        self.saved_step: int | None = None
+        self.validated_step: int | None = None
         self.sums = TermSums()
         self.stop_asked = False
+        self.is_at_step = True  # networks are exactly those of `step`: no forward pass of the next one has been
 
     @property
     def evaluated(self) -> Method:
         """The method whose networks are evaluated: the average where there is one."""
         return self.average.module if self.average else self.method
 
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds of training so far, over all calls."""
+        return self.earlier_seconds + time.monotonic() - self.begun_at
+
     def fit(self) -> bool:
-        """Trains to the end; False where a signal stopped it first. A checkpoint stands at the end either way."""
-        self._resume()
-        if self.step >= self.num_steps:
+        """Trains to the end; False where a signal stopped it first. A checkpoint stands at the end either way.
+
+        Raises InputError where training diverged, or where batches or files fail; what was learned is saved before, as
+        far as it can be.
+        """
+        is_validated = self._resume()
+        self.begun_at = self.saved_at = time.monotonic()
+        if self.step >= self.num_steps and is_validated:
             return True
-        with self._signals(), contextlib.closing(self.loader_at(self.step * self.plan.accumulate)) as loader:
+        first = self.step * self.plan.accumulate
+        with self._signals(), contextlib.closing(self.loader_at(first)) as loader:
             log = MetricsLog(self.run.path, first_step=self.step) if self.ranks.is_first else None
-            begin = mark = time.monotonic()
-            wait_mark, step_mark = loader.wait_seconds, self.step
-            while self.step < self.num_steps:
-                self.update(loader)
-                self.step += 1
-                last = self.step == self.num_steps
-                if last or self.step % self.plan.log_every_steps == 0:
-                    now = time.monotonic()
-                    self._report(log, loader, now - mark, loader.wait_seconds - wait_mark, self.step - step_mark)
-                    mark, wait_mark, step_mark = now, loader.wait_seconds, self.step
-                stop = self._asked_to_stop(synced=step_mark == self.step)
-                if last or stop or self.step % self.plan.checkpoint_every_steps == 0:
-                    self._save(time.monotonic() - begin, loader.problems)
-                every = self.plan.validate_every_steps
-                if self.validate and every and self.step % every == 0:
-                    self._validate(log, time.monotonic() - begin, loader.problems)
-                if stop:
-                    break
-        self.wall_seconds += time.monotonic() - begin
-        if log:
-            log.close()
+            try:
+                if not is_validated and self._validate(log):
+                    self._save(loader.problems)
+                self._train(loader, log)
+            except (LoaderError, OutputClosedError) as error:
+                raise self._ended(error, loader.problems) from error
+            finally:
+                if log:
+                    log.close()
         return self.step == self.num_steps
 
-    def update(self, loader) -> None:
+    def _train(self, loader: Loader, log: MetricsLog | None) -> None:
+        plan, mark = self.plan, time.monotonic()
+        wait_mark, step_mark = loader.wait_seconds, self.step
+        while self.step < self.num_steps:
+            self.update(loader)
+            self.step += 1
+            last = self.step == self.num_steps
+            if last or self.step % plan.log_every_steps == 0:
+                now = time.monotonic()
+                self._report(log, loader, now - mark, loader.wait_seconds - wait_mark, self.step - step_mark)
+                mark, wait_mark, step_mark = now, loader.wait_seconds, self.step
+            stop, due = self._agreed(meeting=step_mark == self.step)
+            is_best = False
+            if self._validation_is_due() and (last or not stop):  # before the checkpoint: a kill loses neither
+                is_best = self._validate(log)
+            if last or stop or due or is_best or self.step % plan.checkpoint_every_steps == 0:
+                self._save(loader.problems)
+            if stop:
+                break
+
+    def _validation_is_due(self) -> bool:
+        """Whether a validation of this step is still to do."""
+        every = self.plan.validate_every_steps
+        planned = self.validate is not None and every > 0 and self.step % every == 0
+        return planned and self.validated_step != self.step
+
+    def update(self, loader: Loader) -> None:
         """One update. No line of it waits for the device."""
         plan, accumulate = self.plan, self.plan.accumulate
-        set_learning_rate(
-            self.optimizer,
-            learning_rate(self.step, num_steps=self.num_steps, lr=plan.peak_lr, warmup=plan.warmup),
-        )
+        done, length = self.step - plan.first_step, self.num_steps - plan.first_step
+        set_learning_rate(self.optimizer, learning_rate(done, num_steps=length, lr=plan.peak_lr, warmup=plan.warmup))
         self.optimizer.zero_grad(set_to_none=True)
         for micro_step in range(self.step * accumulate, (self.step + 1) * accumulate):
             batch = next(loader)
-            torch.manual_seed(step_seed(plan.seed, micro_step, self.ranks.rank))  # dropout's
+            self.is_at_step = False
+            forward_pass = micro_step * self.ranks.num_ranks + self.ranks.rank
+            torch.manual_seed(step_seed(plan.seed, forward_pass))  # dropout's
             is_last = micro_step == (self.step + 1) * accumulate - 1
             with self._gradients_exchanged(is_last):
                 with self.runtime.autocast():
                     loss, terms = self.parallel(
-                        batch, unlabeled_weight=self._unlabeled_weight(), progress=self.step / self.num_steps
+                        batch, unlabeled_weight=self._unlabeled_weight(), progress=done / length
                     )
                 (loss / accumulate).backward()
             self.sums.add({"loss": loss.detach(), **terms})
@@ -124,18 +174,20 @@ class Trainer:
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.method)
+        self.is_at_step = True
 
     def _unlabeled_weight(self) -> float:
         """lambda, or 0 before the unlabeled losses are switched on."""
-        delayed = self.step < self.plan.unlabeled_delay * self.num_steps
-        return 0.0 if delayed else self.plan.unlabeled_weight
+        plan = self.plan
+        delayed = self.step - plan.first_step < plan.unlabeled_delay * (self.num_steps - plan.first_step)
+        return 0.0 if delayed else plan.unlabeled_weight
 
-    def _gradients_exchanged(self, is_last: bool):
+    def _gradients_exchanged(self, is_last: bool) -> contextlib.AbstractContextManager[object]:
         """Ranks exchange gradients once a step, with the last micro-step."""
         waiting = self.ranks.num_ranks > 1 and not is_last
         return self.parallel.no_sync() if waiting else contextlib.nullcontext()
 
-    def _report(self, log: MetricsLog | None, loader, seconds: float, waited: float, num_steps: int) -> None:
+    def _report(self, log: MetricsLog | None, loader: Loader, seconds: float, waited: float, num_steps: int) -> None:
         """Reads the sums, once, and tells the log and the reporter."""
         plan = self.plan
         metrics = self.sums.means() | {"wait_share": waited / seconds}
@@ -144,89 +196,148 @@ class Trainer:
         metrics["videos_per_second"] = per_step * num_steps / seconds
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if not math.isfinite(metrics["loss"]):
-            raise InputError(
-                f"loss: received {metrics['loss']} by step {self.step}: training diverged; a lower optim.lr "
-                f"than {plan.lr} may do"
-            )
+            raise self._diverged(f"loss: received {metrics['loss']}")
         if log:
             log.write(self.step, metrics)
             left = seconds / num_steps * (self.num_steps - self.step)
             report = StepReport(step=self.step, num_steps=self.num_steps, metrics=metrics, seconds_left=left)
             self.reporter.step(report)
 
-    def _validate(self, log: MetricsLog | None, seconds: float, problems: dict[str, str]) -> None:
-        """Quick validation; the checkpoint of the best is kept."""
+    def _validate(self, log: MetricsLog | None) -> bool:
+        """Quick validation; whether it is the best so far."""
+        assert self.validate is not None
         top1 = self.validate(self.evaluated)
+        self.validated_step = self.step
         if log:
             log.write(self.step, {"val_top1": top1})
         self.reporter.note(f"step {self.step}: validation top-1 {top1:.1%} (one clip, one crop)")
-        if top1 > self.best_top1:
-            self.best_top1 = top1
-            self._save(seconds, problems, best=True)
+        if top1 <= self.best_top1:
+            return False
+        self.best_top1, self.best_step = top1, self.step
+        return True
 
-    def _save(self, seconds: float, problems: dict[str, str], *, best: bool = False) -> None:
-        if self.ranks.is_first:
-            state = {
-                "wall_seconds": self.wall_seconds + seconds,
-                "best_top1": self.best_top1,
-                "videos_per_step": self._videos_per_step(),
-                "classes": list(self.classes),
-            }
-            checkpoint = ckpt.Checkpoint(
-                step=self.step,
-                state=state,
-                model=ckpt.module_tensors(self.method),
-                optimizer=ckpt.momentum_tensors(self.method, self.optimizer),
-                ema=ckpt.module_tensors(self.average) if self.average else {},
-            )
-            ckpt.save_checkpoint(self.run.checkpoints, checkpoint, best=best)
+    def _save(self, problems: dict[str, str]) -> None:
+        """Saves a checkpoint, where all its numbers are finite on every rank. Raises InputError where not, and where it
+        cannot be written; the older ones stay."""
+        tensors = self._tensors()
+        spoilt = not all_finite(value for part in tensors.values() for value in part.values())
+        if any_rank([spoilt], self.runtime.device)[0]:
+            raise self._diverged("weights: received numbers that are not finite")
+        state = {
+            **self.identity.to_json(),
+            "wall_seconds": self.wall_seconds,
+            "best_top1": self.best_top1,
+            "best_step": self.best_step,
+            "is_validated": not self._validation_is_due(),
+            "videos_per_step": self._videos_per_step(),
+        }
+
+        def write() -> None:
+            ckpt.save_checkpoint(self.run.checkpoints, ckpt.Checkpoint(step=self.step, state=state, **tensors))
             self.run.write_problems(self.run.problems() | problems)
-        wait_for_all()
 
-    def _resume(self) -> None:
-        """Takes up the last good checkpoint, if there is one."""
+        first_rank_does(self.ranks, write)
+        self.saved_step, self.saved_at = self.step, time.monotonic()
+
+    def _tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What a checkpoint holds, part by part."""
+        return {
+            "model": ckpt.module_tensors(self.method),
+            "optimizer": ckpt.momentum_tensors(self.method, self.optimizer),
+            "ema": ckpt.module_tensors(self.average) if self.average else {},
+        }
+
+    def _diverged(self, received: str) -> InputError:
+        """What to tell the user whose training diverged."""
+        kept = f"the newest checkpoint, of step {self.saved_step}, is from before"
+        return InputError(
+            f"{received} by step {self.step}: training diverged; a lower optim.lr than {self.plan.lr} may do, with "
+            f"--out for a new run; {kept if self.saved_step is not None else 'there is no checkpoint from before'}"
+        )
+
+    def _ended(self, error: InputError, problems: dict[str, str]) -> InputError:
+        """Saves where the networks are exactly those of a step, and says how to go on."""
+        if self.ranks.num_ranks == 1 and self.is_at_step and self.step != self.saved_step:
+            self._save(problems)
+        there = f"from step {self.saved_step}" if self.saved_step is not None else "from the start"
+        return InputError(f"{error}; the same command goes on {there}")
+
+    def _resume(self) -> bool:
+        """Takes up the last good checkpoint, if there is one, and sets newer ones aside. False where the validation of
+        its step is still to do."""
+        found = first_rank_does(self.ranks, self._chosen)
+        if found is None:
+            return True
+        checkpoint = ckpt.load_checkpoint(found)
+        self._check_same_run(checkpoint, str(found))
+        ckpt.load_into(self.method, checkpoint.model, source=str(found))
+        ckpt.load_momentum(self.method, self.optimizer, checkpoint.optimizer)
+        if self.average:
+            ckpt.load_into(self.average, checkpoint.ema, source=str(found))
+        state = checkpoint.state
+        self.step = self.saved_step = checkpoint.step
+        self.best_top1 = state["best_top1"]
+        if state.get("is_validated", True):
+            self.validated_step = self.step
+        best = ckpt.best_checkpoint(self.run.checkpoints)
+        self.best_step = None if best is None else int(best.name.removeprefix("step-"))
+        self.earlier_seconds = state["wall_seconds"]
+        self.reporter.note(f"going on from step {self.step} of {self.num_steps}")
+        return not self._validation_is_due()
+
+    def _chosen(self) -> Path | None:
+        """The last good checkpoint's folder; newer ones are set aside, each with a line."""
         found, complaints = ckpt.last_good_checkpoint(self.run.checkpoints)
         for line in complaints:
-            self.reporter.note(line)
-        if found is None:
-            return
-        if found.state["videos_per_step"] != self._videos_per_step():
-            raise InputError(
-                f"{self.run.path}: went on with {found.state['videos_per_step']} videos a step, now "
-                f"{self._videos_per_step()} (ranks x batch x accumulate); accepted: the same number"
-            )
-        source = f"{self.run.checkpoints}/step-{found.step:08d}"
-        ckpt.load_into(self.method, found.model, source=source)
-        ckpt.load_momentum(self.method, self.optimizer, found.optimizer)
-        if self.average:
-            ckpt.load_into(self.average, found.ema, source=source)
-        self.step, self.best_top1 = found.step, found.state["best_top1"]
-        self.wall_seconds = found.state["wall_seconds"]
-        self.reporter.note(f"going on from step {self.step} of {self.num_steps}")
+            self.reporter.note(f"{line}; set aside")
+        ckpt.set_broken_aside(self.run.checkpoints, after_step=-1 if found is None else found.step)
+        return None if found is None else self.run.checkpoints / f"step-{found.step:08d}"
+
+    def _check_same_run(self, checkpoint: ckpt.Checkpoint, source: str) -> None:
+        """Raises InputError where a checkpoint is not of this run's videos and classes."""
+        try:
+            known = Identity.from_json(checkpoint.state)
+            videos_per_step = list(checkpoint.state["videos_per_step"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"checkpoint {source}: state.json lacks {error}; accepted: one of this program") from error
+        changed = differences(known, self.identity, listings=(None, None))
+        if videos_per_step != self._videos_per_step():
+            changed.append(f"videos a step: {videos_per_step} there, {self._videos_per_step()} now")
+        if changed:
+            raise InputError(f"checkpoint {source}: of another run: {'; '.join(changed)}; accepted: this run's own")
 
     def _videos_per_step(self) -> list[int]:
         """Labeled and unlabeled videos of one step, over all ranks: what the order of samples hangs on."""
         passes = self.plan.accumulate * self.ranks.num_ranks
         return [self.plan.num_labeled * passes, self.plan.num_unlabeled * passes]
 
-    def _asked_to_stop(self, *, synced: bool) -> bool:
-        """Whether to stop after this step: all ranks together, where they meet anyway."""
+    def _agreed(self, *, meeting: bool) -> tuple[bool, bool]:
+        """Whether to stop after this step, and whether so much time has passed that a checkpoint is due: all ranks
+        together, where they meet anyway. The first rank's clock counts."""
+        minutes = self.plan.checkpoint_every_minutes
+        due = self.ranks.is_first and 0 < 60 * minutes <= time.monotonic() - self.saved_at
         if self.ranks.num_ranks == 1:
-            return self.stop_asked
-        return any_rank(self.stop_asked, self.runtime.device) if synced else False
+            return self.stop_asked, due
+        if not meeting:
+            return False, False
+        stop, due = any_rank([self.stop_asked, due], self.runtime.device)
+        return stop, due
 
     @contextlib.contextmanager
-    def _signals(self):
-        """SIGTERM and Ctrl-C end training after the current step; a second one ends it at once."""
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM, Ctrl-C and a closed terminal end training after the current step; a second one ends it at once."""
 
-        def ask(number: int, frame) -> None:
+        def ask(number: int, frame: FrameType | None) -> None:
             if self.stop_asked:
                 raise KeyboardInterrupt
             self.stop_asked = True
-            self.reporter.note("stopping after this step, with a checkpoint; once more to stop at once")
+            with contextlib.suppress(OSError, InputError):  # nobody may be left to hear it
+                self.reporter.note("stopping after this step, with a checkpoint; once more to stop at once")
 
         try:
-            before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+            under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            heard = [number for number in STOPPING if not (under_nohup and number == signal.SIGHUP)]
+            before = {number: signal.signal(number, ask) for number in heard}
         except ValueError:  # not the main thread: whoever called has the signals
             before = {}
         try:
@@ -254,6 +365,7 @@ def averaged(method: Method, decay: float) -> AveragedModel | None:
     return AveragedModel(method, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
-def step_seed(seed: int, micro_step: int, rank: int) -> int:
-    """A seed for torch's generator, of (run, micro-step, rank): dropout, too, is a function of the position."""
-    return (seed * 1_000_003 + micro_step) * 1_009 + rank
+def step_seed(seed: int, forward_pass: int) -> int:
+    """A seed for torch's generator, of (run, forward pass over all ranks): dropout, too, is a function of the position,
+    on any number of ranks."""
+    return (seed * 1_000_003 + forward_pass) * 1_009

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cmpl.methods.method import Terms
+from cmpl.training.run_directory import unwritable
 from pipelines.files import written_whole
 
 
@@ -43,32 +45,41 @@ class MetricsLog:
     def __init__(self, folder: Path, *, first_step: int) -> None:
         self._path = folder / "metrics.jsonl"
         kept = [line for line in self._lines() if line["step"] <= first_step]
-        with written_whole(self._path) as draft:
-            draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._board = _tensorboard(folder, first_step)
+        try:
+            with written_whole(self._path) as draft:
+                draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            self._board = _tensorboard(folder, first_step)
+        except OSError as error:
+            raise unwritable(self._path, error) from error
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Appends one line."""
-        with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, **metrics}) + "\n")
-        if self._board:
-            for name, value in metrics.items():
-                self._board.add_scalar(name, value, step)
+        """Appends one line. Raises InputError where it cannot be written."""
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps({"step": step, **metrics}) + "\n")
+            if self._board:
+                for name, value in metrics.items():
+                    self._board.add_scalar(name, value, step)
+        except OSError as error:
+            raise unwritable(self._path, error) from error
 
     def close(self) -> None:
         """Ends TensorBoard's file."""
         if self._board:
             self._board.close()
 
-    def _lines(self) -> list[dict]:
+    def _lines(self) -> list[dict[str, Any]]:
         if not self._path.exists():
             return []
         lines = []
-        for text in self._path.read_text().splitlines():
+        for text in self._path.read_text(errors="replace").splitlines():
             try:
-                lines.append(json.loads(text))
+                line = json.loads(text)
             except ValueError:  # cut off by a kill
                 break
+            if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+                break
+            lines.append(line)
         return lines
 
 

@@ -13,7 +13,8 @@ PAPER_BATCH = 192
 class TrainingPlan:
     """What the trainer needs to know of a configuration, worked out once."""
 
-    num_steps: int
+    first_step: int  # of the schedule: 0, or where a finished run was continued
+    num_steps: int  # of the run, to the schedule's end
     num_labeled: int  # videos of a forward pass on one rank
     num_unlabeled: int
     accumulate: int  # forward passes a step
@@ -32,14 +33,18 @@ class TrainingPlan:
     compile: bool
     log_every_steps: int
     checkpoint_every_steps: int
+    checkpoint_every_minutes: float  # 0: by steps alone
     validate_every_steps: int  # 0: never
 
 
-def plan_of(config: Config, *, num_steps: int, num_ranks: int, uses_unlabeled: bool) -> TrainingPlan:
-    """Works out the plan of a configuration for so many ranks and steps."""
+def plan_of(
+    config: Config, *, num_steps: int, num_ranks: int, uses_unlabeled: bool, first_step: int = 0
+) -> TrainingPlan:
+    """Works out the plan of a configuration for so many ranks, and a schedule from `first_step` to `num_steps`."""
     videos = videos_per_step(config, num_ranks=num_ranks, uses_unlabeled=uses_unlabeled)
     optim, runtime = config.optim, config.runtime
     return TrainingPlan(
+        first_step=first_step,
         num_steps=num_steps,
         num_labeled=config.batch.labeled,
         num_unlabeled=config.batch.unlabeled,
@@ -59,6 +64,7 @@ def plan_of(config: Config, *, num_steps: int, num_ranks: int, uses_unlabeled: b
         compile=runtime.compile,
         log_every_steps=runtime.log_every_steps,
         checkpoint_every_steps=runtime.checkpoint_every_steps,
+        checkpoint_every_minutes=runtime.checkpoint_every_minutes,
         validate_every_steps=config.evaluation.every_steps,
     )
 

@@ -4,12 +4,23 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from pipelines.errors import InputError
+
+T = TypeVar("T")
+
+LAUNCHER_LOOKED_FOR_EVERY_SECONDS = 1.0
+GRACE_SECONDS = 30.0
+"""So long a rank whose launcher was killed may take to save and stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +62,18 @@ def join_ranks(device_type: str) -> Ranks:
     # of a model): they would hold ours for ever, and with it its threads (see leave_ranks).
     importlib.import_module("torch.distributed.nn")
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    threading.Thread(target=_end_with_launcher, args=(os.getppid(),), daemon=True).start()
     return ranks
+
+
+def _end_with_launcher(launcher: int) -> None:
+    """Asks this rank to save and stop when the launcher is gone (a killed torchrun leaves its ranks to themselves);
+    ends it where it does not."""
+    while os.getppid() == launcher:
+        time.sleep(LAUNCHER_LOOKED_FOR_EVERY_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)
 
 
 def leave_ranks() -> None:
@@ -66,16 +88,16 @@ def leave_ranks() -> None:
         gc.collect()
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set on any rank. Waits for all of them."""
+def any_rank(flags: list[bool], device: torch.device) -> list[bool]:
+    """Whether each flag is set on any rank. Waits for all of them."""
     if not dist.is_initialized():
-        return flag
-    votes = torch.tensor(int(flag), device=device)
+        return flags
+    votes = torch.tensor([int(flag) for flag in flags], device=device)
     dist.all_reduce(votes, dist.ReduceOp.MAX)
-    return bool(votes.item())
+    return [bool(vote) for vote in votes.tolist()]
 
 
-def gather(value: object) -> list:
+def gather(value: T) -> list[T]:
     """The value of every rank, in their order, on every rank."""
     if not dist.is_initialized():
         return [value]
@@ -84,8 +106,25 @@ def gather(value: object) -> list:
     return values
 
 
+def first_rank_does(ranks: Ranks, work: Callable[[], T]) -> T:
+    """Rank 0 does the work alone; all get its answer. Where it raises an InputError, all raise the same."""
+    if not dist.is_initialized():
+        return work()
+    said: list = [None, None]
+    if ranks.is_first:
+        try:
+            said[0] = work()
+        except InputError as error:
+            said[1] = str(error)
+    dist.broadcast_object_list(said, src=0)
+    answer, problem = said
+    if problem is not None:
+        raise InputError(problem)
+    return answer
+
+
 @contextlib.contextmanager
-def first_rank_first(ranks: Ranks):
+def first_rank_first(ranks: Ranks) -> Iterator[None]:
     """Rank 0 runs the block alone, the others after it: what it makes or probes is there for them. Where it raises, the
     others still have their turn, and raise the same error of the user's instead of one of a lost connection."""
     if not ranks.is_first:

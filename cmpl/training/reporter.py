@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+from pipelines.errors import InputError
+
+
+class OutputClosedError(InputError):
+    """Nobody reads what is said any more: a closed pipe or terminal, or a full disk under a log."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:

@@ -1,11 +1,37 @@
-"""A run's folder: config.json, metrics.jsonl, result.json, problems.json, checkpoints/."""
+"""A run's folder: configuration, identity, metrics, result, problems, checkpoints, and the lock of its one writer."""
 
+import contextlib
 import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from cmpl.config import Config, differences, from_json, to_json
+from cmpl.config import COMPARED_IN_RUN, Config, differences, from_json, to_json
+from cmpl.training import identity as identities
+from cmpl.training import lock
+from cmpl.training.checkpoint import checkpoints
+from cmpl.training.course import Course
+from cmpl.training.identity import Identity, Listing, read_listing, write_listing
 from pipelines.errors import InputError
 from pipelines.files import written_whole
+
+LISTING = "videos.jsonl.gz"
+_OF_A_START = ("run.json", LISTING, "autotune.json", lock.NAME, ".DS_Store")
+"""What a start that was killed may leave beside drafts and an empty `checkpoints`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a run is, beside its configuration."""
+
+    identity: Identity
+    course: Course
+
+    def to_json(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        return {**self.identity.to_json(), **self.course.to_json()}
 
 
 class RunDirectory:
@@ -15,27 +41,93 @@ class RunDirectory:
         self.path = path
         self.checkpoints = path / "checkpoints"
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[str | None]:
+        """Makes the folder and holds its lock for the block; yields why it cannot be locked, or None.
+
+        Raises InputError where another process holds it, or the folder cannot be written. A folder that nothing was
+        written to is removed again.
+        """
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with lock.locked(self.path) as problem:
+                yield problem
+        except OSError as error:
+            if error.filename is None or not str(error.filename).startswith(str(self.path)):
+                raise
+            raise unwritable(self.path, error) from error
+        finally:
+            with contextlib.suppress(OSError):  # not empty: a run is there now
+                for path in missing:
+                    path.rmdir()
+
+    def has_begun(self) -> bool:
+        """Whether there is anything to lose: a checkpoint, metrics, or a result."""
+        metrics = self.path / "metrics.jsonl"
+        written = metrics.exists() and metrics.stat().st_size > 0
+        return bool(checkpoints(self.checkpoints)) or written or (self.path / "result.json").exists()
+
     def check(self, config: Config) -> None:
         """Raises InputError where something else lives in the folder: another configuration, showing what differs, or
-        no run at all."""
-        if (self.path / "config.json").exists():
-            changed = differences(self.config(), config)
+        no run at all. What a start left that came to nothing is not in the way."""
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"--out: received {self.path}, a file; accepted: a folder, or a name that is free")
+        if not (self.path / "config.json").exists():
+            if self.path.exists() and not all(map(self._is_of_a_start, self.path.iterdir())):
+                raise InputError(f"{self.path}: not empty and not a run; give --out another folder")
+        elif self.has_begun():
+            changed = differences(self.config(), config, without=COMPARED_IN_RUN)
             if changed:
                 raise InputError(
                     f"{self.path} holds a run with another configuration:\n  "
                     + "\n  ".join(changed)
                     + "\nGive the same settings to go on with it, or --out for a new folder."
                 )
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise InputError(f"{self.path}: not empty and not a run; give --out another folder")
 
-    def claim(self, config: Config) -> None:
-        """Makes the folder for this configuration, or takes it up again. Raises InputError as `check` does."""
+    def _is_of_a_start(self, path: Path) -> bool:
+        if path == self.checkpoints:
+            return path.is_dir() and not any(path.iterdir())
+        return path.name in _OF_A_START or (path.name.startswith(".") and path.name.endswith(".part"))
+
+    def claim(self, config: Config, facts: RunFacts | None = None, listing: Listing | None = None) -> None:
+        """Makes the folder this run's, or takes it up again: to be called under the lock, after the checks.
+
+        The configuration is written last: where it is, all else is. Raises InputError as `check` does, and where the
+        folder cannot be written.
+        """
         self.check(config)
-        if (self.path / "config.json").exists():
+        begun = self.has_begun()
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            if facts is not None:
+                if listing is not None and not (begun and (self.path / LISTING).exists()):
+                    write_listing(self.path / LISTING, listing)
+                self._write("run.json", facts.to_json())
+            if not begun:
+                self._write("config.json", to_json(config))
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def moved(self, config: Config) -> None:
+        """Has the folder say where the data lies now, and how many steps there are."""
+        old = self.config()
+        data = replace(
+            old.data, root=config.data.root, unlabeled_root=config.data.unlabeled_root, labeled=config.data.labeled
+        )
+        optim = replace(old.optim, steps=config.optim.steps, epochs=config.optim.epochs)
+        if (old.data, old.optim) != (data, optim):
+            self._write("config.json", to_json(replace(old, data=data, optim=optim)))
+
+    def abandon(self) -> None:
+        """Removes what a start wrote that came to nothing."""
+        if self.has_begun():
             return
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        self._write("config.json", to_json(config))
+        for name in ("config.json", "run.json", LISTING, "metrics.jsonl", "autotune.json"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.checkpoints.rmdir()
 
     def config(self) -> Config:
         """The run's configuration. Raises InputError where there is none."""
@@ -43,28 +135,83 @@ class RunDirectory:
             raise InputError(f"{self.path}: no run is there; accepted: a folder that `cmpl train` made")
         return from_json(read_json(self.path / "config.json"))
 
-    def result(self) -> dict | None:
-        """What result.json says, or None while there is none."""
-        path = self.path / "result.json"
-        return read_json(path) if path.exists() else None
+    def facts(self) -> RunFacts | None:
+        """What run.json says; None in a folder of an older version. Raises InputError where it is damaged."""
+        path = self.path / "run.json"
+        if not path.exists():
+            return None
+        values = read_json(path)
+        try:
+            return RunFacts(identity=Identity.from_json(values), course=Course.from_json(values))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: not what was written ({error!r}); accepted: the file as it was") from error
 
-    def write_result(self, result: dict) -> None:
+    def listing(self) -> Listing | None:
+        """Every video of the run; None where the file is missing or damaged."""
+        return read_listing(self.path / LISTING)
+
+    def check_identity(self, known: Identity, now: Identity, listing: Listing) -> None:
+        """Raises InputError naming what differs between the run's videos and classes and those that are there now."""
+        before = self.listing() if known.videos != now.videos else None
+        changed = identities.differences(known, now, listings=(before, listing))
+        if changed:
+            raise InputError(
+                f"{self.path} holds a run on other data:\n  "
+                + "\n  ".join(changed)
+                + f"\nGive the data as it was to go on with it, or --out for a new run; --init {self.path} starts that "
+                "one from these weights."
+            )
+
+    def result(self) -> dict[str, Any] | None:
+        """What result.json says, or None while there is none. Raises InputError where it is damaged."""
+        path = self.path / "result.json"
+        if not path.exists():
+            return None
+        result = read_json(path)
+        if not isinstance(result.get("primary"), dict):
+            raise InputError(
+                f"{path}: not what was written; accepted: the file as it was, or none: the run is evaluated again"
+            )
+        return result
+
+    def write_result(self, result: dict[str, Any]) -> None:
         """Writes result.json."""
         self._write("result.json", result)
 
+    def keep_result(self) -> None:
+        """Gives the result of a run that is continued the name of its step."""
+        result = self.result()
+        if result is not None and "steps" in result:
+            (self.path / "result.json").rename(self.path / f"result-step-{result['steps']:08d}.json")
+
     def problems(self) -> dict[str, str]:
-        """Videos set aside in this run: path -> reason."""
+        """Videos set aside in this run: path -> reason. Empty where the file is damaged: it is met again."""
         path = self.path / "problems.json"
-        return read_json(path) if path.exists() else {}
+        try:
+            return {str(name): str(reason) for name, reason in read_json(path).items()} if path.exists() else {}
+        except InputError:
+            return {}
 
     def write_problems(self, problems: dict[str, str]) -> None:
         """Writes problems.json, where there is anything to say."""
         if problems:
             self._write("problems.json", problems)
 
-    def _write(self, name: str, content: dict) -> None:
-        with written_whole(self.path / name) as draft:
-            draft.write_text(json.dumps(content, indent=1) + "\n")
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        try:
+            with written_whole(self.path / name) as draft:
+                draft.write_text(json.dumps(content, indent=1) + "\n")
+        except OSError as error:
+            raise unwritable(self.path / name, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """What to tell the user whose folder cannot be written."""
+    reason = error.strerror or type(error).__name__
+    return InputError(
+        f"{path}: cannot be written ({reason}); accepted: a folder with room that may be written; the same command "
+        "goes on from the last checkpoint"
+    )
 
 
 def default_run_path(config: Config, *, runs: Path) -> Path:
@@ -75,12 +222,15 @@ def default_run_path(config: Config, *, runs: Path) -> Path:
     return runs / f"{config.data.dataset}-{labeled}{split}-{config.method.name}-s{config.seed}"
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; InputError where it is none."""
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: received a JSON {type(content).__name__}; accepted: an object")
+    return content
 
 
 def newest_run(folder: Path) -> Path:

@@ -44,8 +44,8 @@ class Dataset:
         """The labeled training videos."""
         return pool_of((self.train, self.labeled))
 
-    def unlabeled_pool(self, *, with_labeled: bool = True) -> Pool:
-        """All training videos and the data set's own unlabeled ones. The labels serve metrics alone.
+    def unlabeled_selections(self, *, with_labeled: bool = True) -> list[tuple[Manifest, np.ndarray]]:
+        """All training videos and the data set's own unlabeled ones, as (manifest, indices into it).
 
         `with_labeled` False leaves the labeled videos out.
         """
@@ -53,12 +53,20 @@ class Dataset:
         parts = [(self.train, train if with_labeled else np.setdiff1d(train, self.labeled))]
         if self.unlabeled is not None:
             parts.append((self.unlabeled, self.unlabeled.usable))
-        return pool_of(*parts)
+        return parts
+
+    def unlabeled_pool(self, *, with_labeled: bool = True) -> Pool:
+        """The videos of `unlabeled_selections`. The labels serve metrics alone."""
+        return pool_of(*self.unlabeled_selections(with_labeled=with_labeled))
+
+    def evaluation_selection(self) -> tuple[Manifest, np.ndarray]:
+        """The validation videos of known class, as (manifest, indices into it)."""
+        usable = self.val.usable
+        return self.val, usable[self.val.labels[usable] >= 0]
 
     def evaluation_pool(self) -> Pool:
         """The validation videos of known class."""
-        usable = self.val.usable
-        return pool_of((self.val, usable[self.val.labels[usable] >= 0]))
+        return pool_of(self.evaluation_selection())
 
 
 def open_dataset(

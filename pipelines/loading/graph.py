@@ -18,7 +18,7 @@ from nvidia.dali.pipeline import Pipeline
 from pipelines.loading.engine import Engine
 from pipelines.loading.operators import Node, crop_resize, split, strong_view, with_flow
 from pipelines.loading.parameters import ViewRow
-from pipelines.loading.sample import CutMedia, Media, MixedMedia
+from pipelines.loading.sample import Media, MixedMedia
 from pipelines.loading.source import BatchSource, EvaluationSource, Source, TrainSource
 from pipelines.loading.workers import interrupts_ignored
 from pipelines.plan.planner import Stream
@@ -88,10 +88,11 @@ def preallocate(source: TrainSource, *, engine: Engine) -> None:
     decoded = geometry.num_frames * int(np.mean(pool.width * pool.height)) * 3
     views = sum(int(np.prod(shape)) for shape in source.view_shapes)
     in_flight = source.batch_size * (engine.prefetch_batches + 1)
-    try:
-        backend.PreallocateDeviceMemory(in_flight * (decoded + views), engine.device_index)
-    except RuntimeError as error:
-        log.warning("no memory set aside for %d videos in flight: %s", in_flight, str(error).strip().splitlines()[0])
+    try:  # decoded frames lie there twice, as they come and in order
+        backend.PreallocateDeviceMemory(in_flight * (2 * decoded + views), engine.device_index)
+    except (RuntimeError, MemoryError) as error:  # DALI tells a full card by either
+        reason = (str(error).strip().splitlines() or ["out of memory"])[0]
+        log.warning("no memory set aside for %d videos in flight: %s", in_flight, reason)
 
 
 def refused(source: Source, *, engine: Engine) -> tuple[dict[int, str], set[int]]:
@@ -103,26 +104,27 @@ def refused(source: Source, *, engine: Engine) -> tuple[dict[int, str], set[int]
             if isinstance(made.media, MixedMedia) and made.media.by_cpu:
                 continue
             tried.add(made.ids.video)
-            problem = _refusal(CutMedia(*made.media[:2]), engine)
+            content, indices, *_ = made.media
+            problem = _refusal(content, indices, engine)
             if problem:
                 found[made.ids.video] = problem
     return found, tried
 
 
-def _refusal(cut: CutMedia, engine: Engine) -> str | None:
-    """Why the decoder does not take a cut; None where it does."""
+def _refusal(content: np.ndarray, indices: np.ndarray, engine: Engine) -> str | None:
+    """Says why the decoder does not take a cut; None where it does."""
 
     @pipeline_def(batch_size=1, num_threads=1, device_id=engine.device_index, prefetch_queue_depth=1)
     def graph() -> Node:
-        encoded, indices = (types.Constant(array, device="cpu") for array in cut)
-        return decode_cut(encoded, indices, engine)
+        encoded, asked = (types.Constant(array, device="cpu") for array in (content, indices))
+        return decode_cut(encoded, asked, engine)
 
     try:
         (clips,) = built(graph).run()
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or [""])[-2:][0]  # behind it: that the pipeline is lost
         return f"the decoder refused it: {reason[:200]}"
-    num_decoded, num_frames = clips.shape()[0][0], len(cut.indices)
+    num_decoded, num_frames = clips.shape()[0][0], len(indices)
     return None if num_decoded == num_frames else f"the decoder gave {num_decoded} of {num_frames} frames"
 
 
@@ -140,13 +142,19 @@ def sample(source: BatchSource, engine: Engine) -> Sequence[Node]:
 
 
 def decode(media: Sequence[Node], kind: Media, engine: Engine) -> Node:
-    """Frames (F, H, W, 3) uint8 of both networks, decoded once."""
+    """Frames (F, H, W, 3) uint8 of both networks, each decoded once and shown as often as asked for."""
+    *parts, order = media
+    return fn.sequence_rearrange(decode_distinct(parts, kind, engine), new_order=order)
+
+
+def decode_distinct(parts: Sequence[Node], kind: Media, engine: Engine) -> Node:
+    """The distinct frames (D, H, W, 3) uint8, ascending."""
     if kind is Media.FRAMES:
-        return uploaded(media[0], engine)
+        return uploaded(parts[0], engine)
     if kind is Media.CUTS:
-        encoded, indices = media
+        encoded, indices = parts
         return decode_cut(encoded, indices, engine)
-    encoded, indices, frames, by_cpu = media
+    encoded, indices, frames, by_cpu = parts
     if by_cpu:  # noqa: SIM108 (DALI makes branches of statements alone)
         clip = uploaded(frames, engine)
     else:
@@ -155,7 +163,7 @@ def decode(media: Sequence[Node], kind: Media, engine: Engine) -> Node:
 
 
 def decode_cut(encoded: Node, indices: Node, engine: Engine) -> Node:
-    """The frames of a file in memory, in the order asked for."""
+    """The frames of a file in memory: distinct, ascending indices (see `CutMedia`)."""
     return fn.decoders.video(encoded, device=engine.decoder, frames=indices, pad_mode="none")
 
 

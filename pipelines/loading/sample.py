@@ -31,7 +31,7 @@ class Media(StrEnum):
         """DALI's layout of each array of `Sample.media`. Raises ValueError for views: their number is the source's."""
         if self is Media.VIEWS:
             raise ValueError("media: views have as many layouts as the source has views")
-        return {Media.FRAMES: ("FHWC",), Media.CUTS: ("", ""), Media.MIXED: ("", "", "FHWC", "")}[self]
+        return {Media.FRAMES: ("FHWC", ""), Media.CUTS: ("", "", ""), Media.MIXED: ("", "", "FHWC", "", "")}[self]
 
     @property
     def has_cuts(self) -> bool:
@@ -42,14 +42,31 @@ class Media(StrEnum):
 class Frames(NamedTuple):
     """The arrays of `Media.FRAMES`."""
 
-    frames: np.ndarray  # (F, H, W, 3) uint8
+    frames: np.ndarray  # (D, H, W, 3) uint8, each frame once
+    order: np.ndarray  # (F,) int32: which of them is shown when
+
+    @classmethod
+    def of(cls, frames: np.ndarray, order: np.ndarray | None = None) -> "Frames":
+        """Frames in this order; by default as they are."""
+        return cls(frames, (np.arange(len(frames)) if order is None else order).astype(np.int32))
 
 
 class CutMedia(NamedTuple):
-    """The arrays of `Media.CUTS`."""
+    """The arrays of `Media.CUTS`.
+
+    DALI's decoder starts anew at the file's first frame whenever the next index is not above the last one. So it is
+    asked for each frame once, in ascending order; the graph puts them in order behind it.
+    """
 
     content: np.ndarray  # (bytes,) uint8: a small MP4
-    indices: np.ndarray  # (F,) int32: which of its frames are asked for, in order
+    indices: np.ndarray  # (D,) int32, distinct and ascending: its frames that are decoded
+    order: np.ndarray  # (F,) int32: which of those is shown when
+
+    @classmethod
+    def of(cls, content: bytes, frames: np.ndarray) -> "CutMedia":
+        """The frames (F,) of a file in memory, in any order, with repetitions."""
+        indices, order = np.unique(frames, return_inverse=True)
+        return cls(np.frombuffer(content, dtype=np.uint8), indices.astype(np.int32), order.astype(np.int32))
 
 
 class MixedMedia(NamedTuple):
@@ -59,16 +76,19 @@ class MixedMedia(NamedTuple):
     indices: np.ndarray
     frames: np.ndarray
     by_cpu: np.ndarray  # () bool
+    order: np.ndarray  # (F,) int32, of whichever there is
 
     @classmethod
     def of_cut(cls, cut: CutMedia) -> "MixedMedia":
         """A video that NVDEC decodes."""
-        return cls(*cut, frames=np.zeros((1, 1, 1, 3), dtype=np.uint8), by_cpu=np.array(False))
+        nothing = np.zeros((1, 1, 1, 3), dtype=np.uint8)
+        return cls(cut.content, cut.indices, nothing, np.array(False), cut.order)
 
     @classmethod
-    def of_frames(cls, frames: np.ndarray) -> "MixedMedia":
+    def of_frames(cls, frames: Frames) -> "MixedMedia":
         """A video that a worker decoded."""
-        return cls(np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.int32), frames=frames, by_cpu=np.array(True))
+        content, indices = np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.int32)
+        return cls(content, indices, frames.frames, np.array(True), frames.order)
 
 
 class Ids(NamedTuple):

@@ -277,7 +277,7 @@ def fetch(source: TrainSource | EvaluationSource, video: int, frames: np.ndarray
     if video in source.broken:
         raise VideoError(source.broken[video])
     if source.media is Media.FRAMES:
-        return Frames(decoded(source.pool, video, frames))
+        return decoded(source.pool, video, frames)
     if source.media is Media.CUTS:
         return cut_of(source.pool, video, frames)
     if source.on_cpu.holds(source.pool, video):
@@ -285,17 +285,18 @@ def fetch(source: TrainSource | EvaluationSource, video: int, frames: np.ndarray
     return MixedMedia.of_cut(cut_of(source.pool, video, frames))
 
 
-def decoded(pool: Pool, video: int, frames: np.ndarray) -> np.ndarray:
-    """Decodes frames here: (F, H, W, 3) uint8. Raises VideoError, also where their size is not the probed one."""
-    clip = decode_frames(pool.paths[video], frames, exact_seek=bool(pool.exact_seek[video]))
+def decoded(pool: Pool, video: int, frames: np.ndarray) -> Frames:
+    """Decodes frames here, each once. Raises VideoError, also where their size is not the probed one."""
+    indices, order = np.unique(frames, return_inverse=True)
+    clip = decode_frames(pool.paths[video], indices, exact_seek=bool(pool.exact_seek[video]))
     check_size(clip.shape[2], clip.shape[1], picture_size(pool, video))
-    return clip
+    return Frames.of(clip, order)
 
 
 def cut_of(pool: Pool, video: int, frames: np.ndarray) -> CutMedia:
     """Cuts the needed GOPs out of the file. Raises VideoError where it cannot be read."""
     made = cut(pool.paths[video], frames, exact_seek=bool(pool.exact_seek[video]))
-    return CutMedia(np.frombuffer(made.content, dtype=np.uint8), made.frames)
+    return CutMedia.of(made.content, made.frames)
 
 
 def fetch_views(pool: Pool, video: int, views: list[View], broken: dict[int, str]) -> tuple[np.ndarray, ...]:

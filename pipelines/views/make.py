@@ -9,6 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -17,8 +18,9 @@ from av.video.reformatter import VideoReformatter
 
 from pipelines.plan.boxes import Box
 from pipelines.plan.rand_augment import IDENTITY, Strong
+from pipelines.video.container import video_errors
 from pipelines.video.frames import check_size, decode_each, same_size
-from pipelines.video.packets import checked_frames, video_errors
+from pipelines.video.packets import checked_frames
 from pipelines.views.numpy_ops import Warp, cut_out, photometric
 
 
@@ -79,8 +81,9 @@ class ViewMaker:
             self._rows[slot].append(row)
         self._clip = np.empty((len(view.frames), view.size, view.size, 3), dtype=np.uint8)
         self._scaler: Scaler | None = None
-        warps = view.strong is not None and view.strong.inverse_affine != IDENTITY
-        self._warp = Warp(view.strong.inverse_affine, num_frames=len(view.frames), size=view.size) if warps else None
+        self._warp: Warp | None = None
+        if view.strong is not None and view.strong.inverse_affine != IDENTITY:
+            self._warp = Warp(view.strong.inverse_affine, num_frames=len(view.frames), size=view.size)
 
     def put(self, slot: int, planar: av.VideoFrame) -> None:
         """The picture of a slot (gbrp), which the view may show at several places or not at all."""
@@ -119,7 +122,7 @@ class Scaler:
         self._graph = av.filter.Graph()
         self._graph.threads = 1  # the videos are the parallelism
         planar = av.VideoFormat("gbrp", width, height)
-        source = self._graph.add_buffer(width=width, height=height, format=planar, time_base=av.time_base)
+        source = self._graph.add_buffer(width=width, height=height, format=planar, time_base=Fraction(1, av.time_base))
         self._crop = self._graph.add("crop", f"{width}:{height}:0:0")
         scale = self._graph.add("scale", f"{size}:{size}:flags=bilinear+accurate_rnd")
         steps = source, self._crop, scale, self._graph.add("format", "pix_fmts=gbrp"), self._graph.add("buffersink")
@@ -151,5 +154,8 @@ def scaler(width: int, height: int, size: int, number: int, thread: int) -> Scal
 def rgb_planes(picture: av.VideoFrame) -> tuple[np.ndarray, ...]:
     """Red, green and blue (H, W) of a planar picture, without a copy: valid as long as the picture is."""
     shape = picture.height, picture.width
-    green, blue, red = (np.ndarray(shape, np.uint8, plane, 0, (plane.line_size, 1)) for plane in picture.planes)
+    green, blue, red = (
+        np.ndarray(shape, np.uint8, plane, 0, (plane.line_size, 1))  # type: ignore[arg-type]  # a buffer, if not by stub
+        for plane in picture.planes
+    )
     return red, green, blue

@@ -71,13 +71,13 @@ class Warp:
     def _warped(self, pixels: np.ndarray) -> np.ndarray:
         pixels = pixels.reshape(len(pixels), -1)
         pairs = np.stack([pixels[:, :-1], pixels[:, 1:]], axis=-1).view(np.uint64)[..., 0]
-        even = odd = None  # sums over the taps, two colours each
+        even = odd = np.zeros((), dtype=np.uint32)  # sums over the taps, two colors each
         for first, weights in zip((0, self._row), self._weights, strict=True):
             taps = np.take(pairs[:, first:], self._corner, axis=1, mode="clip").view(np.uint32)
             taps = taps.reshape(len(pixels), -1, 2)
             low = (taps & _EVEN_BYTES) * weights
             high = ((taps >> np.uint32(8)) & _EVEN_BYTES) * weights
-            even, odd = (low, high) if even is None else (even + low, odd + high)
+            even, odd = even + low, odd + high
         even, odd = even[..., 0] + even[..., 1] + _HALF, odd[..., 0] + odd[..., 1] + _HALF
         return ((even >> np.uint32(8)) & _EVEN_BYTES) | (odd & _ODD_BYTES)
 

@@ -13,7 +13,7 @@ LAYERS = ("pipelines", "cmpl", "benchmarks", "cli")
 LEAVES_OF_PIPELINES = {
     f"pipelines.{name}" for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry")
 }
-COMPOSERS = {"cmpl/build.py", "cmpl/session.py"}
+COMPOSERS = {"cmpl/build.py", "cmpl/session.py", "cmpl/start.py"}
 """What ties the data side to the method side; the rest of cmpl sees of pipelines only its leaves."""
 
 
@@ -23,7 +23,7 @@ SEEN_BESIDES = {
 }
 """A recipe is asked for by a data set's name, so it must know the names of plug-ins; the runtime asks for NVDEC."""
 
-LEAF_MODULES = ("errors", "files", "progress", "registry", "cache", "batch")
+LEAF_MODULES = ("errors", "printable", "files", "progress", "registry", "cache", "batch")
 """Modules of pipelines that know none of its packages; each may import the ones before it."""
 PACKAGES = {
     "video": (),

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 
 import cmpl
 from cmpl.build import geometry_of
+from cmpl.config import with_settings
 from cmpl.run import load_run
 from cmpl.session import evaluate_run, train
-from cmpl.training.checkpoint import checkpoints
+from cmpl.training.checkpoint import best_checkpoint, checkpoints
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError
 from tests.support.runs import NUM_STEPS, ROOT, RUN_IT, config_of, weights
@@ -70,7 +71,7 @@ def test_a_checkpoint_without_class_names_is_refused_by_name(finished, tmp_path)
     shutil.copytree(finished, copy)
     state = checkpoints(copy / "checkpoints")[-1] / "state.json"
     content = json.loads(state.read_text())
-    del content["classes"]
+    del content["classes"], content["sha256"]  # as an older version wrote it
     state.write_text(json.dumps(content))
     with pytest.raises(InputError, match="step-00000014: names no classes; accepted"):
         load_run(copy)
@@ -146,11 +147,17 @@ def test_a_signal_saves_and_stops_and_workers_change_nothing(finished, folder, t
     assert weights(run) == weights(finished)
 
 
-@pytest.mark.parametrize("method", ["supervised", "fixmatch"])
-@pytest.mark.parametrize("batch_norm", ["joint", "separate"])
-def test_other_methods_train_too(folder, tmp_path, method, batch_norm):
-    few = {"method.name": method, "optim.steps": "2", "method.batch_norm": batch_norm, "runtime.ema_decay": "0.9"}
-    result = train(config_of(folder, **few), path=tmp_path / "run", reporter=Reporter()).result
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"method.name": "supervised"},
+        {"method.name": "fixmatch", "method.batch_norm": "joint"},
+        {"method.name": "fixmatch", "method.batch_norm": "separate"},
+    ],
+)
+def test_other_methods_train_too(folder, tmp_path, method):
+    few = {"optim.steps": "2", "runtime.ema_decay": "0.9"}
+    result = train(with_settings(config_of(folder), few | method), path=tmp_path / "run", reporter=Reporter()).result
     assert "auxiliary" not in result
 
 
@@ -185,7 +192,7 @@ def test_videos_that_break_while_training_are_replaced_and_named(folder, tmp_pat
         """Damages the files once the data set is open."""
 
         def note(self, text: str) -> None:
-            if "unlabelled videos" in text:
+            if "unlabeled videos" in text:
                 for path in broken:
                     size, times = path.stat().st_size, path.stat()
                     path.write_bytes(b"\0" * size)
@@ -195,12 +202,12 @@ def test_videos_that_break_while_training_are_replaced_and_named(folder, tmp_pat
     assert set(map(str, broken)) <= result["set_aside"].keys()
     assert result["num_evaluated"] == 3
     assert result["num_set_aside"] == 3
-    assert (tmp_path / "run" / "checkpoints" / "best.json").exists()
+    assert best_checkpoint(tmp_path / "run" / "checkpoints")
 
 
 def test_divergence_is_an_error_not_a_result(folder, tmp_path):
     with pytest.raises(InputError, match="training diverged; a lower optim.lr"):
-        train(config_of(folder, **{"optim.lr": "1e30"}), path=tmp_path / "run", reporter=Reporter())
+        train(config_of(folder, **{"optim.lr": "1e6"}), path=tmp_path / "run", reporter=Reporter())
 
 
 def test_a_run_can_start_from_another_run_s_weights(finished, folder, tmp_path):

@@ -61,7 +61,7 @@ def test_memory_for_the_batches_in_flight_is_set_aside(pool, monkeypatch, caplog
     preallocate(source, engine=Engine(media="cuts", decoder="cpu"))
     assert asked == [], "no GPU, no memory of it"
     preallocate(source, engine=Engine(media="cuts", device_index=1, prefetch_batches=2))
-    pixels = int(np.mean(pool.width * pool.height)) + 2 * 224 * 224
+    pixels = 2 * int(np.mean(pool.width * pool.height)) + 2 * 224 * 224
     assert asked == [(10 * 3 * 24 * 3 * pixels, 1)]
 
     def refuse(num_bytes: int, index: int) -> None:

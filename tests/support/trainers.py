@@ -5,6 +5,7 @@ import torch
 from cmpl.config import with_settings
 from cmpl.methods.supervised import Supervised
 from cmpl.recipes.demo import demo
+from cmpl.training.identity import Identity
 from cmpl.training.loop import Trainer
 from cmpl.training.plan import plan_of
 from cmpl.training.ranks import Ranks
@@ -42,7 +43,7 @@ def trainer(path, *, num_steps: int = 6, validate=None, **settings: str) -> Trai
     return Trainer(
         Supervised(primary=Linear(0)),
         plan=plan_of(config, num_steps=num_steps, num_ranks=1, uses_unlabeled=False),
-        classes=("a", "b", "c", "d"),
+        identity=Identity(classes=("a", "b", "c", "d")),
         loader_at=lambda micro_step: Loader(micro_step, config.batch.labeled),
         validate=validate,
         run=run,

@@ -78,7 +78,7 @@ def test_the_list_is_the_same_in_every_round(workloads):
         num_samples=4,
     )
     for position in range(4):
-        for a, b in zip(source.sample(position), source.sample(position + 4), strict=True):
+        for a, b in zip(source.sample(position).media, source.sample(position + 4).media, strict=True):
             np.testing.assert_array_equal(a, b)
 
 

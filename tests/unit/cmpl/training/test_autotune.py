@@ -181,9 +181,7 @@ def test_a_choice_is_said_and_written(tmp_path):
     choice = chosen(lambda knobs: 25.0 * knobs.workers)
     *tried, last = choice.lines()
     assert len(tried) == len(choice.trials)
-    assert tried[0] == (
-        "autotune: 1 loader thread, 1 reading process, 2 batches ahead: 25 steps/s, waiting for data 75.0 %"
-    )
+    assert tried[0] == ("autotune: 1 loader thread, 1 worker, 2 batches ahead: 25 steps/s, waiting for data 75.0 %")
     assert last.endswith("(--workers 4 --set runtime.loader_threads=1 --set runtime.prefetch=2)")
     path = tmp_path / "autotune.json"
     choice.write(path)

@@ -71,7 +71,7 @@ def networks(num_classes: int) -> CrossModel:
     def network(width: float) -> ResNet3D:
         return ResNet3D(depth=10, width=width, num_classes=num_classes)
 
-    return CrossModel(primary=network(1 / 8), auxiliary=network(1 / 16), threshold=0.9)
+    return CrossModel(primary=network(1 / 8), auxiliary=network(1 / 16))
 
 
 def test_fine_tuning_replaces_the_head_where_classes_differ(tmp_path):
@@ -103,6 +103,38 @@ def test_a_file_of_other_names_is_refused(tmp_path):
     save_file({"other.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"of whose 1 tensors none fits"):
         initialize(networks(3), str(tmp_path / "other.safetensors"))
+
+
+@pytest.mark.parametrize(("depth", "width"), [(18, 1 / 8), (10, 1 / 4)])
+def test_a_network_is_not_put_together_from_another_ones_parts(tmp_path, depth, width):
+    other = CrossModel(
+        primary=ResNet3D(depth=depth, width=width, num_classes=3),
+        auxiliary=ResNet3D(depth=10, width=1 / 16, num_classes=3),
+        threshold=0.9,
+    )
+    tensors = {name: value.clone().contiguous() for name, value in ckpt.module_tensors(networks(3)).items()}
+    save_file(tensors, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=r"another width or depth: .* for primary\..*; accepted: .*primary.depth"):
+        initialize(other, str(tmp_path / "a.safetensors"))
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    tensors = {name: value.clone().contiguous() for name, value in ckpt.module_tensors(networks(3)).items()}
+    tensors["primary.head.weight"][0, 0] = float("nan")
+    save_file(tensors, tmp_path / "nan.safetensors")
+    with pytest.raises(InputError, match="primary.head.weight holds numbers that are not finite"):
+        initialize(networks(3), str(tmp_path / "nan.safetensors"))
+
+
+def test_the_head_stays_fresh_where_the_same_number_of_classes_has_other_names(tmp_path):
+    before, after = networks(3), networks(3)
+    state = {"classes": ["fall", "fight", "walk"]}
+    saved = ckpt.Checkpoint(step=4, state=state, model=ckpt.module_tensors(before), optimizer={}, ema={})
+    ckpt.save_checkpoint(tmp_path / "checkpoints", saved)
+    said = initialize(after, str(tmp_path), classes=("aggression", "fall", "walk"))
+    assert said.kept["primary.head.weight"] == "other classes: 3 there, 3 now; gone 'fight', new 'aggression'"
+    assert not torch.equal(after.primary.head.weight, before.primary.head.weight)
+    assert not initialize(networks(3), str(tmp_path), classes=("fall", "fight", "walk")).kept
 
 
 def test_a_narrow_network_takes_nothing_of_a_wide_one(tmp_path):

@@ -72,18 +72,18 @@ def test_the_effective_batch_is_what_is_learnt_from():
 
 
 def test_step_seeds_do_not_repeat():
-    seeds = {step_seed(s, m, r) for s in range(3) for m in range(500) for r in range(8)}
-    assert len(seeds) == 3 * 500 * 8
+    seeds = {step_seed(s, number) for s in range(3) for number in range(4000)}
+    assert len(seeds) == 3 * 4000
 
 
-def checkpoint_of(network: nn.Module, step: int) -> ckpt.Checkpoint:
-    return ckpt.Checkpoint(step=step, state={"x": 1}, model=ckpt.module_tensors(network), optimizer={}, ema={})
+def checkpoint_of(network: nn.Module, step: int, **state: int | None) -> ckpt.Checkpoint:
+    return ckpt.Checkpoint(step=step, state=state, model=ckpt.module_tensors(network), optimizer={}, ema={})
 
 
 def test_checkpoints_keep_the_last_two_and_the_best(tmp_path):
     network = small_network()
     for step in (1, 2, 3, 4, 5):
-        ckpt.save_checkpoint(tmp_path, checkpoint_of(network, step), best=step == 2)
+        ckpt.save_checkpoint(tmp_path, checkpoint_of(network, step, best_step=2 if step >= 2 else None))
     assert [path.name[-1] for path in ckpt.checkpoints(tmp_path)] == ["2", "4", "5"]
     assert ckpt.best_checkpoint(tmp_path).name.endswith("2")
 
@@ -111,7 +111,7 @@ def test_a_checkpoint_gives_back_what_it_took(tmp_path):
     assert all(torch.equal(again[name], value) for name, value in saved.optimizer.items())
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "state"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "state", "another step", "list", "not finite"])
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
     network = small_network()
     for step in (1, 2):
@@ -125,12 +125,35 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     elif damage == "remove":
         file.unlink()
+    elif damage == "another step":
+        state = newest / "state.json"
+        state.write_text(state.read_text().replace('"step": 2', '"step": 1'))
+    elif damage == "not finite":
+        network[3].bias.data[0] = math.inf
+        ckpt.save_checkpoint(tmp_path, checkpoint_of(network, 2))
     else:
-        (newest / "state.json").write_text("{")
+        (newest / "state.json").write_text("{" if damage == "state" else "[]")
     found, complaints = ckpt.last_good_checkpoint(tmp_path)
     assert found.step == 1
     assert len(complaints) == 1
     assert "step-00000002" in complaints[0]
+    assert ckpt.chosen_checkpoint(tmp_path, "last")[0].name == "step-00000001"
+
+
+def test_broken_checkpoints_are_set_aside_and_take_no_good_one_s_place(tmp_path):
+    """Two broken ones of later steps, and a plain file named like one: the next two are kept."""
+    network = small_network()
+    for step in (27, 30):
+        ckpt.save_checkpoint(tmp_path, checkpoint_of(network, step))
+        (tmp_path / f"step-{step:08d}" / "state.json").write_text("[]")
+    (tmp_path / "step-99999999").write_text("no folder")
+    found, complaints = ckpt.last_good_checkpoint(tmp_path)
+    assert (found, len(complaints)) == (None, 2)
+    ckpt.set_broken_aside(tmp_path, after_step=-1)
+    for step in (3, 6, 9):
+        ckpt.save_checkpoint(tmp_path, checkpoint_of(network, step))
+    assert [path.name[-2:] for path in ckpt.checkpoints(tmp_path)] == ["06", "09"]
+    assert (tmp_path / "broken-step-00000030").is_dir()
 
 
 def test_a_killed_writer_leaves_nothing_that_counts(tmp_path):
@@ -173,7 +196,9 @@ def test_metrics_written_after_the_checkpoint_are_dropped(tmp_path):
 
 def test_another_configuration_in_the_same_folder_is_shown(tmp_path):
     run = RunDirectory(tmp_path / "run")
-    run.claim(demo())
+    run.claim(with_settings(demo(), {"optim.lr": "7"}))
+    run.claim(demo())  # nothing was learned before
+    (run.path / "metrics.jsonl").write_text('{"step": 20}')
     run.claim(with_settings(demo(), {"runtime.workers": "3"}))  # changes no number
     with pytest.raises(InputError, match="optim.lr: 0.05 there, 0.2 now"):
         run.claim(with_settings(demo(), {"optim.lr": "0.2"}))

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
-from pipelines.loading.sample import Ids, Media, MixedMedia, Sample, decode_problems
+from pipelines.loading.sample import CutMedia, Frames, Ids, Media, MixedMedia, Sample, decode_problems
 from pipelines.loading.setup import engine_on, place_in_group
 
 
@@ -38,7 +38,7 @@ def test_cuts_without_a_gpu_take_the_software_decoder():
 
 def test_layouts_are_those_of_the_arrays():
     frames = np.zeros((2, 4, 4, 3), dtype=np.uint8)
-    assert len(MixedMedia.of_frames(frames)) == len(Media.MIXED.layouts) == 4
+    assert len(MixedMedia.of_frames(Frames.of(frames))) == len(Media.MIXED.layouts) == 5
     assert Media.MIXED.layouts[MixedMedia._fields.index("frames")] == "FHWC"
     with pytest.raises(ValueError, match="as many layouts as the source has views"):
         _ = Media.VIEWS.layouts
@@ -70,3 +70,11 @@ def test_the_place_is_torchrun_s_where_none_is_given(monkeypatch):
     assert place_in_group(0, 1)[:2] == (0, 1)
     with pytest.raises(InputError, match="rank: received 2 of 2; accepted: 0 to 1"):
         place_in_group(2, 2)
+
+
+def test_the_decoder_is_asked_for_each_frame_once_in_ascending_order():
+    asked = np.array([40, 8, 8, 0, 40, 16], dtype=np.int32)
+    media = CutMedia.of(b"content", asked)
+    assert media.indices.tolist() == [0, 8, 16, 40]
+    assert media.indices[media.order].tolist() == asked.tolist()
+    assert media.content.tobytes() == b"content"
