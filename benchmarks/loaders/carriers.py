@@ -66,7 +66,7 @@ def replayed(case: Case) -> ReplaySource:
         for k in range(case.batch_size)
     ]
     planner = Planner(pool=pool, seed=0, stream=Stream.UNLABELED, geometry=geometry)
-    return ReplaySource(planner=planner, media=Media.VIEWS, batch_size=case.batch_size, samples=samples)
+    return ReplaySource(planner=planner, media=Media.VIEWS, batch_size=case.batch_size, batch=samples)
 
 
 class OurWorkers:

@@ -44,7 +44,7 @@ def take(carrier: Carrier, num_batches: int) -> int:
 
 def check(carriers: Mapping[str, Carrier], source: ReplaySource) -> None:
     """The gate: each carrier's first two batches are the source's. Raises ValueError for one whose bytes differ."""
-    expected = [np.stack(views) for views in zip(*(sample.media for sample in source.samples), strict=True)]
+    expected = [np.stack(views) for views in zip(*(sample.media for sample in source.batch), strict=True)]
     for name, carrier in carriers.items():
         for _ in range(2):
             views = carrier.next()

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from benchmarks import installed
 from benchmarks.loaders import carriers, carrying
-from tests.support.commands import SMALL
+from tests.support.commands import small
 
 TINY = replace(carriers.DEMO, crop_size=8, batch_size=3, num_batches=2)
 
@@ -47,7 +47,7 @@ def test_the_gate_names_who_brings_other_bytes():
             self.change = change
 
         def next(self) -> tuple[torch.Tensor, ...]:
-            views = [np.stack(views) for views in zip(*(sample.media for sample in source.samples), strict=True)]
+            views = [np.stack(views) for views in zip(*(sample.media for sample in source.batch), strict=True)]
             views[3][-1, -1, -1, -1, -1] += self.change
             return tuple(map(torch.from_numpy, views))
 
@@ -62,10 +62,16 @@ def test_import_time_is_that_of_a_new_process():
 
 def test_training_on_a_cpu_imports_no_dali(small_folder: Path, tmp_path: Path):
     """`nvidia` cannot be imported there: training and its evaluation run all the same."""
-    settings = [word for setting in SMALL for word in ("--set", setting)]
-    arguments = ["train", "--dataset", str(small_folder), "--labeled", "1", "--device", "cpu", "--workers", "1"]
-    arguments += [*settings, "--set", "optim.steps=2", "--out", str(tmp_path / "run")]
+    arguments = ["train", *small(small_folder), "--workers", "1", "--steps", "2", "--out", str(tmp_path / "run")]
     code = f"import sys; sys.modules['nvidia'] = None; from cli.main import main; main({arguments!r})"
     called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert called.returncode == 0, called.stderr
     assert (tmp_path / "run" / "result.json").exists()
+
+
+def test_measuring_the_loader_on_a_cpu_imports_no_dali(small_folder: Path):
+    arguments = ["bench-loader", *small(small_folder), "--workers", "1", "--seconds", "0.01"]
+    code = f"import sys; sys.modules['nvidia'] = None; from cli.main import main; main({arguments!r})"
+    called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert called.returncode == 0, called.stderr
+    assert "Training runs at" in called.stdout
