@@ -11,7 +11,7 @@ import click
 from pipelines.errors import InputError, nearest
 
 COMMANDS = {
-    "train": ("cli.train", "Train on few labelled and many unlabelled videos, then evaluate."),
+    "train": ("cli.train", "Train on few labeled and many unlabeled videos, then evaluate."),
     "eval": ("cli.evaluate", "Evaluate a run: top-1 and top-5 over clips and crops."),
     "split": ("cli.split", "Draw the labeled subset of a data set and write it as a list."),
     "prepare": ("cli.prepare", "Encode a data set anew so that it decodes fast at random places."),

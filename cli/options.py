@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cmpl.config import METHODS, Config, with_settings
+from cmpl.recipes.presets import FULL, PRESETS, with_preset
 from cmpl.recipes.registry import RECIPES, recipe_for, row_config, row_for
 from pipelines.errors import InputError
 
@@ -30,15 +32,20 @@ _EXPERIMENT = (
     click.option("--dataset", metavar="NAME|FOLDER", help=f"{', '.join(RECIPES)}, or a folder's path."),
     click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]"),
     click.option(
-        "--labeled", metavar="SHARE", help="Labelled videos: 1pct, 10pct, all, a number a class, or a list file."
+        "--labeled", metavar="SHARE", help="Labeled videos: 1pct, 10pct, all, a number a class, or a list file."
     ),
-    click.option("--split-seed", type=click.IntRange(min=0), metavar="N", help="Which labelled subset is drawn."),
+    click.option("--split-seed", type=click.IntRange(min=0), metavar="N", help="Which labeled subset is drawn."),
     click.option(
-        "--unlabeled", metavar="NAME|FOLDER", help="Another data set whose training videos join the unlabelled ones."
+        "--unlabeled", metavar="NAME|FOLDER", help="Another data set whose training videos join the unlabeled ones."
     ),
     click.option("--unlabeled-root", metavar="FOLDER", help="Where that one lies.  [default: as the data set]"),
     click.option("--method", type=click.Choice(METHODS), help="How to learn.  [default: the recipe's]"),
-    click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of initialisation and sampling."),
+    click.option(
+        "--preset",
+        type=click.Choice((FULL, *PRESETS)),
+        help="Smaller networks and clips.  [default: cpu for a folder without a GPU, else full]",
+    ),
+    click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of initialization and sampling."),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), help="Where to compute."),
     click.option(
         "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Any other field, such as optim.lr=0.05."
@@ -54,9 +61,15 @@ def experiment_options(command: Callable) -> Callable:
 
 
 def config_of(
-    *, dataset: str | None, data_root: str | None, settings: tuple[str, ...], recipe: str | None = None, **options
+    *,
+    dataset: str | None,
+    data_root: str | None,
+    settings: tuple[str, ...],
+    recipe: str | None = None,
+    preset: str | None = None,
+    **options: Any,
 ) -> Config:
-    """The data set's recipe, or the one named, then the options that were given, then each `key=value` of --set.
+    """The data set's recipe, or the one named, its preset, the options that were given, each `key=value` of --set.
 
     `dataset` may be the path of a folder; with a recipe it may be left out. Raises InputError for whatever cannot be.
     """
@@ -82,13 +95,30 @@ def config_of(
     if parsed.get("method.teacher", "none").lower() != "none":
         parsed["method.teacher"] = os.path.abspath(os.path.expanduser(parsed["method.teacher"]))
     given |= parsed
-    config = with_settings(_recipe(name, recipe, given.get("data.labeled")), given)
+    if name == "folder" and "data.labeled" not in given and _has_unlabeled(given.get("data.root")):
+        given["data.labeled"] = "all"
+    base = _recipe(name, recipe, given.get("data.labeled"))
+    if preset is None and name == "folder" and recipe is None and not _has_gpu(given.get("runtime.device", "auto")):
+        preset = "cpu"
+    config = with_settings(with_preset(base, preset), given)
     if recipe and row_for(recipe).starts_from_weights and config.init is None:
         raise InputError(
             f"--init: received none, but {recipe} starts from ImageNet weights; accepted: a file of a 2D ResNet-50's "
             "weights with torchvision's names, such as resnet50-0676ba61.pth from download.pytorch.org/models"
         )
     return config
+
+
+def _has_unlabeled(root: str | None) -> bool:
+    """Whether a folder has unlabeled videos of its own: then all labels in it were given to be used."""
+    return root is not None and any((Path(root) / name).exists() for name in ("unlabeled", "unlabeled.csv"))
+
+
+def _has_gpu(device: str) -> bool:
+    """Whether a GPU would compute."""
+    import torch  # here, since `--help` does without it
+
+    return device != "cpu" and torch.cuda.is_available()
 
 
 def _recipe(dataset: str, recipe: str | None, labeled: str | None) -> Config:
