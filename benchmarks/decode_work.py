@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.video.container import demux, open_video, video_errors
 from pipelines.video.cut import cut
-from pipelines.video.packets import demux, open_video, read_near, select_packets, video_errors
+from pipelines.video.packets import read_near, select_packets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,12 @@ import platform
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = ("torch", "nvidia-dali-cuda130", "av", "numpy")
 
 
-def environment() -> dict:
+def environment() -> dict[str, Any]:
     """Hardware, versions and thread settings of this process, ready for JSON."""
     import torch
 
@@ -29,7 +30,7 @@ def environment() -> dict:
     }
 
 
-def summarize(samples_seconds: Sequence[float]) -> dict:
+def summarize(samples_seconds: Sequence[float]) -> dict[str, Any]:
     """Median, quartiles and number of the samples.
 
     Raises:

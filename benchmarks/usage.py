@@ -105,7 +105,7 @@ def gpu_memory_bytes(device_index: int | None) -> int | None:
 class DecoderMeter:
     """How busy a GPU's video decoders are. `problem` says why that cannot be read, and is None where it can."""
 
-    def __init__(self, device_index: int | None, *, library=None) -> None:
+    def __init__(self, device_index: int | None, *, library: ctypes.CDLL | None = None) -> None:
         self.problem: str | None = None
         self._handle = ctypes.c_void_p()
         try:
@@ -113,7 +113,7 @@ class DecoderMeter:
         except OSError as error:
             self.problem = str(error)
 
-    def _connect(self, device_index: int | None, library) -> None:
+    def _connect(self, device_index: int | None, library: ctypes.CDLL | None) -> None:
         if device_index is None:
             raise OSError("no GPU is used")
         self._library = library or ctypes.CDLL("libnvidia-ml.so.1")
@@ -124,7 +124,7 @@ class DecoderMeter:
         self._checked("nvmlDeviceGetHandleByUUID", uuid.encode(), ctypes.byref(self._handle))
         self._read()
 
-    def _checked(self, name: str, *arguments) -> None:
+    def _checked(self, name: str, *arguments: object) -> None:
         if code := getattr(self._library, name)(*arguments):
             raise OSError(f"NVML's {name} failed with code {code}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.options import config_of, experiment_options
-from cmpl.config import Config, checked
+from cmpl.config import Config, changed, checked
 from cmpl.recipes.registry import RECIPES, recipe_for
 from pipelines.errors import InputError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from benchmarks.bench_loader.rows import Measured, Row
 
 MAX_BAR_CHARACTERS = 40
+_NONE = object()
+"""Stands for a field that another method does not have."""
 
 
 @click.command()
@@ -100,7 +102,7 @@ def configuration(recipe: str | None, **options: Any) -> Config:
     config = config_of(**options)
     if recipe is None:
         return config
-    unasked = {name: None for name in options} | {"settings": ()}
+    unasked = {name: None for name in options} | {"settings": (), "plugins": ()}
     plain = config_of(**unasked | {name: options[name] for name in ("dataset", "data_root")})
     labeled = options.get("labeled")
     return checked(on_data(recipe_for(recipe)(labeled) if labeled else recipe_for(recipe)(), asked=config, plain=plain))
@@ -108,14 +110,16 @@ def configuration(recipe: str | None, **options: Any) -> Config:
 
 def on_data(recipe: Config, *, asked: Config, plain: Config) -> Config:
     """A recipe with another one's data, and with each field in which `asked` differs from its own recipe, `plain`."""
-    sections: dict[str, Any] = {"data": asked.data} | ({"seed": asked.seed} if asked.seed != plain.seed else {})
+    config = dataclasses.replace(recipe, data=asked.data, plugins=asked.plugins)
+    if asked.seed != plain.seed:
+        config = dataclasses.replace(config, seed=asked.seed)
     for item in dataclasses.fields(recipe):
         section = getattr(asked, item.name)
         if dataclasses.is_dataclass(section) and item.name != "data":
             before = vars(getattr(plain, item.name))
-            changed = {name: value for name, value in vars(section).items() if value != before[name]}
-            sections[item.name] = dataclasses.replace(getattr(recipe, item.name), **changed)
-    return dataclasses.replace(recipe, **sections)
+            different = {name: value for name, value in vars(section).items() if before.get(name, _NONE) != value}
+            config = changed(config, item.name, **different)
+    return config
 
 
 def show(console: "Console", measured: "Measured") -> None:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from cmpl.training.reporter import Reporter, StepReport
+from pipelines.printable import printable
 
 NETWORKS = ("primary", "auxiliary")
 NUM_CLASSES_SHOWN = 3
@@ -124,8 +125,8 @@ class LiveReporter(Reporter):
 
 
 def say(console: Console, text: str) -> None:
-    """One line as it is: never wrapped, no markup read into paths."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Prints one line as it is: never wrapped, no markup read into paths, control characters of names as escapes."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def step_line(report: StepReport) -> str:

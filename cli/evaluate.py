@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from cli.options import plugin_option
+from pipelines.registry import use_plugins
+
 
 @click.command()
 @click.argument("run", required=False)
@@ -22,6 +25,7 @@ import click
 @click.option("--other-videos", is_flag=True, help="Also on other validation videos than the run's, of its classes.")
 @click.option("--checkpoint", type=click.Choice(("last", "best")), default="last", show_default=True)
 @click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
 def command(
     *,
@@ -32,12 +36,14 @@ def command(
     other_videos: bool,
     checkpoint: str,
     device: str,
+    plugins: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Evaluate a run: top-1 and top-5 over clips and crops.
 
-    RUN is a run's folder; without it, the newest under runs/.
+    RUN is a run's folder; without it, the newest under runs/. The run's own plug-ins are imported by themselves.
     """
+    use_plugins(plugins)
     from cli.display import console_of, reporter_on, show_result
     from cmpl import session
     from cmpl.training.run_directory import newest_run

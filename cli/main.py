@@ -4,11 +4,13 @@ Processes that DALI spawns import this module again: it must stay light and do n
 """
 
 import importlib
+import logging
 from typing import Any
 
 import click
 
 from pipelines.errors import InputError, nearest
+from pipelines.printable import PrintableFormatter, printable
 
 COMMANDS = {
     "train": ("cli.train", "Train on few labeled and many unlabeled videos, then evaluate."),
@@ -53,10 +55,12 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Exit code 2 for InputError and 130 for Ctrl-C, both without a traceback."""
+        if logging.lastResort is not None:  # the handler of warnings, as nothing else is set up
+            logging.lastResort.setFormatter(PrintableFormatter())
         try:
             return super().invoke(ctx)
         except InputError as error:
-            raise UserError(str(error)) from error
+            raise UserError(printable(str(error))) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)

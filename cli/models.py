@@ -1,9 +1,15 @@
-"""`cmpl models`."""
+"""`cmpl models`: lists networks with their sizes."""
 
 import json
 from fractions import Fraction
+from typing import Any, cast
 
 import click
+
+from cli.options import plugin_option
+from cmpl.config import NetworkConfig
+from cmpl.registries import BACKBONES
+from pipelines.registry import use_plugins
 
 NETWORKS = ((50, 1.0), (50, 0.5), (50, 0.25), (50, 0.125), (18, 1.0), (10, 1.0))
 """(depth, width) of the 3D-ResNets that the paper's tables and the recipes name."""
@@ -14,16 +20,20 @@ CROP_SIZE = 224
 @click.option(
     "--num-classes", type=click.IntRange(min=1), metavar="K", default=400, show_default=True, help="Width of the head."
 )
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="The table as JSON on stdout.")
-def command(*, num_classes: int, as_json: bool) -> None:
+def command(*, num_classes: int, plugins: tuple[str, ...], as_json: bool) -> None:
     """List the networks with their parameters and multiply-adds.
 
-    Multiply-adds of convolutions and linear layers for one clip of 224 x 224 pixels.
+    Multiply-adds of convolutions and linear layers for one clip of 224 x 224 pixels. Backbones of plug-ins follow, as
+    they are by default.
     """
+    use_plugins(plugins)
     rows = [sizes(depth=depth, width=width, num_classes=num_classes) for depth, width in NETWORKS]
     slowfast = slowfast_sizes(num_classes=num_classes)
+    own = [plugin_sizes(name, num_classes=num_classes) for name in BACKBONES.names() if name not in BACKBONES.built_in]
     if as_json:
-        click.echo(json.dumps([*rows, slowfast], indent=1))
+        click.echo(json.dumps([*rows, slowfast, *own], indent=1))
         return
     from rich.table import Table
 
@@ -35,10 +45,10 @@ def command(*, num_classes: int, as_json: bool) -> None:
     for row in rows:
         table.add_row(
             f"3D-ResNet{row['depth']}" + (f" x{Fraction(row['width'])}" if row["width"] != 1 else ""),
-            f"{row['num_parameters'] / 1e6:.2f}",
-            f"{row['multiply_adds_8_frames'] / 1e9:.2f}",
-            f"{row['multiply_adds_16_frames'] / 1e9:.2f}",
+            *figures(row),
         )
+    for row in own:
+        table.add_row(row["architecture"], *figures(row))
     console = console_of()
     console.print(table)
     console.print(
@@ -52,35 +62,47 @@ def command(*, num_classes: int, as_json: bool) -> None:
     )
 
 
-def sizes(*, depth: int, width: float, num_classes: int) -> dict:
-    """One row: parameters, and multiply-adds at 8 and 16 frames. Nothing is computed: tensors are on torch's meta
-    device."""
-    import torch
-
-    from cmpl.models.counting import count_multiply_adds, count_parameters
-    from cmpl.models.resnet3d import ResNet3D
-
-    with torch.device("meta"):
-        model = ResNet3D(depth=depth, width=width, num_classes=num_classes)
-    multiply_adds = {
-        f"multiply_adds_{num_frames}_frames": count_multiply_adds(model, num_frames=num_frames, crop_size=CROP_SIZE)
-        for num_frames in (8, 16)
-    }
-    return {"depth": depth, "width": width, "num_parameters": count_parameters(model), **multiply_adds}
+def figures(row: dict[str, Any]) -> tuple[str, str, str]:
+    """The texts of one line: parameters in millions, multiply-adds in billions at 8 and at 16 frames."""
+    return (
+        f"{row['num_parameters'] / 1e6:.2f}",
+        f"{row['multiply_adds_8_frames'] / 1e9:.2f}",
+        f"{row['multiply_adds_16_frames'] / 1e9:.2f}",
+    )
 
 
-def slowfast_sizes(*, num_classes: int) -> dict:
+def sizes(*, depth: int, width: float, num_classes: int) -> dict[str, Any]:
+    """One row of the 3D-ResNets: parameters, and multiply-adds at 8 and 16 frames."""
+    network = NetworkConfig(depth=depth, width=width)
+    return {"depth": depth, "width": width, **counted(network, num_classes=num_classes, num_frames=(8, 16))}
+
+
+def plugin_sizes(architecture: str, *, num_classes: int) -> dict[str, Any]:
+    """The row of a plug-in's backbone, at 8 and 16 frames."""
+    network = NetworkConfig(architecture=architecture)
+    return {"architecture": architecture, **counted(network, num_classes=num_classes, num_frames=(8, 16))}
+
+
+def slowfast_sizes(*, num_classes: int) -> dict[str, Any]:
     """The row of SlowFast-R50 at its published input, 32 frames of 256 x 256 for the fast pathway."""
-    import torch
+    network = NetworkConfig(architecture="slowfast")
+    found = counted(network, num_classes=num_classes, num_frames=(32,), crop_size=256)
+    return {"architecture": "slowfast", **found}
 
+
+def counted(
+    network: NetworkConfig, *, num_classes: int, num_frames: tuple[int, ...], crop_size: int = CROP_SIZE
+) -> dict[str, int]:
+    """Parameters, and multiply-adds for clips of so many frames. Nothing is computed: tensors have no data."""
+    import torch
+    from torch import nn
+
+    from cmpl.build import network_of
     from cmpl.models.counting import count_multiply_adds, count_parameters
-    from cmpl.models.slowfast import SlowFast
 
     with torch.device("meta"):
-        model = SlowFast(num_classes=num_classes)
-    multiply_adds = count_multiply_adds(model, num_frames=32, crop_size=256)
-    return {
-        "architecture": "slowfast",
-        "num_parameters": count_parameters(model),
-        "multiply_adds_32_frames": multiply_adds,
-    }
+        model = cast(nn.Module, network_of(network, num_classes=num_classes))
+    found = {"num_parameters": count_parameters(model)}
+    for number in num_frames:
+        found[f"multiply_adds_{number}_frames"] = count_multiply_adds(model, num_frames=number, crop_size=crop_size)
+    return found

@@ -1,5 +1,6 @@
 """Options that say which experiment: shared by the commands that build a configuration."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 import click
 
-from cmpl.config import METHODS, Config, with_settings
+from cmpl.config import Config, changed, with_settings
 from cmpl.recipes.presets import FULL, PRESETS, with_preset
 from cmpl.recipes.registry import RECIPES, recipe_for, row_config, row_for
+from cmpl.registries import METHODS
 from pipelines.errors import InputError
+from pipelines.registry import plugins_in_use, use_plugins
 
 SETTING_OF = {
     "labeled": "data.labeled",
@@ -28,7 +31,16 @@ SETTING_OF = {
 }
 """Option -> the field that it sets."""
 
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    metavar="MODULE",
+    multiple=True,
+    help="A module, or the path of a .py file, that registers methods, backbones, data sets or operations.",
+)
+
 _EXPERIMENT = (
+    plugin_option,
     click.option("--dataset", metavar="NAME|FOLDER", help=f"{', '.join(RECIPES)}, or a folder's path."),
     click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]"),
     click.option(
@@ -39,7 +51,9 @@ _EXPERIMENT = (
         "--unlabeled", metavar="NAME|FOLDER", help="Another data set whose training videos join the unlabeled ones."
     ),
     click.option("--unlabeled-root", metavar="FOLDER", help="Where that one lies.  [default: as the data set]"),
-    click.option("--method", type=click.Choice(METHODS), help="How to learn.  [default: the recipe's]"),
+    click.option(
+        "--method", metavar="NAME", help=f"How to learn: {', '.join(METHODS.names())}.  [default: the recipe's]"
+    ),
     click.option(
         "--preset",
         type=click.Choice((FULL, *PRESETS)),
@@ -67,15 +81,20 @@ def config_of(
     settings: tuple[str, ...],
     recipe: str | None = None,
     preset: str | None = None,
+    plugins: tuple[str, ...] = (),
     **options: Any,
 ) -> Config:
     """The data set's recipe, or the one named, its preset, the options that were given, each `key=value` of --set.
 
-    `dataset` may be the path of a folder; with a recipe it may be left out. Raises InputError for whatever cannot be.
+    Plug-ins are imported first; the configuration names them, and those of CMPL_PLUGINS. `dataset` may be the path of
+    a folder; with a recipe it may be left out. Raises InputError for whatever cannot be.
     """
-    if dataset is None and recipe is None:
+    use_plugins(plugins)
+    if dataset is None and recipe is not None:
+        dataset = row_for(recipe).dataset
+    if dataset is None:
         raise InputError(f"--dataset: received none; accepted: {', '.join(RECIPES)}, or a folder's path")
-    name, root = _dataset_and_root(dataset or row_for(recipe).dataset, data_root)
+    name, root = _dataset_and_root(dataset, data_root)
     if options.get("steps") is not None and options.get("epochs") is not None:
         raise InputError("--steps and --epochs: received both; accepted: one of them")
     if options.get("labeled") and _is_list(options["labeled"]):
@@ -92,8 +111,6 @@ def config_of(
         given["optim.steps"] = "none"
     if root is not None:
         given["data.root"] = root
-    if parsed.get("method.teacher", "none").lower() != "none":
-        parsed["method.teacher"] = os.path.abspath(os.path.expanduser(parsed["method.teacher"]))
     given |= parsed
     if name == "folder" and "data.labeled" not in given and _has_unlabeled(given.get("data.root")):
         given["data.labeled"] = "all"
@@ -101,6 +118,7 @@ def config_of(
     if preset is None and name == "folder" and recipe is None and not _has_gpu(given.get("runtime.device", "auto")):
         preset = "cpu"
     config = with_settings(with_preset(base, preset), given)
+    config = dataclasses.replace(_with_absolute_files(config), plugins=plugins_in_use())
     if recipe and row_for(recipe).starts_from_weights and config.init is None:
         raise InputError(
             f"--init: received none, but {recipe} starts from ImageNet weights; accepted: a file of a 2D ResNet-50's "
@@ -121,6 +139,13 @@ def _has_gpu(device: str) -> bool:
     return device != "cpu" and torch.cuda.is_available()
 
 
+def _with_absolute_files(config: Config) -> Config:
+    """The files that the method's settings name, absolute: a run goes on from anywhere."""
+    named = {name: getattr(config.method, name) for name in config.method.file_fields()}
+    found = {name: os.path.abspath(os.path.expanduser(file)) for name, file in named.items() if file is not None}
+    return changed(config, "method", **found)
+
+
 def _recipe(dataset: str, recipe: str | None, labeled: str | None) -> Config:
     """A row of the paper's tables on a data set, or the data set's own recipe."""
     if recipe is not None:
@@ -130,19 +155,17 @@ def _recipe(dataset: str, recipe: str | None, labeled: str | None) -> Config:
 
 def _dataset_and_root(dataset: str, data_root: str | None) -> tuple[str, str | None]:
     """The recipe's name and the absolute folder; the demo data set alone looks past $CMPL_DATA."""
-    if dataset in RECIPES:
-        root = data_root or (os.environ.get("CMPL_DATA") if dataset != "demo" else None)
-        return dataset, os.path.abspath(os.path.expanduser(root)) if root else None
     folder = Path(dataset).expanduser()
-    if folder.is_dir():
+    if dataset not in RECIPES and folder.is_dir():
         if data_root:
             raise InputError(f"--data-root: received {data_root!r}, but --dataset is a folder already; give one")
         return "folder", os.path.abspath(folder)
-    if os.sep in dataset:
+    if dataset not in RECIPES and os.sep in dataset and ":" not in dataset:
         raise InputError(
             f"--dataset: received {dataset!r}: no such folder; accepted: a folder, or {', '.join(RECIPES)}"
         )
-    return dataset, None
+    root = data_root or (os.environ.get("CMPL_DATA") if dataset != "demo" else None)
+    return dataset, os.path.abspath(os.path.expanduser(root)) if root else None
 
 
 def _unlabeled_and_root(unlabeled: str, root: str | None) -> tuple[str, str | None]:

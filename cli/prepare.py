@@ -4,14 +4,20 @@ import dataclasses
 import json
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.options import config_of
+from pipelines.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.datasets.prepare import Report
 
 SHOWN = 10
-"""Failures named on the screen; failures.json has them all."""
+"""Failures named on the screen; failures.json has all of them."""
 
 
 @click.command()
@@ -48,16 +54,17 @@ def command(
 ) -> None:
     """Encode a data set anew so that it decodes fast at random places.
 
-    Makes H.264 files with a short side of 256, both sides a multiple of 16, a constant frame rate, short closed GOPs,
-    and lists that make them a data set for `cmpl train`. The originals stay as they are. Stopped, it goes on when the
-    same command is given again. Videos that cannot be used are named and left out.
+    Makes H.264 files with a short side of 256, both sides a multiple of 16, upright, of square pixels, deinterlaced,
+    with short closed GOPs, and lists that make them a data set for `cmpl train`. Every frame of a video is there once,
+    at its own time. The originals stay as they are. Stopped, it goes on when the same command is given again. Videos
+    that cannot be used are named and left out.
 
     \b
       cmpl prepare --dataset my_videos --out my_videos_fast
       cmpl train --dataset my_videos_fast
     """
     config = config_of(dataset=dataset, data_root=data_root, settings=settings)
-    from cli.display import console_of, reporter_on
+    from cli.display import console_of, reporter_on, say
     from cmpl.build import annotations_of
     from pipelines.datasets.prepare import prepare
     from pipelines.video.transcode import STRIDE, Settings
@@ -77,19 +84,28 @@ def command(
         command += ["--set", "data.horizontal_flip=false"]
     if encoding["stride_aligned"]:
         command += ["--set", f"clip.start_multiple={STRIDE}"]
-    console.print(f"\nNext:\n  {shlex.join(command)}", markup=False, soft_wrap=True)
+    say(console, f"\nNext:\n  {shlex.join(command)}")
 
 
-def show_report(console, report, *, out: str) -> None:
-    """The table of a preparation, and what a user should know of."""
+def show_report(console: "Console", report: "Report", *, out: str) -> None:
+    """Prints the table of a preparation, and what a user should know of."""
     from rich.table import Table
 
     from cli.display import count, say
 
-    table = Table("prepared", out)
+    table = Table("prepared", printable(out))
     kept = report.num_files - report.num_encoded
     table.add_row("files", f"{report.num_files}" + (f", {kept} of them from before" if kept else ""))
+    table.add_row("frames", f"{report.num_frames}, each of the originals once")
     table.add_row("failures", str(len(report.failures)))
+    if report.breaks_off:
+        table.add_row("files that break off", f"{len(report.breaks_off)}, kept as far as they decode")
+    if report.num_overclaimed:
+        table.add_row("headers that claim more frames", f"{report.num_overclaimed}, kept as they decode")
+    if report.num_mended:
+        table.add_row("time stamps that jump", f"in {count(report.num_mended, 'file')}, set to the usual distance")
+    if report.num_deinterlaced:
+        table.add_row("interlaced", f"{count(report.num_deinterlaced, 'file')}, now deinterlaced")
     if report.num_files:
         table.add_row("size", f"{report.size_ratio:.2f} of the originals")
         table.add_row("PSNR", f"{report.psnr_db:.1f} dB, lowest {report.psnr_db_lowest:.1f} dB")
@@ -97,7 +113,7 @@ def show_report(console, report, *, out: str) -> None:
     console.print(table)
     if report.decode_gain < 1:
         say(console, "The originals decode as fast already: train on them, or try --stride-aligned or a smaller side.")
-    for path, reason in report.failures[:SHOWN]:
+    for path, reason in (*report.failures[:SHOWN], *report.breaks_off[:SHOWN]):
         say(console, f"{path}: {reason}")
     if len(report.failures) > SHOWN:
         say(console, f"{count(len(report.failures) - SHOWN, 'more failure')} in {Path(out) / 'failures.json'}")

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from cli.options import config_of
+from cli.options import config_of, plugin_option
 from cmpl.config import DataConfig
+from pipelines.printable import printable
 
 SHOWN = 5
-"""Missing files named on the screen; --json names them all."""
+"""Missing files named on the screen; --json names all of them."""
 
 
 @click.command()
@@ -29,6 +30,7 @@ SHOWN = 5
     help="Number of the subset: 0, 1 and 2 are the three that results are averaged over.",
 )
 @click.option("--scheme", metavar="NAME", help="uniform, or category-wise: in proportion to the classes.")
+@plugin_option
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Such as data.official_split=2.")
 @click.option("--out", metavar="FILE", help="The list.  [default: <data>-<labels>-s<seed>.csv]")
 @click.option("--json", "as_json", is_flag=True, help="Counts and missing files as JSON on stdout.")
@@ -70,7 +72,7 @@ def command(*, out: str | None, as_json: bool, **options: Any) -> None:
         "num_missing": len(train.absent) + len(annotations.val.absent),
         "missing": [videos.paths[k] for videos in (train, annotations.val) for k in videos.absent],
     }
-    click.echo(json.dumps(result, indent=1) if as_json else "\n".join(_lines(result, options)))
+    click.echo(json.dumps(result, indent=1) if as_json else printable("\n".join(_lines(result, options))))
 
 
 def _default_name(data: DataConfig) -> str:
@@ -82,8 +84,8 @@ def _default_name(data: DataConfig) -> str:
     return f"{'-'.join(words)}-s{data.split_seed}.csv"
 
 
-def _lines(result: dict, options: dict) -> list[str]:
-    """The result in words, then the command that uses it."""
+def _lines(result: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    """Puts the result in words, then the command that uses it."""
     least, most = (pick(result["per_class"].values()) for pick in (min, max))
     a_class = f"{least}" if least == most else f"{least} to {most}"
     lines = [

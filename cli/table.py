@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from cli.options import plugin_option
 from cmpl.config import Config, differences
 from cmpl.recipes.registry import ROWS, row_config
 from cmpl.recipes.rows import TABLES, Row
 from pipelines.errors import InputError, nearest
+from pipelines.registry import use_plugins
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,9 @@ class Measured:
 @click.command()
 @click.argument("table")
 @click.argument("runs", nargs=-1, metavar="[RUNS]...")
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON on stdout.")
-def command(*, table: str, runs: tuple[str, ...], as_json: bool) -> None:
+def command(*, table: str, runs: tuple[str, ...], plugins: tuple[str, ...], as_json: bool) -> None:
     """Set measured results beside a table of the paper.
 
     TABLE is 1 to 6, A1, A2, A3 or fig4; RUNS are folders of finished runs, or of several subsets. A run belongs to a
@@ -42,6 +45,7 @@ def command(*, table: str, runs: tuple[str, ...], as_json: bool) -> None:
       cmpl table 2
       cmpl table 3 runs/table3-*
     """
+    use_plugins(plugins)
     name = table_name(table)
     measured = [run for path in runs for run in read_runs(path)]
     lines, strangers = compare(name, measured)
@@ -130,7 +134,7 @@ def _comparable(config: Config) -> Config:
         recipe=plain.recipe,
         seed=plain.seed,
         init=plain.init if config.init is None else "given",
-        method=dataclasses.replace(config.method, teacher=None),
+        method=config.method.taking(dict.fromkeys(config.method.file_fields())),
         runtime=plain.runtime,
         data=dataclasses.replace(config.data, root=None, split_seed=0, unlabeled_root=None),
         batch=dataclasses.replace(config.batch, accumulate=1),

@@ -9,6 +9,7 @@ import click
 from cli.options import config_of, experiment_options
 from cmpl.config import Config
 from cmpl.recipes.presets import FULL
+from cmpl.registries import method_class
 
 LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlabeled/<video>"
 
@@ -113,7 +114,7 @@ def show_subsets(console, spreads: dict, *, title: str, as_json: bool) -> None:
 
 def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     """What one may do after this run, as commands to copy."""
-    other = "cmpl" if config.method.name == "supervised" else "supervised"
+    other = method_class(config.method.name).compared_with
     batch = ["cmpl", "show-batch", "--dataset", ctx.params["dataset"] or config.data.dataset]
     if ctx.params["data_root"]:
         batch += ["--data-root", ctx.params["data_root"]]

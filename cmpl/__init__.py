@@ -3,10 +3,22 @@
 import importlib
 from typing import Any
 
-_HOMES = {"Config": "cmpl.config", "Run": "cmpl.run", "load_run": "cmpl.run", "train": "cmpl.run"}
+_HOMES = {
+    "AdaptedBackbone": "cmpl.models.backbone",
+    "Backbone": "cmpl.models.backbone",
+    "Config": "cmpl.config",
+    "Method": "cmpl.methods.method",
+    "MethodSettings": "cmpl.methods.settings",
+    "NetworkConfig": "cmpl.config",
+    "Run": "cmpl.run",
+    "load_run": "cmpl.run",
+    "register_backbone": "cmpl.registries",
+    "register_method": "cmpl.registries",
+    "train": "cmpl.run",
+}
 """Public name -> its module, imported when the name is first asked for: workers and --help stay light."""
 
-__all__ = ["Config", "Run", "__version__", "load_run", "train"]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

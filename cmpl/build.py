@@ -1,24 +1,18 @@
 """The only composition root: configuration -> objects. Names are turned into code here and nowhere else."""
 
 import functools
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from cmpl.config import Config, NetworkConfig
-from cmpl.methods.cross_model import CrossModel
-from cmpl.methods.fixmatch import FixMatch
 from cmpl.methods.method import Method
-from cmpl.methods.mvpl import MvPL
-from cmpl.methods.rotation import S4L
-from cmpl.methods.supervised import Supervised
-from cmpl.methods.tcl import TCL
-from cmpl.methods.videossl import VideoSSL
-from cmpl.models.resnet3d import ResNet3D
-from cmpl.models.slowfast import SlowFast
+from cmpl.models.backbone import Backbone, checked_backbone
+from cmpl.registries import BACKBONES, method_class
 from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
 from pipelines.catalog.dataset import Dataset, probed
@@ -26,7 +20,7 @@ from pipelines.catalog.pool import Pool
 from pipelines.datasets.annotations import Annotations
 from pipelines.datasets.labeled_subset import labeled_subset
 from pipelines.datasets.registry import read_dataset, read_unlabeled
-from pipelines.errors import InputError, nearest
+from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
 from pipelines.loading.loader import EvaluationLoader, SemiLoader
 from pipelines.loading.sample import Media
@@ -38,23 +32,34 @@ from pipelines.progress import Progress, no_progress
 
 
 def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annotations:
-    """The data set `data.dataset`, with the training videos of `data.unlabeled` as its unlabelled ones."""
+    """The data set `data.dataset`, with the training videos of `data.unlabeled` as its unlabeled ones."""
     data = config.data
-    allowed = {"official_split": data.official_split, "max_missing_share": data.max_missing_share}
-    annotations = read_dataset(data.dataset, Path(data.root) if data.root else None, progress=progress, **allowed)
+    annotations = read_dataset(
+        data.dataset,
+        Path(data.root) if data.root else None,
+        official_split=data.official_split,
+        max_missing_share=data.max_missing_share,
+        progress=progress,
+    )
     if data.unlabeled is None:
         return annotations
     if annotations.unlabeled is not None:
         raise InputError(
-            f"data.unlabeled: received {data.unlabeled!r}, but {annotations.name} has unlabelled videos of its own in "
+            f"data.unlabeled: received {data.unlabeled!r}, but {annotations.name} has unlabeled videos of its own in "
             f"{annotations.unlabeled.root}; accepted: one of the two"
         )
     root = data.unlabeled_root or data.root
-    return replace(annotations, unlabeled=read_unlabeled(data.unlabeled, Path(root) if root else None, **allowed))
+    videos = read_unlabeled(
+        data.unlabeled,
+        Path(root) if root else None,
+        official_split=data.official_split,
+        max_missing_share=data.max_missing_share,
+    )
+    return replace(annotations, unlabeled=videos)
 
 
 def labels_drawn(config: Config, annotations: Annotations, *, usable: np.ndarray | None = None) -> np.ndarray:
-    """Ascending indices (int64) of the labelled videos of the training list, as `data.labeled` has it.
+    """Ascending indices (int64) of the labeled videos of the training list, as `data.labeled` has it.
 
     `usable` (N,) bool says which videos may be drawn; by default those that are not absent.
     """
@@ -94,8 +99,6 @@ def geometry_of(config: Config) -> Geometry:
     """What is shown of a video: the primary's clip, and a second one where the method asks for it."""
     clip, kind = config.clip, method_class(config.method.name)
     primary = ClipShape.parse(clip.primary)
-    if config.method.flow and not kind.can_see_flow:
-        raise InputError(f"method.flow: received true, which {config.method.name} does not see; accepted: false")
     return Geometry(
         primary=primary,
         auxiliary=kind.auxiliary_shape(primary, ClipShape.parse(clip.auxiliary)),
@@ -103,14 +106,14 @@ def geometry_of(config: Config) -> Geometry:
         short_side=clip.short_side,
         short_side_jitter=clip.short_side_jitter,
         max_offset_seconds=clip.max_offset_seconds if kind.offsets_auxiliary_clip else 0.0,
-        flow=config.method.flow,
+        flow=config.method.wants_flow,
         start_multiple=clip.start_multiple,
         short_videos=clip.short_videos,
     )
 
 
 def planners(config: Config, data: Dataset) -> tuple[Planner, Planner]:
-    """The plans of the labelled and of the unlabelled stream."""
+    """The plans of the labeled and of the unlabeled stream."""
     clip, flip = config.clip, config.data.horizontal_flip
     make = functools.partial(
         Planner,
@@ -147,7 +150,7 @@ def loader_of(
 ) -> SemiLoader:
     """The training loader of one rank, from a micro-step on."""
     labeled, unlabeled = plans
-    if config.method.flow and runtime.device_index is None:
+    if config.method.wants_flow and runtime.device_index is None:
         raise InputError(
             f"method.flow: received true, but the device is {runtime.device}; accepted: false, or an NVIDIA GPU with "
             "an optical-flow unit (Turing and later)"
@@ -188,58 +191,32 @@ def evaluation_loader_of(
     return EvaluationLoader(source, engine=engine)
 
 
-def network_of(config: NetworkConfig, *, num_classes: int) -> nn.Module:
-    """A backbone with its head."""
-    if config.architecture == "slowfast":
-        return SlowFast(
-            width=config.width,
-            num_classes=num_classes,
-            dropout=config.dropout,
-            zero_init_residual=config.zero_init_residual,
-        )
-    return ResNet3D(
-        depth=config.depth,
-        width=config.width,
-        num_classes=num_classes,
-        dropout=config.dropout,
-        stem_kernel=config.stem_kernel,
-        zero_init_residual=config.zero_init_residual,
-    )
-
-
-METHODS = {
-    "supervised": Supervised,
-    "s4l": S4L,
-    "fixmatch": FixMatch,
-    "videossl": VideoSSL,
-    "tcl": TCL,
-    "mvpl": MvPL,
-    "cmpl": CrossModel,
-}
-
-
-def method_class(name: str) -> type[Method]:
-    """The class of a method's name."""
-    if name not in METHODS:
-        raise InputError(f"method.name: received {name!r}{nearest(name, METHODS)}")
-    return METHODS[name]
+def network_of(config: NetworkConfig, *, num_classes: int, field: str = "primary") -> Backbone:
+    """A backbone with its head, checked once. `field` is the configuration's section, for messages."""
+    builder = BACKBONES.get(config.architecture, field=f"{field}.architecture")
+    try:
+        network = builder(config, num_classes=num_classes)
+    except InputError as error:
+        if str(error).partition(":")[0] in {item.name for item in fields(config)}:
+            raise InputError(f"{field}.{error}") from error
+        raise
+    return checked_backbone(network, num_classes=num_classes, field=f"{field}.architecture={config.architecture}")
 
 
 def method_of(config: Config, *, num_classes: int) -> Method:
-    """The method with freshly initialised networks, the same for the same seed, on any rank."""
+    """The method with freshly initialized networks, the same for the same seed, on any rank."""
     kind = method_class(config.method.name)
-    settings = {name: getattr(config.method, name) for name in kind.settings}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         networks = {"primary": network_of(config.primary, num_classes=num_classes)}
-        if kind.has_auxiliary_network and config.method.shared_weights:
+        if kind.has_auxiliary_network and config.method.shares_networks:
             networks["auxiliary"] = networks["primary"]
         elif kind.has_auxiliary_network:
-            networks["auxiliary"] = network_of(config.auxiliary, num_classes=num_classes)
-        return kind(**networks, **settings)
+            networks["auxiliary"] = network_of(config.auxiliary, num_classes=num_classes, field="auxiliary")
+        return kind(**networks, settings=config.method)
 
 
 def networks_of(method: Method) -> dict[str, nn.Module]:
     """The networks that are evaluated, the primary first."""
     networks = {"primary": method.primary, "auxiliary": method.auxiliary}
-    return {name: network for name, network in networks.items() if network is not None}
+    return {name: cast(nn.Module, network) for name, network in networks.items() if network is not None}

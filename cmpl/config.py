@@ -1,5 +1,6 @@
-"""Every setting of a run as frozen dataclasses. Pure values: neither torch nor DALI is imported.
+"""Every setting of a run as frozen dataclasses: pure values.
 
+Importing this module imports neither torch nor DALI. Making a configuration imports its method, whose fields it holds.
 Defaults are the paper's Kinetics-400 setting with 1 % of labels (Sec. 4.1). `--set section.field=value` changes any
 field; see `with_settings`.
 """
@@ -12,11 +13,16 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from cmpl.bounds import Within, check_bounds, is_of_type
+from cmpl.checks import one_of
+from cmpl.methods.settings import MethodSettings
+from cmpl.registries import BACKBONES, METHODS, method_class, method_settings, switched
 from pipelines.errors import InputError, nearest
+from pipelines.registry import use_plugins
 
 MAX_SEED = 2**32 - 1
 MAX_SIDE = 4096
 MAX_BATCH = 65536
+Kernel = Annotated[int, Within(1, 63)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,49 +77,17 @@ class ClipConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """One network: a 3D-ResNet (Table A4) or SlowFast-R50."""
+    """One network: a 3D-ResNet (Table A4), SlowFast-R50, or a backbone of a plug-in. Each takes what it knows."""
 
     architecture: str = "resnet3d"
-    """resnet3d, or slowfast: depth 50 alone, stems of its own; its clip is the fast pathway's, such as 32x2."""
-    depth: int = 50
-    width: float = 1.0
-    stem_kernel: tuple[int, int, int] = (5, 7, 7)
-    dropout: float = 0.5
+    """resnet3d, or slowfast: depth 50 alone, stems of its own; its clip is the fast pathway's, such as 32x2. Or a
+    registered backbone, or `module:builder`."""
+    depth: Annotated[int, Within(1, 1024)] = 50
+    width: Annotated[float, Within(0, 64, low_excluded=True)] = 1.0
+    stem_kernel: tuple[Kernel, Kernel, Kernel] = (5, 7, 7)
+    dropout: Annotated[float, Within(0, 1)] = 0.5
     zero_init_residual: bool = True
     """Whether every residual block starts as its shortcut."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodConfig:
-    """How labels and pseudo-labels become a loss (Sec. 3, Appendix A)."""
-
-    name: str = "cmpl"
-    threshold: float = 0.9
-    """tau: least confidence of a pseudo-label (Eq. 4, 5)."""
-    unlabeled_weight: float = 5.0
-    """lambda of Eq. 6: 5 with 1 % of labels, 2 with 10 %. s4l, videossl: w, 1 there; tcl: gamma, 9 there."""
-    unlabeled_delay: float = 0.0
-    """Share of training before the unlabeled losses are switched on."""
-    scheme: str = "cross"
-    """Pseudo-labelling scheme (Appendix A): cross, self-first, opposite-first, maximum or average."""
-    auxiliary_supervised: bool = True
-    auxiliary_unsupervised: bool = True
-    """Table 6: which losses train the auxiliary network."""
-    shared_weights: bool = False
-    """Table 3, second row: the primary network is its own auxiliary."""
-    batch_norm: str = "joint"
-    """joint: one forward over labeled, weak and strong. weak-no-grad: weak clips apart, without gradients.
-    separate: each of the three apart."""
-    finetune_share: float = 0.2
-    """tcl: the last share of training, in which pseudo-labels count."""
-    finetune_weight: float = 1.0
-    """tcl: gamma_ft, weight of the pseudo-labels there."""
-    view_labels: str = "average"
-    """mvpl: what teaches a view: average (all views' logits), or exclude-self (those of the others)."""
-    flow: bool = False
-    """mvpl: optical flow as a third view; by the optical-flow unit of NVIDIA GPUs, Turing and later."""
-    teacher: str | None = None
-    """videossl: file of a 2D ResNet's ImageNet weights with torchvision's names, .pth or .safetensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +140,7 @@ class RuntimeConfig:
     """Who decodes: cpu (PyAV) or gpu (NVDEC)."""
     device: str = "auto"
     workers: Annotated[int, Within(0, 1024)] | None = None
-    """Workers of a rank; 0: the trainer's own process."""
+    """Workers of a rank; 0: none but the trainer's own process."""
     loader_threads: Annotated[int, Within(1, 1024)] | None = None
     torch_threads: Annotated[int, Within(1, 1024)] | None = None
     prefetch: Annotated[int, Within(1, 1024)] = 2
@@ -193,25 +167,24 @@ class Config:
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
     init: str | None = None
     """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialize.py."""
+    plugins: tuple[str, ...] = ()
+    """Modules, or paths of .py files, that are imported first: they register what the fields below name."""
     data: DataConfig = field(default_factory=DataConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
     primary: NetworkConfig = field(default_factory=NetworkConfig)
     auxiliary: NetworkConfig = field(default_factory=lambda: NetworkConfig(width=0.25))
-    method: MethodConfig = field(default_factory=MethodConfig)
+    method: MethodSettings = field(default_factory=lambda: method_settings("cmpl"))
+    """How labels and pseudo-labels become a loss: the settings of the method called `method.name`."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
 
-METHODS = ("supervised", "s4l", "fixmatch", "videossl", "tcl", "mvpl", "cmpl")
-ARCHITECTURES = ("resnet3d", "slowfast")
-VIEW_LABELS = ("average", "exclude-self")
 SPLIT_SCHEMES = ("uniform", "category-wise")
-SCHEMES = ("cross", "self-first", "opposite-first", "maximum", "average")
-BATCH_NORMS = ("joint", "weak-no-grad", "separate")
 
 FREE_TO_CHANGE = (
+    "plugins",
     "data.root",  # the videos are compared themselves: see training/identity.py
     "data.unlabeled_root",
     "runtime.backend",
@@ -230,24 +203,53 @@ COMPARED_IN_RUN = ("batch.labeled", "batch.unlabeled", "batch.accumulate", "opti
 """Fields that count through what they come to, over all ranks: see training/course.py."""
 
 
+APPLIED_FIRST = ("plugins", "method.name")
+"""Settings that decide which other fields there are."""
+
+
 def with_settings(config: Config, settings: dict[str, str]) -> Config:
     """The configuration with `section.field` -> text applied, each text read as the field's type.
 
-    Raises InputError for an unknown field, naming the nearest, and for text that is not of the type.
+    Another `method.name` brings that method's fields; those of the same names keep their values. Raises InputError for
+    an unknown field, naming the nearest, and for text that is not of the type.
     """
-    for key, text in settings.items():
-        config = _with_setting(config, key, text)
+    for key in sorted(settings, key=lambda key: key not in APPLIED_FIRST):
+        config = _with_setting(config, key, settings[key])
     return checked(config)
 
 
 def _with_setting(config: Config, key: str, text: str) -> Config:
     *sections, name = key.split(".")
     if len(sections) > 1 or key not in flattened(config):
-        raise InputError(f"--set {key}: no such field{nearest(key, flattened(config))}")
+        raise InputError(f"--set {key}: {_no_field(config, key)}")
     owner = getattr(config, sections[0]) if sections else config
-    kind = typing.get_type_hints(type(owner))[name]
-    changed = dataclasses.replace(owner, **{name: parse_value(text, kind, field_name=key)})
-    return dataclasses.replace(config, **{sections[0]: changed}) if sections else changed
+    value = parse_value(text, typing.get_type_hints(type(owner))[name], field_name=key)
+    if sections:
+        return changed(config, sections[0], **{name: value})
+    config = dataclasses.replace(config, **{name: value})
+    use_plugins(config.plugins)
+    return config
+
+
+def _no_field(config: Config, key: str) -> str:
+    """Says that there is no such field, and what there is: of the method's fields, all of them."""
+    if key.startswith("method."):
+        fields = [f"method.{name}" for name in config.method.field_names()]
+        near = nearest(key, fields) if key.count(".") == 1 else ""
+        near = near if near.startswith("; did you mean") else f"; accepted: {', '.join(fields)}"
+        return f"{config.method.name} has no such field{near}"
+    return f"no such field{nearest(key, flattened(config))}"
+
+
+def changed(config: Config, section: str, **values: Any) -> Config:
+    """The configuration with fields of one section replaced.
+
+    Another `name` of the method brings that method's fields; those of the same names keep their values.
+    """
+    before = getattr(config, section)
+    if section == "method" and values.get("name", before.name) != before.name:
+        before = switched(before, values["name"])
+    return dataclasses.replace(config, **{section: dataclasses.replace(before, **values)})
 
 
 def parse_value(text: str, kind: Any, *, field_name: str) -> Any:
@@ -291,6 +293,11 @@ def to_json(config: Config) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> Config:
+    """The configuration that `to_json` gave; its plug-ins are imported first.
+
+    Fields that a newer version knows keep their defaults. Raises InputError for an unknown field or a missing plug-in.
+    """
+    use_plugins(tuple(values.get("plugins", ())))
     """The configuration that `to_json` gave. Fields that a newer version knows keep their defaults.
 
     Raises InputError for an unknown field, and for a value that is not of its field's type.
@@ -300,7 +307,9 @@ def from_json(values: dict[str, Any]) -> Config:
     for name, value in values.items():
         if name not in hints:
             raise InputError(f"config.json: unknown field {name!r}{nearest(name, hints)}")
-        if dataclasses.is_dataclass(hints[name]):
+        if name == "method":
+            sections[name] = _method_section(value)
+        elif dataclasses.is_dataclass(hints[name]):
             sections[name] = _section(hints[name], name, value)
         else:
             sections[name] = _typed(value, hints[name], name)
@@ -315,6 +324,18 @@ def _section(kind: type, name: str, values: Any) -> Any:
         if key not in hints:
             raise InputError(f"config.json: unknown field {name}.{key}{nearest(key, hints)}")
     return kind(**{key: _typed(value, hints[key], f"{name}.{key}") for key, value in values.items()})
+
+
+def _method_section(values: Any) -> MethodSettings:
+    """A method's settings. Older runs list the fields of all built-in methods: those of the others are left out."""
+    if not isinstance(values, dict):
+        raise InputError(f"config.json: method: received {values!r}; accepted: an object of fields")
+    kind = method_class(_typed(values.get("name", ""), str, "method.name")).Settings
+    own = kind.field_names()
+    if not set(values) <= set(own):
+        of_built_in = {field for name in METHODS.built_in for field in method_class(name).Settings.field_names()}
+        values = {name: value for name, value in values.items() if name in own or name not in of_built_in}
+    return _section(kind, "method", values)
 
 
 def _typed(value: Any, hint: Any, key: str) -> Any:
@@ -334,54 +355,21 @@ def differences(before: Config, after: Config, *, without: Collection[str] = ())
     free = {*FREE_TO_CHANGE, *without}
     if "/" in before.data.labeled and "/" in after.data.labeled:  # two lists: what they name is compared
         free.add("data.labeled")
-    return [f"{key}: {old[key]} there, {new[key]} now" for key in old if old[key] != new[key] and key not in free]
+    both = (key for key in old if key in new and key not in free)  # another method has other fields
+    return [f"{key}: {old[key]} there, {new[key]} now" for key in both if old[key] != new[key]]
 
 
 def checked(config: Config) -> Config:
     """The same configuration; InputError names the first field that cannot be."""
-    _one_of(config.method.name, METHODS, "method.name")
-    _one_of(config.method.scheme, SCHEMES, "method.scheme")
-    _one_of(config.data.split_scheme, SPLIT_SCHEMES, "data.split_scheme")
-    _one_of(config.method.batch_norm, BATCH_NORMS, "method.batch_norm")
-    _one_of(config.method.view_labels, VIEW_LABELS, "method.view_labels")
+    config.method.check()
+    one_of("data.split_scheme", config.data.split_scheme, SPLIT_SCHEMES)
     for network in ("primary", "auxiliary"):
-        _one_of(getattr(config, network).architecture, ARCHITECTURES, f"{network}.architecture")
-        if getattr(config, network).architecture == "slowfast" and getattr(config, network).depth != 50:
-            raise InputError(f"{network}.depth: received {getattr(config, network).depth}; slowfast accepts: 50")
-    if config.method.name == "videossl" and config.method.teacher is None:
-        raise InputError(
-            "method.teacher: received none, but videossl learns from an ImageNet classifier; accepted: a file of a "
-            "2D ResNet's weights with torchvision's names, such as resnet18-f37072fd.pth or resnet50-0676ba61.pth "
-            "from download.pytorch.org/models"
-        )
-    _one_of(config.runtime.backend, ("auto", "cpu", "gpu"), "runtime.backend")
-    _one_of(config.runtime.amp, ("auto", "bf16", "off"), "runtime.amp")
-    for key in ("method.threshold", "method.unlabeled_delay", "method.finetune_share"):
-        _within(config, key, low=0, high=1)
-    for key in ("method.finetune_weight", "method.unlabeled_weight"):
-        _within(config, key, low=0)
+        BACKBONES.get(getattr(config, network).architecture, field=f"{network}.architecture")
+    one_of("runtime.backend", config.runtime.backend, ("auto", "cpu", "gpu"))
+    one_of("runtime.amp", config.runtime.amp, ("auto", "bf16", "off"))
     check_bounds(config, prefix="")
-    for section in ("data", "clip", "optim", "batch", "evaluation", "runtime"):
+    for section in ("data", "clip", "primary", "auxiliary", "optim", "batch", "evaluation", "runtime"):
         check_bounds(getattr(config, section), prefix=f"{section}.")
     if config.optim.nesterov and config.optim.momentum == 0:
         raise InputError("optim.nesterov: received true with optim.momentum=0; accepted: false, or a momentum above 0")
-    if config.method.name == "cmpl" and not (
-        config.method.auxiliary_supervised or config.method.auxiliary_unsupervised
-    ):
-        raise InputError(
-            "method.auxiliary_supervised and method.auxiliary_unsupervised: received false for both, so nothing "
-            "would train the auxiliary network; accepted: at least one true, or method.name=fixmatch"
-        )
     return config
-
-
-def _one_of(value: str, accepted: tuple[str, ...], key: str) -> None:
-    if value not in accepted:
-        raise InputError(f"{key}: received {value!r}{nearest(value, accepted)}")
-
-
-def _within(config: Config, key: str, *, low: float, high: float = float("inf")) -> None:
-    value = flattened(config)[key]
-    if value is not None and not low <= value <= high:
-        accepted = f"{low} or more" if high == float("inf") else f"{low} to {high}"
-        raise InputError(f"{key}: received {value}; accepted: {accepted}")

@@ -32,6 +32,11 @@ class Registry(Generic[T]):
         self._built_in = dict(built_in)
         self._registered: dict[str, T] = {}
 
+    @property
+    def built_in(self) -> tuple[str, ...]:
+        """The names that come with the package."""
+        return tuple(self._built_in)
+
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator: makes an object known under `name`. Raises InputError where another object has it."""
 
@@ -91,7 +96,7 @@ def use_plugins(modules: tuple[str, ...]) -> None:
 
     A module is a dotted name, also one in the current folder, or the path of a .py file. Raises InputError.
     """
-    known = [name for name in os.environ.get(PLUGINS_VARIABLE, "").split(os.pathsep) if name]
+    known = list(plugins_in_use())
     for module in modules:
         module = os.path.abspath(module) if module.endswith(".py") else module
         if module not in known:
@@ -101,11 +106,15 @@ def use_plugins(modules: tuple[str, ...]) -> None:
     load_plugins()
 
 
+def plugins_in_use() -> tuple[str, ...]:
+    """The plug-in modules that this process and those it starts import, .py files by their absolute path."""
+    return tuple(name for name in os.environ.get(PLUGINS_VARIABLE, "").split(os.pathsep) if name)
+
+
 def load_plugins() -> None:
     """Imports the modules that CMPL_PLUGINS names. Raises InputError where one cannot be imported."""
-    for module in os.environ.get(PLUGINS_VARIABLE, "").split(os.pathsep):
-        if module:
-            _module(module, field="--plugin")
+    for module in plugins_in_use():
+        _module(module, field="--plugin")
 
 
 def _module(name: str, *, field: str) -> object:

@@ -1,6 +1,7 @@
 """Fixtures that several tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +57,14 @@ def folder(tmp_path_factory) -> Path:
     root = class_folder(tmp_path_factory.mktemp("folder"), num_train=5, num_val=2, num_frames=40, more_frames=20)
     (root / "train" / "clap" / "notes.mp4").write_text("not a video at all")
     return root
+
+
+@pytest.fixture
+def no_plugins(tmp_path, monkeypatch) -> Iterator[None]:
+    """No plug-in is in use before the test, and none of its own, in `tmp_path`, after it."""
+    from pipelines.registry import PLUGINS_VARIABLE
+    from tests.support.plugins import plugins_undone
+
+    monkeypatch.delenv(PLUGINS_VARIABLE, raising=False)
+    with plugins_undone(tmp_path):
+        yield

@@ -4,7 +4,8 @@ Pure functions of `Measured`. Rates are videos a second.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from benchmarks.bench_loader.rows import STAGES, WHOLE, Measured, Row
 from cmpl.training.autotune import ENOUGH_WAIT_SHARE
@@ -21,6 +22,8 @@ WASTEFUL = 2.0
 """Frames decoded for each one used above which decoding is worth mending."""
 MAX_WORKERS_NAMED = 16
 
+Known = TypeVar("Known", int, float)
+
 
 def limit(m: Measured) -> str:
     """What limits training: trainer, workers, read, cut, decode, threads or augment.
@@ -28,13 +31,20 @@ def limit(m: Measured) -> str:
     workers: they are the narrowest part and cores are free for more. threads: so with NVDEC, and more
     threads can keep more of its engines busy. Else the stage that takes longest of the narrowest part.
     """
-    if m.rows["training"].wait_share < ENOUGH_WAIT_SHARE:
+    if _known(m.rows["training"].wait_share) < ENOUGH_WAIT_SHARE:
         return "trainer"
     reading, graph = reading_seconds(m), graph_seconds(m)
     if sum(reading.values()) / max(1, m.num_workers) >= max(graph.values(), default=0.0):
-        return "workers" if m.num_workers < spare_cores(m) else max(reading, key=reading.get)
-    narrowest = max(graph, key=graph.get)
+        return "workers" if m.num_workers < spare_cores(m) else max(reading, key=reading.__getitem__)
+    narrowest = max(graph, key=graph.__getitem__)
     return "threads" if narrowest == "decode" and m.loader_threads < NVDEC_ENGINES else narrowest
+
+
+def _known(figure: Known | None) -> Known:
+    """A figure that its row always has. Raises ValueError where it was not measured."""
+    if figure is None:
+        raise ValueError("figure: received None; accepted: a number, which this row always has")
+    return figure
 
 
 def reading_seconds(m: Measured) -> dict[str, float]:
@@ -45,7 +55,11 @@ def reading_seconds(m: Measured) -> dict[str, float]:
 
 def graph_seconds(m: Measured) -> dict[str, float]:
     """Seconds a video of the stages that a GPU does; NVDEC and its other units work side by side."""
-    names = {"views": {}, "frames": {"augment": "augment"}, "cuts": {"augment": "augment", "decode": "decode, NVDEC"}}
+    names: dict[str, dict[str, str]] = {
+        "views": {},
+        "frames": {"augment": "augment"},
+        "cuts": {"augment": "augment", "decode": "decode, NVDEC"},
+    }
     return {stage: m.rows[name].seconds_per_video for stage, name in names[m.media].items()}
 
 
@@ -56,10 +70,11 @@ def spare_cores(m: Measured) -> int:
 
 def advice(m: Measured) -> list[str]:
     """Which resource limits this machine, and what to change, in sentences."""
+    waiting = _known(m.rows["training"].wait_share)
     training, ceiling, loader = (m.rows[name].videos_per_second for name in ("training", "trainer, replayed", "loader"))
     sentences = [
-        f"Training runs at {rate(training)} videos/s and waits for data {_percent(m.rows['training'].wait_share)} of "
-        f"the time; with data always there it would reach {rate(ceiling)}, and the loader alone gives {rate(loader)}.",
+        f"Training runs at {rate(training)} videos/s and waits for data {_percent(waiting)} of the time; "
+        f"with data always there it would reach {rate(ceiling)}, and the loader alone gives {rate(loader)}.",
         *_ADVICE[limit(m)](m),
     ]
     return sentences + list(_crowded(m)) + list(_slower_together(m))
@@ -85,8 +100,8 @@ def _read(m: Measured) -> Iterator[str]:
     row = m.rows["read"]
     yield (
         f"Reading files limits this machine: {_ms(row.seconds_per_video)} and "
-        f"{row.bytes_per_clip * row.clips_per_video / 1e6:.3g} MB a video, already in memory. `cmpl prepare` makes "
-        "the files smaller; a faster or local disk helps where they come from far."
+        f"{_known(row.bytes_per_clip) * row.clips_per_video / 1e6:.3g} MB a video, already in memory. "
+        "`cmpl prepare` makes the files smaller; a faster or local disk helps where they come from far."
     )
 
 
@@ -128,7 +143,7 @@ def _augment(m: Measured) -> Iterator[str]:
         yield "`cmpl prepare` takes decoding off those cores; a GPU takes the augmentation too."
 
 
-_ADVICE = {
+_ADVICE: dict[str, Callable[[Measured], Iterator[str]]] = {
     "trainer": _trainer,
     "workers": _workers,
     "read": _read,
@@ -175,7 +190,7 @@ def facts(m: Measured) -> list[str]:
         f"{work.needed / work.num_wanted:.2f} needed, "
         f"{work.from_keyframes / work.num_wanted:.2f} from the keyframes on, "
         f"{work.from_start / work.num_wanted:.2f} without seeking.",
-        f"Host memory of training, all its processes: {training.host_memory_bytes / 2**30:.2f} GiB.",
+        f"Host memory of training, all its processes: {_known(training.host_memory_bytes) / 2**30:.2f} GiB.",
     ]
     if training.gpu_memory_bytes is not None:
         lines.append(f"GPU memory of training: {training.gpu_memory_bytes / 2**30:.2f} GiB.")

@@ -9,6 +9,7 @@ unlabeled video makes four (weak and strong) and a labeled one two, or half of t
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.decode_work import DecodeWork
 from benchmarks.environment import summarize
@@ -58,13 +59,13 @@ class Row:
         """At the median."""
         return self.clips_per_video / self.seconds_per_video
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """All fields and both rates."""
         rates = {"videos_per_second": self.videos_per_second, "clips_per_second": self.clips_per_second}
         return dataclasses.asdict(self) | rates
 
 
-def row_of(name: str, batch_seconds: Sequence[float], *, num_videos: int, **others) -> Row:
+def row_of(name: str, batch_seconds: Sequence[float], *, num_videos: int, **others: Any) -> Row:
     """A row from the seconds that each batch of so many videos took."""
     summary = summarize(batch_seconds)
     return Row(
@@ -93,6 +94,6 @@ class Measured:
     torch_threads: int
     prefetch_batches: int
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Everything, the rows with their rates."""
         return dataclasses.asdict(self) | {"rows": [row.to_json() for row in self.rows.values()]}

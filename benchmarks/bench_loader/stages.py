@@ -8,23 +8,26 @@ import contextlib
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 from nvidia.dali import fn, pipeline_def
+from nvidia.dali.pipeline import Pipeline
 from torch import Tensor
 
 from benchmarks.bench_loader.rows import STAGES, Row, row_of
 from benchmarks.decode_work import DecodeWork, decode_work
 from benchmarks.replay import ReplaySource
-from cmpl.build import method_class
 from cmpl.config import Config
+from cmpl.registries import method_class
 from pipelines.loading.batches import ViewBatches, batch_of
 from pipelines.loading.engine import Engine
 from pipelines.loading.graph import decode, end, labeled_graph, sample, unlabeled_graph
 from pipelines.loading.nvdec import OnCpu, on_cpu
+from pipelines.loading.operators import Node
 from pipelines.loading.parameters import parameters
 from pipelines.loading.sample import CutMedia, Frames, Ids, Media, Sample
 from pipelines.loading.source import TrainSource, picture_size
@@ -69,7 +72,7 @@ class Stopwatch:
 class StreamStages:
     """One stream's first batches, and its stages ready to run alone."""
 
-    def __init__(self, planner: Planner, graph, *, num_videos: int, engine: Engine) -> None:
+    def __init__(self, planner: Planner, graph: Callable[..., Pipeline], *, num_videos: int, engine: Engine) -> None:
         self._alone = alone = dataclasses.replace(engine, num_workers=0, prefetch_batches=1)
         left_out = on_cpu(planner.pool) if engine.media is Media.CUTS else OnCpu()
         broken = {k: "not NVDEC's" for k in range(len(planner.pool)) if left_out.holds(planner.pool, k)}
@@ -111,7 +114,7 @@ class StreamStages:
         self._source.samples = [self._sample(plan, part) for plan, part in zip(plans, media, strict=True)]
         return self._hand_on(watch, decoded_bytes=cost.num_bytes)
 
-    def _views(self, plan: ClipPlan, pictures: list) -> tuple[np.ndarray, ...]:
+    def _views(self, plan: ClipPlan, pictures: Sequence[tuple[int, av.VideoFrame]]) -> tuple[np.ndarray, ...]:
         views = self._views_of_plan(plan)
         size = picture_size(self._pool, plan.video)
         return tuple(views_of(pictures, views, wanted_frames(views), picture_size=size))
@@ -151,7 +154,7 @@ def plan_that_decodes(source: TrainSource, position: int) -> ClipPlan:
     return source.planner.plan(position, attempt=len(source.sample(position).problems))
 
 
-def decoding_graph(source: ReplaySource, *, engine: Engine):
+def decoding_graph(source: ReplaySource, *, engine: Engine) -> Pipeline:
     """The gpu back end's decode stage and nothing else."""
 
     @pipeline_def(
@@ -161,7 +164,7 @@ def decoding_graph(source: ReplaySource, *, engine: Engine):
         prefetch_queue_depth=1,
         exec_dynamic=True,
     )
-    def graph():
+    def graph() -> tuple[Node, ...]:
         *media, parameters, ids, problems = sample(source, engine)
         return decode(media, source.media, engine), *(fn.copy(unused) for unused in (parameters, ids, problems))
 
@@ -196,16 +199,16 @@ def measure_stages(
 
 def stage_rows(samples: list[dict[str, Cost]], *, num_videos: int, clips_per_video: float) -> dict[str, Row]:
     """One row a stage. On a GPU the graph's time holds NVDEC's, which is taken off (the costs are changed)."""
-    for costs in samples:
-        if decoding := costs.get("decode, NVDEC"):
-            augment = costs["augment"]
+    for stages in samples:
+        if decoding := stages.get("decode, NVDEC"):
+            augment = stages["augment"]
             augment.seconds = max(LEAST_SECONDS, augment.seconds - decoding.seconds)
             augment.cpu_seconds = max(0.0, augment.cpu_seconds - decoding.cpu_seconds)
     num_clips = num_videos * clips_per_video * len(samples)
     rows = {}
     for name in STAGES:
         if name in samples[0]:
-            costs = [sample[name] for sample in samples]
+            costs = [stages[name] for stages in samples]
             num_bytes = sum(cost.num_bytes for cost in costs)
             rows[name] = row_of(
                 name,

@@ -5,6 +5,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime
 from pipelines.batch import SemiBatch
 from pipelines.catalog.dataset import Dataset
+from pipelines.loading.loader import SemiLoader
 from pipelines.loading.nvdec import nvdec_problem
 from pipelines.plan.planner import Planner
 
@@ -46,14 +48,19 @@ class Replayed:
         """Has nothing to end."""
 
 
-def copied(batch):
+Part = TypeVar("Part")
+AnyLoader = SemiLoader | Replayed
+
+
+def copied(batch: Part) -> Part:
     """The same batch in memory of its own, in the same order: the pipeline's buffers may go."""
+    made: Any = batch
     if isinstance(batch, Tensor):
-        return batch.clone()
-    if batch is None:
-        return None
-    fields = {item.name: copied(getattr(batch, item.name)) for item in dataclasses.fields(batch)}
-    return dataclasses.replace(batch, **fields)
+        made = batch.clone()
+    elif made is not None:
+        fields = {item.name: copied(getattr(batch, item.name)) for item in dataclasses.fields(made)}
+        made = dataclasses.replace(made, **fields)
+    return made
 
 
 def measure(
@@ -108,20 +115,21 @@ def whole_rows(
     trainer = trainer_of(config, data, plans, runtime=runtime)
     halfway = len(plans[1].pool) // (2 * config.batch.unlabeled)  # files that no other row has brought into memory
 
-    def loader_at(micro_step: int, runtime: Runtime = runtime):
+    def loader_at(micro_step: int, runtime: Runtime = runtime) -> SemiLoader:
         return build.loader_of(config, plans, runtime=runtime, ranks=Ranks(), first_micro_step=micro_step)
 
     with loader_at(0, dataclasses.replace(runtime, num_workers=0)) as first:
         replayed = Replayed(next(first))
 
-    def steps(loader, num_steps: int) -> float:
+    def steps(loader: AnyLoader, num_steps: int) -> float:
         return timed_steps(trainer, loader, num_steps=num_steps)[1]
 
-    for name, make, advance, batches in (
+    parts: tuple[tuple[str, Callable[[], AnyLoader], Callable[[AnyLoader, int], float], int], ...] = (
         ("loader", lambda: loader_at(0), take, 1),
         ("trainer, replayed", lambda: replayed, steps, config.batch.accumulate),
         ("training", lambda: loader_at(halfway), steps, config.batch.accumulate),
-    ):
+    )
+    for name, make, advance, batches in parts:
         note(name)
         loader = make()
         yield measure_whole(
@@ -137,7 +145,7 @@ def whole_rows(
         loader.close()
 
 
-def take(loader, num_batches: int) -> float:
+def take(loader: AnyLoader, num_batches: int) -> float:
     """Takes so many batches; nobody waits, as nothing else is to be done: 0."""
     for _ in range(num_batches):
         next(loader)
@@ -157,7 +165,9 @@ def measure_whole(
 ) -> Row:
     """Calls `advance(number)`, which gives the seconds that it waited for data, for about so many seconds."""
     advance(num_warmups)
-    per_sample, samples, waited, nvdec = STEPS_PER_SAMPLE[runtime.device.type], [], 0.0, []
+    per_sample, waited = STEPS_PER_SAMPLE[runtime.device.type], 0.0
+    samples: list[float] = []
+    nvdec: list[float] = []
     synchronize(runtime.device)
     before = usage()
     begin = mark = time.perf_counter()
@@ -167,7 +177,8 @@ def measure_whole(
         now = time.perf_counter()
         samples.append((now - mark) / per_sample)
         mark = now
-        nvdec.append(meter.share())
+        if (share := meter.share()) is not None:
+            nvdec.append(share)
     after = usage()
     num_clips = len(samples) * per_sample * num_videos * clips_per_video
     return row_of(
@@ -179,7 +190,7 @@ def measure_whole(
         wait_share=waited / (mark - begin) if name == "training" else None,
         host_memory_bytes=after.memory_bytes,
         gpu_memory_bytes=gpu_memory_bytes(runtime.device_index),
-        nvdec_share=None if meter.problem else sum(nvdec) / len(nvdec),
+        nvdec_share=sum(nvdec) / len(nvdec) if nvdec else None,
     )
 
 

@@ -11,7 +11,7 @@ def decode_time(suite: Suite) -> Found:
     """Against the clip's start: whole files beside cuts, and what cutting costs the processor."""
     from pipelines.video.cut import cut
 
-    shape, num_frames = suite.geometry().auxiliary, 60 if suite.cpu else 300
+    shape, num_frames = suite.shape, 60 if suite.cpu else 300
     for kind, paths in suite.videos().items():
         for start in np.linspace(0, num_frames - shape.span_frames, 2 if suite.cpu else 5).astype(int).tolist():
             frames = shape.frames(start, num_video_frames=num_frames)
@@ -32,7 +32,7 @@ def sizes(suite: Suite) -> Found:
     """The width that NVDEC's decoders are cached by: 340 against multiples of 16."""
     from benchmarks.loaders.videos import write_video
 
-    shape = suite.geometry().auxiliary
+    shape = suite.shape
     codec = {"codec": "libvpx-vp9"} if suite.cpu else {"options": {"x264-params": "keyint=16:bframes=0:scenecut=0"}}
     widths, height = ((52, 64), 48) if suite.cpu else ((340, 336, 352), 256)
     for width in widths:

@@ -61,7 +61,7 @@ def parity(suite: Suite) -> Found:
                 planner=workload.planner,
                 media=engine.media,
                 batch_size=BATCH_SIZE,
-                setup=Setup(peer=OURS),
+                setup=Setup(loader=OURS),
                 num_samples=BATCH_SIZE,
             )
             outputs = unlabeled_graph(source, engine=engine).run()
@@ -193,7 +193,7 @@ def corrupt(suite: Suite) -> Found:
             with StreamLoader(source, engine=engine) as stream:
                 for _ in range(4):
                     next(stream)
-                outcome = {"problems": list(stream.problems.values())}
+                outcome: dict[str, object] = {"problems": list(stream.problems.values())}
         except Exception as error:  # the outcome that is looked for
             outcome = {"raised": f"{type(error).__name__}: {str(error).strip()[-300:]}"}
         yield name, outcome | {"seconds": time.perf_counter() - begin}

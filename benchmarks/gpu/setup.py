@@ -5,8 +5,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from nvidia.dali.pipeline import Pipeline
+
+    from benchmarks.loaders.workload import Workload
+    from pipelines.loading.engine import Engine
+    from pipelines.plan.geometry import ClipShape, Geometry
 
 Found = Iterator[tuple[str, object]]
 """The findings of a section, piece by piece: (name, anything that JSON takes)."""
@@ -24,14 +32,28 @@ class Suite:
         """The GPU's number."""
         return None if self.cpu else 0
 
-    def geometry(self):
+    def geometry(self) -> "Geometry":
         """The paper's, or a small one."""
         from pipelines.plan.geometry import ClipShape, Geometry
 
         if not self.cpu:
             return Geometry(max_offset_seconds=10.0)
-        shapes = {"primary": ClipShape(4, 8), "auxiliary": ClipShape(8, 4)}
-        return Geometry(**shapes, crop_size=28, short_side=32, short_side_jitter=(32, 40), max_offset_seconds=1.0)
+        return Geometry(
+            primary=ClipShape(4, 8),
+            auxiliary=ClipShape(8, 4),
+            crop_size=28,
+            short_side=32,
+            short_side_jitter=(32, 40),
+            max_offset_seconds=1.0,
+        )
+
+    @property
+    def shape(self) -> "ClipShape":
+        """The longer clip of the two."""
+        shape = self.geometry().auxiliary
+        if shape is None:
+            raise ValueError("geometry: received one clip; accepted: two")
+        return shape
 
     def videos(self, num_videos: int = 8) -> dict[str, list[Path]]:
         """{kind: files}: H.264 of all kinds, or small VP9 that DALI decodes without a GPU."""
@@ -46,7 +68,7 @@ class Suite:
                 write_video(path, num_frames=60, size=(64, 48), seed=k, codec="libvpx-vp9", options=options)
         return {"VP9": paths}
 
-    def engine(self, **changes):
+    def engine(self, **changes: Any) -> "Engine":
         """The gpu back end as it is run here."""
         from pipelines.loading.engine import Engine
         from pipelines.loading.sample import Media
@@ -55,14 +77,14 @@ class Suite:
         options = {"num_workers": number, "num_threads": number, "decoder": "cpu" if self.cpu else "mixed"} | changes
         return Engine(media=Media.CUTS, device_index=self.device_index, **options)
 
-    def workload(self, paths: list[Path], *, num_samples: int):
+    def workload(self, paths: list[Path], *, num_samples: int) -> "Workload":
         """The frozen list of plans over some files."""
         from benchmarks.loaders.workload import workload_of
 
         return workload_of(paths, num_samples=num_samples, geometry=self.geometry())
 
 
-def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int):
+def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int) -> "Pipeline":
     """DALI's decoder on the same files in every batch."""
     from nvidia.dali import fn, pipeline_def
 
@@ -73,8 +95,9 @@ def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, nu
     indices = [frames.astype(np.int32) for _, frames in items]
 
     @pipeline_def(batch_size=len(items), num_threads=num_threads, device_id=suite.device_index, exec_dynamic=True)
-    def graph():
-        return decode_cut(*fn.external_source(source=lambda: (contents, indices), num_outputs=2), engine)
+    def graph() -> Any:
+        encoded, wanted = fn.external_source(source=lambda: (contents, indices), num_outputs=2)
+        return decode_cut(encoded, wanted, engine)
 
     pipeline = graph()
     pipeline.build()

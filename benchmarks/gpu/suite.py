@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -47,7 +48,7 @@ def run_section(name: str, suite: Suite, out: Path) -> None:
         os.replace(unfinished, out)
 
 
-def guarded(name: str, suite: Suite) -> dict:
+def guarded(name: str, suite: Suite) -> dict[str, Any]:
     """A section in a process of its own: what it found, how long it took, and how it failed if it did."""
     out, limit_seconds, begin = suite.folder / f"{name}.json", SECTIONS[name][1], time.monotonic()
     out.unlink(missing_ok=True)
@@ -80,7 +81,7 @@ def _last_line(log: Path) -> str:
 @click.option("--folder", type=click.Path(path_type=Path), help="Where videos and logs are kept (default: the cache).")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 @click.option("--section", type=click.Choice(list(SECTIONS)), hidden=True, help="Run it in this process.")
-def main(only: tuple, cpu: bool, folder: Path | None, json_path: Path | None, section: str | None) -> None:
+def main(only: tuple[str, ...], cpu: bool, folder: Path | None, json_path: Path | None, section: str | None) -> None:
     """Everything that wants a GPU: probe, parity, decoding, loaders, step, training, corrupt files."""
     from pipelines.cache import cache_root
 
@@ -90,7 +91,7 @@ def main(only: tuple, cpu: bool, folder: Path | None, json_path: Path | None, se
         return run_section(section, suite, suite.folder / f"{section}.json")
     from benchmarks.environment import environment
 
-    record = {"benchmark": "gpu_suite", "environment": environment(), "cpu": cpu, "sections": {}}
+    record: dict[str, Any] = {"benchmark": "gpu_suite", "environment": environment(), "cpu": cpu, "sections": {}}
     suite.videos()  # made before the clock of any section runs
     for name in only or SECTIONS:
         result = record["sections"][name] = guarded(name, suite)

@@ -10,10 +10,12 @@ too, in batches like a training step's.
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import av
 import click
 import numpy as np
 import torch
@@ -35,7 +37,7 @@ from pipelines.views.make import views_of, wanted_frames
 
 MAX_DIFFERENCE = 2.0
 """Gray levels of 255, mean over a view."""
-READERS, DALI_CPU, DALI_GPU = "reading process", "DALI, CPU", "DALI, GPU"
+WORKER, DALI_CPU, DALI_GPU = "worker", "DALI, CPU", "DALI, GPU"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,7 +45,7 @@ class Decoded:
     """Planned videos whose frames are in memory, as either way wants them."""
 
     planner: Planner
-    pictures: list[list]  # (slot, picture) pairs, as `pipelines.views.make` takes them
+    pictures: list[list[tuple[int, av.VideoFrame]]]  # (slot, picture) pairs, as `pipelines.views.make` takes them
     frames: list[np.ndarray]  # (F, H, W, 3), as DALI's graph takes them
 
     @property
@@ -81,14 +83,14 @@ def decoded_videos(planner: Planner, *, num_videos: int) -> Decoded:
     return Decoded(planner=planner, pictures=pictures, frames=frames)
 
 
-def ways(decoded: Decoded, *, num_threads: int) -> dict[str, Callable[[], list]]:
+def ways(decoded: Decoded, *, num_threads: int) -> dict[str, Callable[[], Sequence[Any]]]:
     """{name: makes all views of all videos once}; each gives its outputs."""
 
-    def dali(device_index: int | None) -> Callable[[], list]:
+    def dali(device_index: int | None) -> Callable[[], Sequence[Any]]:
         engine = Engine(media=Media.FRAMES, device_index=device_index, num_threads=num_threads, prefetch_batches=1)
         pipeline = unlabeled_graph(decoded.source(), engine=engine)
 
-        def run() -> list:
+        def run() -> Sequence[Any]:
             outputs = pipeline.run()
             if device_index is not None:
                 torch.cuda.synchronize(device_index)
@@ -96,16 +98,16 @@ def ways(decoded: Decoded, *, num_threads: int) -> dict[str, Callable[[], list]]
 
         return run
 
-    made = {READERS: decoded.views, DALI_CPU: dali(None)}
+    made = {WORKER: decoded.views, DALI_CPU: dali(None)}
     return made | ({DALI_GPU: dali(0)} if torch.cuda.is_available() else {})
 
 
-def differences(made: dict[str, Callable[[], list]]) -> dict[str, float]:
+def differences(made: dict[str, Callable[[], Sequence[Any]]]) -> dict[str, float]:
     """How far each way's views are from the workers', mean absolute difference of 255; the largest."""
-    ours = made[READERS]()
+    ours = made[WORKER]()
     found = {}
     for name, make in made.items():
-        if name != READERS:
+        if name != WORKER:
             theirs = [np.array(view.as_cpu().as_array()).astype(np.int16) for view in make()]
             found[name] = max(
                 float(np.abs(views[k] - theirs[k][video]).mean()) for video, views in enumerate(ours) for k in range(4)
@@ -113,7 +115,9 @@ def differences(made: dict[str, Callable[[], list]]) -> dict[str, float]:
     return found
 
 
-def measure(made: dict[str, Callable[[], list]], *, num_videos: int, num_rounds: int) -> dict[str, dict]:
+def measure(
+    made: dict[str, Callable[[], Sequence[Any]]], *, num_videos: int, num_rounds: int
+) -> dict[str, dict[str, Any]]:
     """Seconds a video of each way, in turns."""
     samples: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(num_rounds + 1):
@@ -131,7 +135,7 @@ def run(
     num_rounds: int,
     whole_only: bool = False,
     note: Callable[[str], None] = click.echo,
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """A row for the paper's augmentation and one for each operation alone."""
     paths = make_videos(folder, num_videos=4, kinds=(ORIGINAL,))[ORIGINAL]
     planner = workload_of(paths, num_samples=num_videos, geometry=GEOMETRY).planner

@@ -9,13 +9,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import av
 import numpy as np
 
 from pipelines.video.frames import decode_frames
 
+Clip = TypeVar("Clip")  # an array or a tensor (F, H, W, 3) uint8
 OURS = "cmpl"
 SEEK_GAP_FRAMES = 32
 """Where two frames asked for are further apart, a variant seeks between them; others decode on."""
@@ -31,13 +32,13 @@ class Video:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Peer:
-    """A library. `choices` are settings between which its documentation leaves the choice; the fastest is taken."""
+class Library(Generic[Clip]):
+    """A library that decodes clips. Its documentation leaves open which of `choices` to take; the fastest is taken."""
 
-    decode: Callable[..., np.ndarray]
+    decode: Callable[..., Clip]
     package: str
     advice: str
-    choices: tuple[dict, ...] = field(default_factory=lambda: ({},))
+    choices: tuple[dict[str, str], ...] = field(default_factory=lambda: ({},))
     own_threads: bool = True
     """True if it can also decode one video on several threads."""
 
@@ -56,7 +57,7 @@ class Peer:
 class Setup:
     """A loader as it is run: N processes of one thread, or one process of N threads, and its other settings."""
 
-    peer: str
+    loader: str
     num_workers: int = 1
     num_threads: int = 1
     options: tuple[tuple[str, Any], ...] = ()
@@ -64,20 +65,20 @@ class Setup:
     def __str__(self) -> str:
         return ", ".join([f"{self.num_workers} x {self.num_threads}", *(f"{k}={v}" for k, v in self.options)])
 
-    def decode(self, video: Video, frames: np.ndarray):
+    def decode(self, video: Video, frames: np.ndarray) -> np.ndarray:
         """The frames in the order asked for, with repetitions; each is decoded once, whoever decodes."""
         wanted, slots = np.unique(frames, return_inverse=True)
-        clip = PEERS[self.peer].decode(video, wanted, num_threads=self.num_threads, **dict(self.options))
+        clip = LIBRARIES[self.loader].decode(video, wanted, num_threads=self.num_threads, **dict(self.options))
         return clip if len(wanted) == len(frames) and (wanted == frames).all() else clip[slots]
 
 
-def setups(peer: str, *, num_cores: int) -> list[Setup]:
+def setups(loader: str, *, num_cores: int) -> list[Setup]:
     """The settings that are tried: as many processes as cores, and where it can, as many threads."""
-    shapes = [(num_cores, 1)] + ([(1, num_cores)] if PEERS[peer].own_threads and num_cores > 1 else [])
+    shapes = [(num_cores, 1)] + ([(1, num_cores)] if LIBRARIES[loader].own_threads and num_cores > 1 else [])
     return [
-        Setup(peer=peer, num_workers=workers, num_threads=threads, options=tuple(choice.items()))
+        Setup(loader=loader, num_workers=workers, num_threads=threads, options=tuple(choice.items()))
         for workers, threads in shapes
-        for choice in PEERS[peer].choices
+        for choice in LIBRARIES[loader].choices
     ]
 
 
@@ -115,8 +116,8 @@ def _stamp(stream: av.VideoStream, index: int, fps: float) -> int:
 
 def _runs(frames: np.ndarray, seek: str) -> list[np.ndarray]:
     """The frames in groups; before each one is a seek."""
-    gaps = np.flatnonzero(np.diff(frames) > SEEK_GAP_FRAMES) + 1 if seek == "each clip" else []
-    return np.split(frames, gaps)
+    gaps = np.flatnonzero(np.diff(frames) > SEEK_GAP_FRAMES) + 1
+    return np.split(frames, gaps) if seek == "each clip" else [frames]
 
 
 def decode_opencv(video: Video, frames: np.ndarray, *, num_threads: int, seek: str) -> np.ndarray:
@@ -163,12 +164,12 @@ def decode_torchcodec(
 
 _SEEKS = ({"seek": "once"}, {"seek": "each clip"})
 
-PEERS: dict[str, Peer] = {
-    OURS: Peer(decode=decode_ours, package="av", advice="one thread a video", own_threads=False),
-    "decord": Peer(decode=decode_decord, package="decord", advice="get_batch; num_threads"),
-    "OpenCV": Peer(decode=decode_opencv, package="cv2", advice="grab, retrieve; N_THREADS", choices=_SEEKS),
-    "PyAV plain": Peer(decode=decode_pyav, package="av", advice="seek, decode; thread_type AUTO", choices=_SEEKS),
-    "torchcodec": Peer(
+LIBRARIES: dict[str, Library[np.ndarray]] = {
+    OURS: Library(decode=decode_ours, package="av", advice="one thread a video", own_threads=False),
+    "decord": Library(decode=decode_decord, package="decord", advice="get_batch; num_threads"),
+    "OpenCV": Library(decode=decode_opencv, package="cv2", advice="grab, retrieve; N_THREADS", choices=_SEEKS),
+    "PyAV plain": Library(decode=decode_pyav, package="av", advice="seek, decode; thread_type AUTO", choices=_SEEKS),
+    "torchcodec": Library(
         decode=decode_torchcodec,
         package="torchcodec",
         advice="get_frames_at; approximate or exact; num_ffmpeg_threads",
@@ -189,8 +190,8 @@ def reference_frames(video: Video, frames: np.ndarray) -> np.ndarray:
 def begin_worker(setup: Setup) -> None:
     """Prepares a decoding process: everything is imported before time is taken, and no library adds threads."""
     os.environ["OMP_NUM_THREADS"] = str(setup.num_threads)
-    PEERS[setup.peer].problem()
-    if PEERS[setup.peer].package == "torchcodec":
+    LIBRARIES[setup.loader].problem()
+    if LIBRARIES[setup.loader].package == "torchcodec":
         import torch
 
         torch.set_num_threads(setup.num_threads)

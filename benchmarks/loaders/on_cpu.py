@@ -15,21 +15,22 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import click
 import numpy as np
 
 from benchmarks.decode_work import DecodeWork, decode_work
 from benchmarks.environment import environment, summarize
-from benchmarks.loaders.decoders import OURS, PEERS, Setup, reference_frames, setups
+from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
 from benchmarks.loaders.videos import ALIGNED, NUM_FRAMES, ORIGINAL, PREPARED, SIZE, make_videos
 from benchmarks.loaders.workload import GEOMETRY, DecodeRunner, Workload, whole_runner, workload_of
 from pipelines.cache import cache_root
 from pipelines.plan.geometry import Geometry
+from pipelines.video.container import open_video
 from pipelines.video.cut import cut
-from pipelines.video.packets import open_video
 from pipelines.video.transcode import STRIDE
 
 MAX_DIFFERENCE = 2.0
@@ -37,16 +38,20 @@ MAX_DIFFERENCE = 2.0
 NUM_PARITY_SAMPLES, NUM_TRIED_SAMPLES, NUM_TRIED_ROUNDS = 4, 8, 2
 WHOLE_ARMS = {"whole": "views", "whole, DALI's operators": "frames"}
 """What workers with another decoder give on (`benchmarks.loaders.workload.whole_runner`)."""
+Row = dict[str, Any]  # what one loader did in one arm, ready for JSON
 REACH = {ORIGINAL: 1.5, PREPARED: 2.0, ALIGNED: 2.0}
 """How many times the best other loader's rate this project is meant to have."""
 
 
-def best_setups(workload: Workload, peers: Sequence[str], *, num_cores: int) -> dict[str, tuple[Setup, dict]]:
+def best_setups(
+    workload: Workload, names: Sequence[str], *, num_cores: int
+) -> dict[str, tuple[Setup, dict[str, float]]]:
     """For each loader the fastest of its settings in a short trial, and the seconds a video of all that were tried."""
     chosen = {}
-    for peer in peers:
-        tried, runners = {}, {}
-        for setup in setups(peer, num_cores=num_cores):
+    for loader in names:
+        tried: dict[Setup, float] = {}
+        runners: dict[tuple[int, int], DecodeRunner] = {}
+        for setup in setups(loader, num_cores=num_cores):
             shape = setup.num_workers, setup.num_threads
             runner = runners[shape] = runners.get(shape) or DecodeRunner(setup, workload)
             runner.setup = setup
@@ -54,11 +59,11 @@ def best_setups(workload: Workload, peers: Sequence[str], *, num_cores: int) -> 
             tried[setup] = min(runner.round(num)[0] for _ in range(NUM_TRIED_ROUNDS)) / num
         for runner in runners.values():
             runner.close()
-        chosen[peer] = min(tried, key=tried.get), {str(setup): seconds for setup, seconds in tried.items()}
+        chosen[loader] = min(tried, key=tried.__getitem__), {str(setup): seconds for setup, seconds in tried.items()}
     return chosen
 
 
-def differences(runners: dict[str, DecodeRunner], workload: Workload) -> dict[str, float]:
+def differences(runners: Mapping[str, DecodeRunner], workload: Workload) -> dict[str, float]:
     """The gate: each loader's largest mean absolute difference (of 255) from plain decoding over some samples."""
     references = [reference_frames(*job).astype(np.int16) for job in workload.jobs(NUM_PARITY_SAMPLES)]
 
@@ -66,26 +71,34 @@ def differences(runners: dict[str, DecodeRunner], workload: Workload) -> dict[st
         return float(np.abs(frames - reference).mean()) if frames.shape == reference.shape else 255.0
 
     return {
-        peer: max(map(difference, runner.frames(NUM_PARITY_SAMPLES), references)) for peer, runner in runners.items()
+        loader: max(map(difference, runner.frames(NUM_PARITY_SAMPLES), references))
+        for loader, runner in runners.items()
     }
 
 
-def take_turns(runners: dict, workload: Workload, *, num_rounds: int) -> dict[str, dict]:
+class Runner(Protocol):
+    """A loader that takes its turn."""
+
+    def round(self) -> tuple[float, float]: ...
+
+
+def take_turns(runners: Mapping[str, Runner], workload: Workload, *, num_rounds: int) -> dict[str, Row]:
     """{loader: median and quartiles of videos a second, processor time a video}, measured in turns. Every round begins
     with another loader, so that nobody always comes after the same one."""
-    measured, order = {peer: [] for peer in runners}, list(runners)
+    measured: dict[str, list[tuple[float, float]]] = {loader: [] for loader in runners}
+    order = list(runners)
     for number in range(num_rounds):
         first = number % max(1, len(order))
-        for peer in order[first:] + order[:first]:
-            measured[peer].append(runners[peer].round())
+        for loader in order[first:] + order[:first]:
+            measured[loader].append(runners[loader].round())
     rows = {}
-    for peer, rounds in measured.items():
+    for loader, rounds in measured.items():
         seconds, cpu_seconds = np.array(rounds).T / workload.num_samples
-        rows[peer] = _rates(seconds.tolist()) | {"cpu_seconds": float(np.median(cpu_seconds))}
+        rows[loader] = _rates(seconds.tolist()) | {"cpu_seconds": float(np.median(cpu_seconds))}
     return rows
 
 
-def _rates(seconds_per_video: list[float]) -> dict:
+def _rates(seconds_per_video: list[float]) -> Row:
     times = summarize(seconds_per_video)
     return times | {
         "videos_per_second": 1 / times["median_seconds"],
@@ -118,40 +131,41 @@ def run(
     num_cores: int,
     geometry: Geometry = GEOMETRY,
     note: Callable[[str], None] = click.echo,
-) -> dict:
+) -> dict[str, Any]:
     """Everything on the CPU: rows of all arms for each kind of files, what was counted, who is missing and why."""
-    missing = {peer: problem for peer in PEERS if (problem := PEERS[peer].problem())}
-    rows, work = [], {}
-    for peer, problem in missing.items():
-        note(f"without {peer}: {problem}")
+    missing = {loader: problem for loader in LIBRARIES if (problem := LIBRARIES[loader].problem())}
+    rows: list[Row] = []
+    work = {}
+    for loader, problem in missing.items():
+        note(f"without {loader}: {problem}")
     for kind, paths in videos.items():
         clips = dataclasses.replace(geometry, start_multiple=STRIDE if kind == ALIGNED else 1)
         workload = workload_of(paths, num_samples=num_samples, geometry=clips)
         work[kind] = decoded_per_used(workload)
         counts = ", ".join(f"{name} {value:.2f}" for name, value in work[kind].items())
         note(f"\n{kind} files: frames decoded for one that is used: {counts}")
-        chosen = best_setups(workload, [peer for peer in PEERS if peer not in missing], num_cores=num_cores)
-        decoders = {peer: DecodeRunner(setup, workload) for peer, (setup, _) in chosen.items()}
+        chosen = best_setups(workload, [loader for loader in LIBRARIES if loader not in missing], num_cores=num_cores)
+        decoders = {loader: DecodeRunner(setup, workload) for loader, (setup, _) in chosen.items()}
         apart = differences(decoders, workload)
-        passed = [peer for peer in decoders if apart[peer] <= MAX_DIFFERENCE]
+        passed = [loader for loader in decoders if apart[loader] <= MAX_DIFFERENCE]
         arms = {"decode": take_turns({p: decoders[p] for p in passed}, workload, num_rounds=num_rounds)}
-        for runner in decoders.values():
-            runner.close()
+        for decoder in decoders.values():
+            decoder.close()
         for arm, media in WHOLE_ARMS.items():
             graphs = {p: whole_runner(chosen[p][0], workload, media=media, num_cores=num_cores) for p in passed}
             arms[arm] = take_turns(graphs, workload, num_rounds=num_rounds)
-            for runner in graphs.values():
-                runner.close()
+            for graph in graphs.values():
+                graph.close()
         for arm, measured in arms.items():
-            for peer in decoders:
-                setup, tried = chosen[peer]
-                row = {"files": kind, "arm": arm, "peer": peer, "setup": str(setup), "tried_seconds": tried}
-                rows.append(row | {"difference": apart[peer], "passed": peer in passed} | measured.get(peer, {}))
+            for loader in decoders:
+                setup, tried = chosen[loader]
+                row = {"files": kind, "arm": arm, "peer": loader, "setup": str(setup), "tried_seconds": tried}
+                rows.append(row | {"difference": apart[loader], "passed": loader in passed} | measured.get(loader, {}))
             show(rows[-len(decoders) :], note)
     return {"rows": rows, "decoded_per_used": work, "missing": missing, "reached": reached(rows)}
 
 
-def reached(rows: list[dict]) -> dict[str, dict]:
+def reached(rows: list[Row]) -> dict[str, Row]:
     """{files, arm: this project's rate over the best other loader's, and what is meant}; where both took part."""
     found = {}
     for files, arm in dict.fromkeys((row["files"], row["arm"]) for row in rows):
@@ -160,12 +174,12 @@ def reached(rows: list[dict]) -> dict[str, dict]:
         }
         ours = rates.pop(OURS, None)
         if ours and rates:
-            best = max(rates, key=rates.get)
+            best = max(rates, key=rates.__getitem__)
             found[f"{files}, {arm}"] = {"best_peer": best, "ratio": ours / rates[best], "wanted": REACH.get(files)}
     return found
 
 
-def show(rows: list[dict], note: Callable[[str], None]) -> None:
+def show(rows: list[Row], note: Callable[[str], None]) -> None:
     """One table of one arm."""
     note(
         f"\n{rows[0]['files']} files, {rows[0]['arm']}: videos/s (quartiles), processor time a video, difference of 255"
@@ -189,15 +203,22 @@ def show(rows: list[dict], note: Callable[[str], None]) -> None:
 @click.option("--size", nargs=2, default=SIZE, show_default=True, help="Width and height of the originals.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the files are kept (default: the cache).")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
-def main(num_videos, num_samples, num_rounds, num_cores, num_frames, size, folder, json_path) -> None:
+def main(
+    num_videos: int,
+    num_samples: int,
+    num_rounds: int,
+    num_cores: int | None,
+    num_frames: int,
+    size: tuple[int, int],
+    folder: Path | None,
+    json_path: Path | None,
+) -> None:
     """This project beside decord, OpenCV, PyAV and torchcodec, on the same clips."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if num_cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:num_cores])
     num_cores, begin = len(os.sched_getaffinity(0)), time.monotonic()
-    videos = make_videos(
-        folder or cache_root() / "benchmarks", num_videos=num_videos, num_frames=num_frames, size=tuple(size)
-    )
+    videos = make_videos(folder or cache_root() / "benchmarks", num_videos=num_videos, num_frames=num_frames, size=size)
     click.echo(f"{num_videos} files of each kind, {num_samples} planned videos, {num_cores} cores")
     result = run(videos, num_samples=num_samples, num_rounds=num_rounds, num_cores=num_cores)
     for what, found in result["reached"].items():

@@ -8,25 +8,27 @@ import dataclasses
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from nvidia.dali import fn, pipeline_def
+from nvidia.dali import fn, pipeline_def, types
+from nvidia.dali.pipeline import Pipeline
 
-from benchmarks.loaders.decoders import OURS, Peer, Setup, Video, reference_frames
-from benchmarks.loaders.on_cpu import MAX_DIFFERENCE, NUM_PARITY_SAMPLES, show, take_turns
+from benchmarks.loaders.decoders import OURS, Library, Setup, Video, reference_frames
+from benchmarks.loaders.on_cpu import MAX_DIFFERENCE, NUM_PARITY_SAMPLES, Row, show, take_turns
 from benchmarks.loaders.workload import BATCH_SIZE, GEOMETRY, BatchRunner, FrozenSource, Workload, timed, workload_of
 from pipelines.loading.batches import cuda_stream
 from pipelines.loading.engine import Engine
 from pipelines.loading.graph import built, decode, end, sample
-from pipelines.loading.operators import crop_resize, split, strong_view
+from pipelines.loading.operators import Node, crop_resize, split, strong_view
 from pipelines.loading.parameters import ViewRow, parameters
 from pipelines.loading.sample import CutMedia, Ids, Media, Sample
-from pipelines.plan.geometry import Geometry
+from pipelines.plan.geometry import ClipShape, Geometry
 
 NUM_THREADS = 8
 """Threads of every arm: one more than an H100's or H200's NVDEC engines."""
@@ -59,10 +61,12 @@ def decode_pynvvideocodec(video: Video, frames: np.ndarray) -> torch.Tensor:
     return torch.stack([torch.from_dlpack(picture) for picture in pictures])  # a copy: surfaces are used again
 
 
-DECODERS: dict[str, Peer] = {
-    "torchcodec CUDA": Peer(decode=decode_torchcodec, package="torchcodec", advice="beta back end, threads"),
-    "PyNvVideoCodec": Peer(decode=decode_pynvvideocodec, package="PyNvVideoCodec", advice="reconfigure, threads"),
+DECODERS: dict[str, Library[torch.Tensor]] = {
+    "torchcodec CUDA": Library(decode=decode_torchcodec, package="torchcodec", advice="beta back end, threads"),
+    "PyNvVideoCodec": Library(decode=decode_pynvvideocodec, package="PyNvVideoCodec", advice="reconfigure, threads"),
 }
+Begins = Callable[[], tuple[tuple[Node, ...], Node]]
+"""The beginning of a graph: clips of the networks on the GPU, and parameters."""
 READER, WHOLE_FILES = "DALI readers.video", "DALI whole files"
 
 
@@ -82,9 +86,9 @@ class WholeFileSource(FrozenSource):
 class CudaSource:
     """Batches that a decoder makes on the GPU, in threads; called by DALI in this process."""
 
-    peer: Peer
+    library: Library[torch.Tensor]
     workload: Workload
-    batches: itertools.count = field(default_factory=itertools.count)
+    batches: Iterator[int] = field(default_factory=itertools.count)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(NUM_THREADS))
 
     def __call__(self) -> list[torch.Tensor]:
@@ -101,44 +105,44 @@ class CudaSource:
     def _decode(self, job: tuple[Video, np.ndarray]) -> torch.Tensor:
         video, frames = job
         wanted, slots = np.unique(frames, return_inverse=True)
-        clip = self.peer.decode(video, wanted)
+        clip = self.library.decode(video, wanted)
         return clip[torch.from_numpy(slots).to(clip.device)]
 
 
-def media_of(peer: str, workload: Workload, *, engine: Engine, folder: Path) -> Callable[[], tuple]:
-    """What begins a graph: () -> (clips of the networks on the GPU, parameters)."""
+def media_of(loader: str, workload: Workload, *, engine: Engine, folder: Path) -> Begins:
+    """Makes the beginning of a loader's graph."""
     planner = workload.planner
     source = FrozenSource(
         planner=planner,
         media=Media.CUTS,
         batch_size=BATCH_SIZE,
-        setup=Setup(peer=OURS),
+        setup=Setup(loader=OURS),
         num_samples=workload.num_samples,
     )
-    if peer in (OURS, WHOLE_FILES):
+    if loader in (OURS, WHOLE_FILES):
         shallow = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
-        chosen = source if peer == OURS else WholeFileSource(**shallow)
+        chosen = source if loader == OURS else WholeFileSource(**shallow)
 
-        def media() -> tuple:
+        def media() -> tuple[tuple[Node, ...], Node]:
             *encoded, table, _, _ = sample(chosen, engine)
             return split(decode(encoded, Media.CUTS, engine), planner.geometry), table
 
         return media
 
-    def table_of(info) -> np.ndarray:
+    def table_of(info: types.SampleInfo) -> np.ndarray:
         return parameters(planner.plan(info.idx_in_epoch % workload.num_samples))
 
-    def with_table(clips: tuple) -> tuple:
+    def with_table(clips: tuple[Node, ...]) -> tuple[tuple[Node, ...], Node]:
         return clips, fn.external_source(source=table_of, batch=False)
 
-    if peer == READER:
+    if loader == READER:
         lists = reader_lists(workload, folder)
         return lambda: with_table(tuple(read(path, shape) for path, shape in lists))
-    cuda = CudaSource(peer=DECODERS[peer], workload=workload)
+    cuda = CudaSource(library=DECODERS[loader], workload=workload)
     return lambda: with_table(split(fn.external_source(source=cuda, device="gpu", layout="FHWC"), planner.geometry))
 
 
-def reader_lists(workload: Workload, folder: Path) -> list[tuple[Path, object]]:
+def reader_lists(workload: Workload, folder: Path) -> list[tuple[Path, ClipShape]]:
     """For each network a file_list with the span of every planned clip; the reader can take one clip a video."""
     lists = []
     for k, shape in enumerate(workload.planner.geometry.shapes):
@@ -153,9 +157,9 @@ def reader_lists(workload: Workload, folder: Path) -> list[tuple[Path, object]]:
     return lists
 
 
-def read(file_list: Path, shape):
+def read(file_list: Path, shape: ClipShape) -> Node:
     """One network's clips by DALI's own reader, which seeks, decodes and shuffles by itself."""
-    clips, _ = fn.readers.video(
+    clips, _ = fn.readers.video(  # type: ignore[misc]  # DALI's stub says that there may be no output
         device="gpu",
         file_list=str(file_list),
         file_list_frame_num=True,
@@ -168,10 +172,10 @@ def read(file_list: Path, shape):
     return clips
 
 
-def pipeline_of(media: Callable[[], tuple], *, arm: str, geometry: Geometry, num_ops: int, engine: Engine):
+def pipeline_of(media: Begins, *, arm: str, geometry: Geometry, num_ops: int, engine: Engine) -> Pipeline:
     """The frames of both networks, or their weak and strong views, by the stages of `pipelines.loading.graph`."""
 
-    def views() -> tuple:
+    def views() -> tuple[Node, ...]:
         clips, table = media()
         weak = [crop_resize(clip, ViewRow.of(table[0]).box, geometry.crop_size) for clip in clips]
         strong = [
@@ -192,7 +196,7 @@ def pipeline_of(media: Callable[[], tuple], *, arm: str, geometry: Geometry, num
         enable_conditionals=True,
         exec_dynamic=True,
     )
-    def graph():
+    def graph() -> tuple[Node, ...]:
         return make()
 
     return built(graph)
@@ -201,7 +205,7 @@ def pipeline_of(media: Callable[[], tuple], *, arm: str, geometry: Geometry, num
 class PipelineBatches:
     """A pipeline's outputs, taken as the trainer would."""
 
-    def __init__(self, pipeline, engine: Engine) -> None:
+    def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
         self._pipeline, self._engine = pipeline, engine
 
     def next(self) -> None:
@@ -216,8 +220,8 @@ class PipelineBatches:
 class CudaDecodeRunner:
     """Frames alone, by a decoder called from threads."""
 
-    def __init__(self, peer: str, workload: Workload) -> None:
-        self._source = CudaSource(peer=DECODERS[peer], workload=workload)
+    def __init__(self, loader: str, workload: Workload) -> None:
+        self._source = CudaSource(library=DECODERS[loader], workload=workload)
         self._num_samples = workload.num_samples
         self._run()
 
@@ -234,10 +238,10 @@ class CudaDecodeRunner:
             self._source.clips(range(first, first + BATCH_SIZE))
 
 
-def difference_of(peer: str, workload: Workload, *, engine: Engine, folder: Path) -> float:
+def difference_of(loader: str, workload: Workload, *, engine: Engine, folder: Path) -> float:
     """Mean absolute difference (of 255) of the first samples' frames from plain decoding on the CPU; the largest."""
     num_ops = workload.planner.strong.num_ops
-    media = media_of(peer, workload, engine=engine, folder=folder)
+    media = media_of(loader, workload, engine=engine, folder=folder)
     pipeline = pipeline_of(media, arm="decode", geometry=workload.planner.geometry, num_ops=num_ops, engine=engine)
     outputs = [output.as_cpu() for output in pipeline.run()]
     found = []
@@ -257,43 +261,46 @@ def run_gpu(
     note: Callable[[str], None],
     engine: Engine,
     geometry: Geometry = GEOMETRY,
-) -> dict:
+) -> dict[str, Any]:
     """Both arms of each kind of files; who is missing or failed, and why. Whoever does not pass the gate is measured
     all the same, and marked."""
-    missing = {name: problem for name, peer in DECODERS.items() if (problem := peer.problem())}
-    rows = []
+    missing = {name: problem for name, loader in DECODERS.items() if (problem := loader.problem())}
+    rows: list[Row] = []
     for kind, paths in videos.items():
         workload = workload_of(paths, num_samples=num_samples, geometry=geometry)
         for arm in ("decode", "whole"):
-            runners, apart = {}, {}
-            for peer in (OURS, WHOLE_FILES, READER, *DECODERS):
-                if peer in missing:
+            runners: dict[str, BatchRunner | CudaDecodeRunner] = {}
+            apart = {}
+            for loader in (OURS, WHOLE_FILES, READER, *DECODERS):
+                if loader in missing:
                     continue
                 try:
-                    apart[peer] = difference_of(peer, workload, engine=engine, folder=folder)
-                    runners[peer] = runner_of(peer, workload, arm=arm, engine=engine, folder=folder)
+                    apart[loader] = difference_of(loader, workload, engine=engine, folder=folder)
+                    runners[loader] = runner_of(loader, workload, arm=arm, engine=engine, folder=folder)
                 except Exception as error:  # a loader that fails is part of the result
-                    missing[peer] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+                    missing[loader] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
             measured = take_turns(runners, workload, num_rounds=num_rounds)
             for runner in runners.values():
                 runner.close()
             row = {"files": kind, "arm": arm, "setup": f"{engine.num_workers} workers, {engine.num_threads} threads"}
             rows += [
                 row
-                | {"peer": peer, "difference": apart[peer], "passed": apart[peer] <= MAX_DIFFERENCE}
-                | measured.get(peer, {})
-                for peer in apart
-                if peer not in missing
+                | {"peer": loader, "difference": apart[loader], "passed": apart[loader] <= MAX_DIFFERENCE}
+                | measured.get(loader, {})
+                for loader in apart
+                if loader not in missing
             ]
             show([r for r in rows if (r["files"], r["arm"]) == (kind, arm)], note)
     return {"rows": rows, "missing": missing}
 
 
-def runner_of(peer: str, workload: Workload, *, arm: str, engine: Engine, folder: Path):
+def runner_of(
+    loader: str, workload: Workload, *, arm: str, engine: Engine, folder: Path
+) -> BatchRunner | CudaDecodeRunner:
     """A loader ready to take its turns."""
-    if arm == "decode" and peer in DECODERS:
-        return CudaDecodeRunner(peer, workload)
+    if arm == "decode" and loader in DECODERS:
+        return CudaDecodeRunner(loader, workload)
     planner = workload.planner
-    media = media_of(peer, workload, engine=engine, folder=folder)
+    media = media_of(loader, workload, engine=engine, folder=folder)
     pipeline = pipeline_of(media, arm=arm, geometry=planner.geometry, num_ops=planner.strong.num_ops, engine=engine)
     return BatchRunner(PipelineBatches(pipeline, engine), workload, engine=engine)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -147,7 +148,9 @@ def summary(samples: Sequence[Sample], growth: Growth) -> list[str]:
     ]
 
 
-def run(make_loader: Callable[[], SemiLoader], *, runtime: Runtime, seconds: float, every_seconds: float) -> dict:
+def run(
+    make_loader: Callable[[], SemiLoader], *, runtime: Runtime, seconds: float, every_seconds: float
+) -> dict[str, Any]:
     """Samples as they come on the screen; workers have ended on return."""
     loader = make_loader()
     looking = soak(
@@ -172,7 +175,14 @@ def run(make_loader: Callable[[], SemiLoader], *, runtime: Runtime, seconds: flo
 @click.option("--benchmark-files", is_flag=True, help="340x256 files of ten seconds at the paper's sizes instead.")
 @click.option("--workers", type=click.IntRange(min=0), help="Workers.  [default: as in training]")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write samples and slope here.")
-def main(minutes, every_seconds, dataset, benchmark_files, workers, json_path) -> None:
+def main(
+    minutes: float,
+    every_seconds: float,
+    dataset: str,
+    benchmark_files: bool,
+    workers: int | None,
+    json_path: Path | None,
+) -> None:
     """Loop over the loader and report how its memory grows."""
     config = configuration("demo" if benchmark_files else dataset, workers=workers)
     runtime = settle(config.runtime)

@@ -7,6 +7,7 @@ frames, B-frames). Prepared ones are the same videos in the two forms that `pipe
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import av
@@ -45,7 +46,7 @@ def make_videos(
         _once(original, lambda target: write_video(target, num_frames=num_frames, size=size, seed=k))
         for kind in kinds:
             settings = Settings(short_side=min(size), stride_aligned=kind == ALIGNED)
-            _once(path(kind, k), lambda target, settings=settings: transcode(original, target, settings=settings))
+            _once(path(kind, k), partial(transcode, original, settings=settings))
 
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

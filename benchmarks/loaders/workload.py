@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import av
 import numpy as np
@@ -26,7 +26,6 @@ from pipelines.plan.planner import Planner, Stream
 from pipelines.views.make import views_of
 
 if TYPE_CHECKING:
-    from pipelines.loading.batches import Batches
     from pipelines.loading.engine import Engine
 
 GEOMETRY = Geometry(max_offset_seconds=10.0)
@@ -80,7 +79,7 @@ class FrozenSource(TrainSource):
     def sample(self, position: int) -> Sample:
         """One video of the list."""
         position %= self.num_samples
-        if self.setup.peer == OURS:
+        if self.setup.loader == OURS:
             return super().sample(position)
         plan = self.planner.plan(position)
         ids = Ids(number=position, video=plan.video, label=-1)
@@ -117,7 +116,7 @@ class DecodeRunner:
         """Ends the processes."""
         self._pool.shutdown()
 
-    def _run(self, jobs: list) -> None:
+    def _run(self, jobs: Sequence[tuple[Video, np.ndarray]]) -> None:
         for future in [self._pool.submit(_decode_and_drop, self.setup, job) for job in jobs]:
             future.result()
 
@@ -130,10 +129,17 @@ def _decode_and_drop(setup: Setup, job: tuple[Video, np.ndarray]) -> None:
     setup.decode(*job)
 
 
+class Batched(Protocol):
+    """Gives batches, which a runner drops."""
+
+    def next(self) -> object: ...
+    def close(self) -> None: ...
+
+
 class BatchRunner:
     """Batches of a source that repeats the list; what is made is taken as the trainer would, and dropped."""
 
-    def __init__(self, batches: "Batches", workload: Workload, *, engine: "Engine") -> None:
+    def __init__(self, batches: Batched, workload: Workload, *, engine: "Engine") -> None:
         self._batches, self._engine = batches, engine
         self._num_batches = workload.num_samples // BATCH_SIZE
         self._take(self._num_batches)
@@ -175,7 +181,7 @@ def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int
     from pipelines.loading.batches import batches_of  # not above: every decoding process imports this file
     from pipelines.loading.engine import Engine
 
-    chosen = Media.VIEWS if setup.peer == OURS else Media(media)
+    chosen = Media.VIEWS if setup.loader == OURS else Media(media)
     engine = Engine(media=chosen, num_workers=setup.num_workers, num_threads=num_cores)
     source = FrozenSource(
         planner=workload.planner,

@@ -8,6 +8,7 @@ the way back is part of its time; 'conv3d, not channels-last' is the network tha
 Shapes: B clips, C channels, T frames, H x W pixels.
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -50,7 +51,9 @@ def layer_cases(*, on_gpu: bool) -> list[LayerCase]:
     """The distinct layers of the demo's two networks and of R50 at widths 1/4 and 1."""
     cases = []
 
-    def add(group: str, channels: tuple[int, int], kernel: tuple, stride: int, shape: tuple) -> None:
+    def add(
+        group: str, channels: tuple[int, int], kernel: tuple[int, int, int], stride: int, shape: tuple[int, int, int]
+    ) -> None:
         cases.append(
             LayerCase(
                 group=group,
@@ -112,7 +115,7 @@ def layer_steps(case: LayerCase, *, device: torch.device) -> dict[str, Callable[
         if layer.kind == "volume":  # every form is conv3d; its rival is the sum over time
             return {
                 "conv3d": _step(layer, clips),
-                "sum of 2d": _step(lambda x, layer=layer: _sum_of_2d(layer, x), clips, layer=layer),
+                "sum of 2d": _step(layer, clips, function=functools.partial(_sum_of_2d, layer)),
             }
         name = f"auto ({layer.form(clips)})" if convolution == "auto" else convolution
         steps[name] = _step(layer, clips)
@@ -134,7 +137,8 @@ def net_steps(case: NetCase, *, device: torch.device) -> dict[str, Callable[[], 
 
     nets = {convolution: net(convolution) for convolution in ("conv3d", "2d", "auto")}
     steps = {name: _step(module, clips) for name, module in nets.items()}
-    plain = net("conv3d").to(memory_format=torch.contiguous_format)
+    plain = net("conv3d")
+    plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs lack it
     steps["conv3d, not channels-last"] = _step(plain, clips.contiguous())
     if device.type == "cpu":
         steps["auto, bf16 autocast"] = _step(nets["auto"], clips, bf16=True)
@@ -143,7 +147,7 @@ def net_steps(case: NetCase, *, device: torch.device) -> dict[str, Callable[[], 
 
 def measure(steps: dict[str, Callable[[], None]], *, num_repeats: int, device: torch.device) -> dict[str, dict]:
     """Summaries by form; in every repeat each form runs once, in turn."""
-    samples = {name: [] for name in steps}
+    samples: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(NUM_WARMUPS + num_repeats):
         for name, step in steps.items():
             synchronize(device)
@@ -157,12 +161,12 @@ def measure(steps: dict[str, Callable[[], None]], *, num_repeats: int, device: t
 
 def rows(*, num_repeats: int, device: torch.device) -> Iterator[dict]:
     on_gpu = device.type == "cuda"
-    for case in layer_cases(on_gpu=on_gpu):
-        for form, times in measure(layer_steps(case, device=device), num_repeats=num_repeats, device=device).items():
-            yield {"what": "layer", "case": vars(case), "form": form, **times}
-    for case in net_cases(on_gpu=on_gpu):
-        for form, times in measure(net_steps(case, device=device), num_repeats=num_repeats, device=device).items():
-            yield {"what": "net", "case": vars(case), "form": form, **times}
+    for layer in layer_cases(on_gpu=on_gpu):
+        for form, times in measure(layer_steps(layer, device=device), num_repeats=num_repeats, device=device).items():
+            yield {"what": "layer", "case": vars(layer), "form": form, **times}
+    for net in net_cases(on_gpu=on_gpu):
+        for form, times in measure(net_steps(net, device=device), num_repeats=num_repeats, device=device).items():
+            yield {"what": "net", "case": vars(net), "form": form, **times}
 
 
 def _clips(shape: tuple[int, ...], *, device: torch.device) -> Tensor:
@@ -170,10 +174,10 @@ def _clips(shape: tuple[int, ...], *, device: torch.device) -> Tensor:
 
 
 def _step(
-    function: Callable[[Tensor], Tensor], clips: Tensor, *, layer: nn.Module | None = None, bf16: bool = False
+    module: nn.Module, clips: Tensor, *, function: Callable[[Tensor], Tensor] | None = None, bf16: bool = False
 ) -> Callable[[], None]:
-    """Forward and backward of `function`, whose weights are `layer`'s where it is no module itself."""
-    weights = list((layer or function).parameters())
+    """Forward and backward of a module, or of another function of its weights."""
+    weights, function = list(module.parameters()), function or module
     bf16 = bf16 or clips.is_cuda
     with torch.no_grad(), torch.autocast(clips.device.type, dtype=torch.bfloat16, enabled=bf16):
         gradient = torch.randn_like(function(clips))
@@ -192,11 +196,13 @@ def _sum_of_2d(layer: Convolution, clips: Tensor) -> Tensor:
     """A T x H x W kernel as T 2D convolutions of shifted frames: what 'volume' layers might have been."""
     t, reach = clips.shape[2], layer.kernel_size[0] // 2
     padded = F.pad(clips.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, reach, reach)).permute(0, 4, 1, 2, 3)
-    images = 0
-    for shift in range(layer.kernel_size[0]):
+
+    def convolved(shift: int) -> Tensor:
         shifted = padded[:, :, shift : shift + t].contiguous(memory_format=torch.channels_last_3d)
         weight = layer.weight[:, :, shift]
-        images = images + F.conv2d(frames_as_images(shifted), weight, None, layer.stride[1:], layer.padding[1:])
+        return F.conv2d(frames_as_images(shifted), weight, None, layer.stride[1:], layer.padding[1:])
+
+    images = functools.reduce(torch.add, map(convolved, range(layer.kernel_size[0])))
     return images_as_frames(images, num_frames=t)
 
 

@@ -12,14 +12,17 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from benchmarks.environment import environment
 from cmpl.config import Config, to_json, with_settings
 from cmpl.recipes.demo import demo
+from cmpl.registries import method_class
 from cmpl.subsets import spread
 
+Row = dict[str, Any]  # ready for JSON
 METHODS = ("supervised", "fixmatch", "cmpl")
 ONE_THREAD = {"runtime.workers": "0", "runtime.torch_threads": "1", "runtime.loader_threads": "1"}
 
@@ -36,17 +39,27 @@ class Arm:
 
 
 def config_of(arm: Arm, *, subset: int, labeled: str, settings: dict[str, str]) -> Config:
-    """The demo recipe with this arm's method and steps; `subset` seeds the labeled draw and the run."""
+    """The demo recipe with this arm's method and steps; `subset` seeds the labeled draw and the run.
+
+    Settings that only other arms' methods have are left out.
+    """
+    own = method_fields(arm.method)
+    of_others = {field for method in METHODS for field in method_fields(method)} - own
     changes = {"method.name": arm.method, "optim.steps": str(arm.steps), "seed": str(subset)}
-    return with_settings(demo(labeled), {"data.split_seed": str(subset)} | changes | ONE_THREAD | settings)
+    asked = {key: text for key, text in settings.items() if key not in of_others}
+    return with_settings(demo(labeled), {"data.split_seed": str(subset)} | changes | ONE_THREAD | asked)
+
+
+def method_fields(method: str) -> set[str]:
+    """The keys of --set that a method has."""
+    return {f"method.{name}" for name in method_class(method).Settings.field_names()}
 
 
 def training_cost(config: Config) -> float:
     """Multiply-adds of one step, averaged over training: a backward pass counts as two forward ones."""
-    from cmpl.build import method_class
     from cmpl.recipes.cost import multiply_adds, passes_a_video
 
-    labeled, unlabeled = passes_a_video(method_class(config.method.name), batch_norm=config.method.batch_norm)
+    labeled, unlabeled = passes_a_video(config.method)
     # Before the unlabeled losses are switched on, unlabeled clips are not looked at.
     share = 1 - config.method.unlabeled_delay
     passes = labeled * config.batch.labeled + share * unlabeled * config.batch.unlabeled
@@ -54,16 +67,17 @@ def training_cost(config: Config) -> float:
 
 
 def arms(steps: int, *, labeled: str, settings: dict[str, str]) -> list[Arm]:
-    """Every method for `steps`, and each cheaper one for as many steps as cost what CMPL's cost."""
+    """Every method for `steps`, and each cheaper one for as many steps as cost what the dearest one's cost."""
     costs = {
         method: training_cost(config_of(Arm(method, steps), subset=0, labeled=labeled, settings=settings))
         for method in METHODS
     }
     equal_steps = [Arm(method, steps) for method in METHODS]
-    return equal_steps + [Arm(m, round(steps * costs["cmpl"] / costs[m])) for m in METHODS if m != "cmpl"]
+    dearest = max(costs.values())
+    return equal_steps + [Arm(m, round(steps * dearest / cost)) for m, cost in costs.items() if cost < dearest]
 
 
-def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folder: str) -> dict:
+def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folder: str) -> Row:
     """Trains and evaluates one run in this process."""
     from cmpl.session import train
     from cmpl.training.reporter import Reporter
@@ -82,7 +96,7 @@ def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folde
     }
 
 
-def summary(rows: list[dict], columns: list[Arm]) -> dict:
+def summary(rows: list[Row], columns: list[Arm]) -> dict[str, dict[str, Row]]:
     """Mean and standard error of each arm, and of each paired difference between two of them."""
     by_arm = {str(arm): {row["subset"]: row["top1"] for row in rows if row["arm"] == str(arm)} for arm in columns}
     pairs = [(a, b) for i, a in enumerate(by_arm) for b in list(by_arm)[i + 1 :]]
@@ -95,7 +109,7 @@ def summary(rows: list[dict], columns: list[Arm]) -> dict:
     }
 
 
-def mean_and_error(values: list[float]) -> dict:
+def mean_and_error(values: list[float]) -> Row:
     """Mean, standard error of the mean, number of values."""
     found = spread(values)
     return {"mean": found["mean"], "standard_error": found["standard_error"], "num": len(values)}
@@ -109,7 +123,15 @@ def mean_and_error(values: list[float]) -> dict:
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a field for all arms.")
 @click.option("--folder", default="runs/method_check", show_default=True, help="Where the runs are kept.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
-def main(subsets: int, steps: int, labeled: str, only: tuple, assignments: tuple, folder: str, json_path: Path) -> None:
+def main(
+    subsets: int,
+    steps: int,
+    labeled: str,
+    only: tuple[str, ...],
+    assignments: tuple[str, ...],
+    folder: str,
+    json_path: Path | None,
+) -> None:
     """Top-1 of supervised, fixmatch and cmpl on the demo over label subsets, with paired differences."""
     settings = dict(assignment.split("=", 1) for assignment in assignments)
     columns = [Arm(m, steps) for m in only] if only else arms(steps, labeled=labeled, settings=settings)

@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from torch import Tensor
 
 from benchmarks.environment import environment
 from benchmarks.training.convolution import measure
-from cmpl.config import BATCH_NORMS
 from cmpl.methods.cross_model import CrossModel
+from cmpl.methods.settings import BATCH_NORMS
 from cmpl.models.counting import count_multiply_adds
 from cmpl.models.resnet3d import ResNet3D
 from cmpl.recipes.cost import passes_a_video
+from cmpl.registries import method_settings
 from cmpl.training.autotune import synchronize
 from cmpl.training.optim import sgd
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
@@ -56,14 +58,13 @@ def cases(*, on_gpu: bool) -> list[Case]:
         num_unlabeled=20,
         num_classes=10,
     )
-    paper = {"networks": ((50, 1.0, 8), (50, 1 / 4, 16)), "stem_kernel": (5, 7, 7), "num_classes": 400}
+    paper = partial(Case, networks=((50, 1.0, 8), (50, 1 / 4, 16)), stem_kernel=(5, 7, 7), num_classes=400)
     if not on_gpu:
-        small = Case(name="k400 at 64 pixels, 1 + 3", crop_size=64, num_labeled=1, num_unlabeled=3, **paper)
+        small = paper(name="k400 at 64 pixels, 1 + 3", crop_size=64, num_labeled=1, num_unlabeled=3)
         return [demo, small]
     sizes = ((2, 10), (8, 40))
     return [demo] + [
-        Case(name=f"k400, {n_l} + {n_u}", crop_size=224, num_labeled=n_l, num_unlabeled=n_u, **paper)
-        for n_l, n_u in sizes
+        paper(name=f"k400, {n_l} + {n_u}", crop_size=224, num_labeled=n_l, num_unlabeled=n_u) for n_l, n_u in sizes
     ]
 
 
@@ -86,7 +87,9 @@ def batch_of(case: Case, *, device: torch.device, plain: bool) -> SemiBatch:
     )
 
 
-def step_of(case: Case, *, batch_norm: str, plain: bool, device: torch.device, compiled: bool) -> Callable[[], None]:
+def step_of(
+    case: Case, *, batch_norm: str, device: torch.device, plain: bool = False, compiled: bool = False
+) -> Callable[[], None]:
     """One update of both networks."""
     networks = [
         ResNet3D(
@@ -98,9 +101,10 @@ def step_of(case: Case, *, batch_norm: str, plain: bool, device: torch.device, c
         ).to(device)
         for depth, width, _ in case.networks
     ]
-    method = CrossModel(primary=networks[0], auxiliary=networks[1], threshold=0.0, batch_norm=batch_norm)
+    settings = CrossModel.Settings(threshold=0.0, batch_norm=batch_norm)
+    method = CrossModel(primary=networks[0], auxiliary=networks[1], settings=settings)
     if plain:
-        method = method.to(memory_format=torch.contiguous_format)
+        method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs lack it
     if compiled:
         for network in networks:
             network.compile()
@@ -119,7 +123,7 @@ def step_of(case: Case, *, batch_norm: str, plain: bool, device: torch.device, c
 
 def needed_flops(case: Case) -> float:
     """Floating-point operations of a step whose weak views need no gradient."""
-    labeled, unlabeled = passes_a_video(CrossModel, batch_norm="weak-no-grad")
+    labeled, unlabeled = passes_a_video(method_settings("cmpl", batch_norm="weak-no-grad"))
     passes = labeled * case.num_labeled + unlabeled * case.num_unlabeled
     return sum(
         2 * passes * count_multiply_adds(network, num_frames=num_frames, crop_size=case.crop_size)
@@ -148,11 +152,10 @@ def run(measured: Sequence[Case], *, num_repeats: int, compiled: bool, device: t
     """Every arm of these cases, with rates."""
     peak, rows = peak_flops_per_second(device), []
     for case in measured:
-        arms = {mode: {"batch_norm": mode, "plain": False, "compiled": False} for mode in BATCH_NORMS}
-        arms["joint, plain conv3d"] = {"batch_norm": "joint", "plain": True, "compiled": False}
+        steps = {mode: step_of(case, batch_norm=mode, device=device) for mode in BATCH_NORMS}
+        steps["joint, plain conv3d"] = step_of(case, batch_norm="joint", device=device, plain=True)
         if compiled:
-            arms["weak-no-grad, compiled"] = {"batch_norm": "weak-no-grad", "plain": False, "compiled": True}
-        steps = {name: step_of(case, device=device, **options) for name, options in arms.items()}
+            steps["weak-no-grad, compiled"] = step_of(case, batch_norm="weak-no-grad", device=device, compiled=True)
         flops = needed_flops(case)
         for name, summary in measure(steps, num_repeats=num_repeats, device=device).items():
             rate = flops / summary["median_seconds"]

@@ -1,8 +1,12 @@
 """Cross-Model Pseudo-Labeling (Sec. 3.2): two networks of different capacity teach each other."""
 
-from torch import Tensor, nn
+from dataclasses import dataclass
 
+from torch import Tensor
+
+from cmpl.checks import one_of
 from cmpl.methods.equations import (
+    SCHEMES,
     label_distributions,
     pseudo_labels,
     supervised_loss,
@@ -10,8 +14,11 @@ from cmpl.methods.equations import (
     unsupervised_loss,
 )
 from cmpl.methods.method import Method, Terms, probabilities, pseudo_label_terms
+from cmpl.methods.settings import ThreeViewSettings
 from cmpl.methods.views import Logits, forward_views, normalized
 from pipelines.batch import LabeledBatch, SemiBatch
+from pipelines.errors import InputError
+from pipelines.plan.geometry import ClipShape
 
 
 class CrossModel(Method):
@@ -21,46 +28,54 @@ class CrossModel(Method):
     (Table 3: shared weights).
     """
 
-    settings = ("threshold", "scheme", "auxiliary_supervised", "auxiliary_unsupervised", "batch_norm")
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(ThreeViewSettings):
+        """Who teaches whom, and which losses train A."""
+
+        scheme: str = "cross"
+        """Pseudo-labeling scheme (Appendix A): cross, self-first, opposite-first, maximum or average."""
+        auxiliary_supervised: bool = True
+        auxiliary_unsupervised: bool = True
+        """Table 6: which losses train the auxiliary network."""
+        shared_weights: bool = False
+        """Table 3, second row: the primary network is its own auxiliary."""
+
+        @property
+        def shares_networks(self) -> bool:
+            return self.shared_weights
+
+        def check(self) -> None:
+            super().check()
+            one_of("method.scheme", self.scheme, SCHEMES)
+            if not (self.auxiliary_supervised or self.auxiliary_unsupervised):
+                raise InputError(
+                    "method.auxiliary_supervised and method.auxiliary_unsupervised: received false for both, so "
+                    "nothing would train the auxiliary network; accepted: at least one true, or method.name=fixmatch"
+                )
+
+    settings: Settings
     has_auxiliary_network = True
     offsets_auxiliary_clip = True
 
     @staticmethod
-    def auxiliary_shape(primary, auxiliary):
+    def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape:
         return auxiliary
-
-    def __init__(
-        self,
-        *,
-        primary: nn.Module,
-        auxiliary: nn.Module,
-        threshold: float,
-        scheme: str = "cross",
-        auxiliary_supervised: bool = True,
-        auxiliary_unsupervised: bool = True,
-        batch_norm: str = "joint",
-    ) -> None:
-        super().__init__(primary=primary, auxiliary=auxiliary)
-        self.threshold = threshold
-        self.scheme = scheme
-        self.auxiliary_supervised = auxiliary_supervised
-        self.auxiliary_unsupervised = auxiliary_unsupervised
-        self.batch_norm = batch_norm
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         if unlabeled_weight == 0:
             return self._supervised(batch.labeled)
         F, A = self._logits(batch, "primary"), self._logits(batch, "auxiliary")
         y = batch.labeled.labels
+        settings, tau = self.settings, self.settings.threshold
         p_F, p_A = probabilities(F.weak), probabilities(A.weak)
-        l_F, l_A = label_distributions(p_F, p_A, scheme=self.scheme, tau=self.threshold)
-        y_hat_F, confident_F = pseudo_labels(l_F, self.threshold)  # what F learns
-        y_hat_A, confident_A = pseudo_labels(l_A, self.threshold)  # what A learns
+        l_F, l_A = label_distributions(p_F, p_A, scheme=settings.scheme, tau=tau)
+        y_hat_F, confident_F = pseudo_labels(l_F, tau)  # what F learns
+        y_hat_A, confident_A = pseudo_labels(l_A, tau)  # what A learns
 
         L_s_F = supervised_loss(F.labeled, y)  # Eq. 2
-        L_s_A = supervised_loss(A.labeled, y) * self.auxiliary_supervised  # Eq. 3
+        L_s_A = supervised_loss(A.labeled, y) * settings.auxiliary_supervised  # Eq. 3
         L_u_F = unsupervised_loss(F.strong, y_hat_F, confident_F)  # Eq. 4
-        L_u_A = unsupervised_loss(A.strong, y_hat_A, confident_A) * self.auxiliary_unsupervised  # Eq. 5
+        L_u_A = unsupervised_loss(A.strong, y_hat_A, confident_A) * settings.auxiliary_unsupervised  # Eq. 5
         L = total_loss(L_s_F, L_s_A, L_u_F, L_u_A, lambda_=unlabeled_weight)  # Eq. 6
 
         terms = {
@@ -69,25 +84,29 @@ class CrossModel(Method):
             "loss_unsupervised_primary": L_u_F.detach(),
             "loss_unsupervised_auxiliary": L_u_A.detach(),
         }
+        assert batch.unlabeled is not None
         truth = batch.unlabeled.truth
         terms |= pseudo_label_terms("primary", y_hat_F, confident_F, truth)
         return L, terms | pseudo_label_terms("auxiliary", y_hat_A, confident_A, truth)
 
     def _logits(self, batch: SemiBatch, network: str) -> Logits:
         labeled, unlabeled = batch.labeled, batch.unlabeled
+        assert unlabeled is not None
         return forward_views(
             getattr(self, network),
             getattr(labeled.standard, network),
             getattr(unlabeled.weak, network),
             getattr(unlabeled.strong, network),
-            batch_norm=self.batch_norm,
+            batch_norm=self.settings.batch_norm,
         )
 
     def _supervised(self, labeled: LabeledBatch) -> tuple[Tensor, Terms]:
-        """Eq. 2 and 3 alone, before the unlabelled losses are switched on."""
+        """Eq. 2 and 3 alone, before the unlabeled losses are switched on."""
+        assert self.auxiliary is not None
+        assert labeled.standard.auxiliary is not None
         L_s_F = supervised_loss(self.primary(normalized(labeled.standard.primary)), labeled.labels)
         L_s_A = supervised_loss(self.auxiliary(normalized(labeled.standard.auxiliary)), labeled.labels)
-        L_s_A = L_s_A * self.auxiliary_supervised
+        L_s_A = L_s_A * self.settings.auxiliary_supervised
         return L_s_F + L_s_A, {
             "loss_supervised_primary": L_s_F.detach(),
             "loss_supervised_auxiliary": L_s_A.detach(),

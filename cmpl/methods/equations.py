@@ -1,6 +1,6 @@
 """The paper's losses in its own symbols (Sec. 3, Appendix A).
 
-Legend: B_l labelled and B_u unlabelled videos, K classes; z logits, p = softmax(z), y true and y_hat pseudo-label
+Legend: B_l labeled and B_u unlabeled videos, K classes; z logits, p = softmax(z), y true and y_hat pseudo-label
 classes; subscripts F (primary backbone) and A (auxiliary network); l_F and l_A are the distributions that F's and A's
 pseudo-labels come from. Everything is computed in float32.
 """
@@ -25,6 +25,9 @@ def unsupervised_loss(z_strong: Tensor, y_hat: Tensor, confident: Tensor) -> Ten
     """L_u, Eq. 1, 4, 5: 1/B_u sum 1(confident) H(y_hat, z_strong). The mean is over all B_u, not over the confident."""
     losses = functional.cross_entropy(z_strong.float(), y_hat, reduction="none")
     return (losses * confident).mean()
+
+
+SCHEMES = ("cross", "self-first", "opposite-first", "maximum", "average")
 
 
 def label_distributions(p_F: Tensor, p_A: Tensor, *, scheme: str, tau: float) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,12 @@
-"""What a method is: networks, and a forward pass from a batch to a loss and its terms (after timm's tasks)."""
+"""What a method is: networks, settings, and a forward pass from a batch to a loss and its terms."""
 
 import torch
 from torch import Tensor, nn
 
+from cmpl.methods.settings import MethodSettings
+from cmpl.models.backbone import Backbone
 from pipelines.batch import SemiBatch
+from pipelines.plan.geometry import ClipShape
 
 Terms = dict[str, Tensor]
 """Scalars to log, on the device, without gradients."""
@@ -12,45 +15,53 @@ Terms = dict[str, Tensor]
 class Method(nn.Module):
     """Base of all methods. `primary` is the network that is evaluated; `auxiliary` is None where there is one only.
 
-    A method knows nothing of ranks, autocast, schedules or logging.
+    A method knows nothing of ranks, autocast, schedules or logging. What the builders ask, it says as class attributes
+    and in its settings. (After the tasks of timm.)
     """
 
-    settings: tuple[str, ...] = ()
-    """Fields of the configuration's `method` section that the constructor takes, by name."""
+    Settings: type[MethodSettings] = MethodSettings
+    """The method's own fields of the configuration's `method` section, as a frozen dataclass."""
     uses_unlabeled = True
     has_auxiliary_network = False
     offsets_auxiliary_clip = False
     """Whether a video's second clip may start `clip.max_offset_seconds` away from the first, or starts with it."""
-    can_see_flow = False
-    """Whether `method.flow` may add the optical flow of the second clip as a view of its own."""
     clips_a_video = (1.0, 2.0)
-    """Primary clips that go forward and backward for a labelled and for an unlabelled video: what a cost estimate
+    """Primary clips that go forward and backward for a labeled and for an unlabeled video: what a cost estimate
     counts."""
+    compared_with = "supervised"
+    """The method that is proposed for comparison after a run."""
 
     @staticmethod
-    def auxiliary_shape(primary, auxiliary):
+    def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape | None:
         """The shape of a second clip of each video (`batch.*.auxiliary`), made of the configuration's two; None:
-        there is none. All are pipelines.plan.geometry.ClipShape."""
+        there is none."""
         return None
 
-    def __init__(self, *, primary: nn.Module, auxiliary: nn.Module | None = None) -> None:
+    def __init__(
+        self, *, primary: Backbone, auxiliary: Backbone | None = None, settings: MethodSettings | None = None
+    ) -> None:
         super().__init__()
         self.primary = primary
         self.auxiliary = auxiliary
+        self.settings = settings or self.Settings()
 
     def begin_training(self) -> None:
-        """Called once before a run's first or next step: reads what training alone needs. Raises InputError where that
-        cannot be had."""
+        """Reads what training alone needs; called once before a run's first or next step.
+
+        Raises InputError where that cannot be had."""
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
-        """The loss to descend and its terms. `unlabeled_weight` is lambda at this step; at 0 unlabelled clips are
-        not looked at. `progress` is the share of training that is done, 0 to 1."""
+        """The loss to descend and its terms.
+
+        unlabeled_weight: lambda at this step; at 0 unlabeled clips are not looked at. progress: the share of training
+        that is done, 0 to 1.
+        """
         raise NotImplementedError
 
 
 def pseudo_label_terms(name: str, y_hat: Tensor, confident: Tensor, truth: Tensor) -> Terms:
-    """Of the labels that teach network `name`, as shares of all B_u videos: the confident ones, the confident ones
-    whose truth is known, and the right ones (Fig. 2). y_hat, confident, truth (B_u,)."""
+    """Shares of all B_u videos, by the labels that teach network `name` (Fig. 2): the confident ones, the confident
+    ones whose truth is known, and the right ones. y_hat, confident, truth (B_u,)."""
     judged = confident & (truth >= 0)
     return {
         f"pseudo_share_{name}": confident.float().mean(),

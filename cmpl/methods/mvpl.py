@@ -5,14 +5,20 @@ Legend: M = 2 or 3 views (RGB, gradient, flow); B_l, B_u videos; T frames; S cro
 """
 
 import dataclasses
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from cmpl.checks import one_of
 from cmpl.methods.equations import pseudo_labels, supervised_loss, unsupervised_loss
 from cmpl.methods.method import Method, Terms, pseudo_label_terms
+from cmpl.methods.settings import ThreeViewSettings
 from cmpl.methods.views import forward_views, normalized
 from pipelines.batch import ClipBatch, SemiBatch
+from pipelines.plan.geometry import ClipShape
+
+VIEW_LABELS = ("average", "exclude-self")
 
 
 class MvPL(Method):
@@ -20,22 +26,32 @@ class MvPL(Method):
 
     `view_labels` says whose logits teach a view: "average" those of all views, "exclude-self" those of the others.
     The auxiliary clip holds each frame of the primary's with the video's frame before it: gradient and flow are those
-    of neighbours. Evaluated on RGB alone.
+    of neighbors. Evaluated on RGB alone.
     """
 
-    settings = ("threshold", "view_labels", "batch_norm")
-    can_see_flow = True
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(ThreeViewSettings):
+        """What teaches a view, and whether there is a third one."""
+
+        view_labels: str = "average"
+        """average (all views' logits), or exclude-self (those of the others)."""
+        flow: bool = False
+        """Optical flow as a third view; by the optical-flow unit of NVIDIA GPUs, Turing and later."""
+
+        @property
+        def wants_flow(self) -> bool:
+            return self.flow
+
+        def check(self) -> None:
+            super().check()
+            one_of("method.view_labels", self.view_labels, VIEW_LABELS)
+
+    settings: Settings
     clips_a_video = (2.0, 4.0)
 
     @staticmethod
-    def auxiliary_shape(primary, auxiliary):
+    def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape:
         return dataclasses.replace(primary, num_frames=2 * primary.num_frames, pairs=True)
-
-    def __init__(self, *, primary: nn.Module, threshold: float, view_labels: str, batch_norm: str) -> None:
-        super().__init__(primary=primary)
-        self.threshold = threshold
-        self.view_labels = view_labels
-        self.batch_norm = batch_norm
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         labeled = views(batch.labeled.standard)
@@ -44,10 +60,11 @@ class MvPL(Method):
         if unlabeled_weight == 0:
             L_s = supervised_loss(self.primary(normalized(labeled)), y)
             return L_s, {"loss_supervised_primary": L_s.detach()}
+        assert batch.unlabeled is not None
         weak, strong, truth = views(batch.unlabeled.weak), views(batch.unlabeled.strong), batch.unlabeled.truth
-        z = forward_views(self.primary, labeled, weak, strong, batch_norm=self.batch_norm)
-        l = view_distributions(z.weak, num_views=num_views, view_labels=self.view_labels)  # noqa: E741 (the symbol of equations.py)
-        y_hat, confident = pseudo_labels(l, self.threshold)  # (M B_u,)
+        z = forward_views(self.primary, labeled, weak, strong, batch_norm=self.settings.batch_norm)
+        l = view_distributions(z.weak, num_views=num_views, view_labels=self.settings.view_labels)  # noqa: E741 (the symbol of equations.py)
+        y_hat, confident = pseudo_labels(l, self.settings.threshold)  # (M B_u,)
 
         L_s = supervised_loss(z.labeled, y)
         L_u = unsupervised_loss(z.strong, y_hat, confident)
@@ -58,6 +75,7 @@ class MvPL(Method):
 
 def views(clips: ClipBatch) -> Tensor:
     """All views one after another (M B, 3, T, S, S) uint8: RGB of all videos, their temporal gradient, their flow."""
+    assert clips.auxiliary is not None
     seen = [clips.primary, temporal_gradient(clips.auxiliary)]
     return torch.cat(seen if clips.flow is None else [*seen, clips.flow])
 

@@ -1,4 +1,4 @@
-"""S4L on videos (Zhai et al. 2019, Table 1): classes of the labelled clips, rotations of all of them.
+"""S4L on videos (Zhai et al. 2019, Table 1): classes of the labeled clips, rotations of all of them.
 
 Legend: B_l, B_u videos; T frames; S crop side; K classes; z logits, r rotation classes 0 to 3 (0, 90, 180, 270
 degrees).
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from cmpl.methods.equations import supervised_loss
 from cmpl.methods.method import Method, Terms
+from cmpl.methods.settings import MethodSettings
 from cmpl.methods.views import normalized
+from cmpl.models.backbone import Backbone
 from pipelines.batch import SemiBatch
 
 NUM_ROTATIONS = 4
@@ -17,12 +19,12 @@ NUM_ROTATIONS = 4
 
 class S4L(Method):
     """L = L_class + w/2 (L_rot^u + L_rot^l), w = `unlabeled_weight`: a second head on the same trunk says by how much
-    each clip was turned. Unlabelled clips are the weak ones; the network is evaluated on clips as they are."""
+    each clip was turned. Unlabeled clips are the weak ones; the network is evaluated on clips as they are."""
 
     clips_a_video = (4.0, 4.0)
 
-    def __init__(self, *, primary: nn.Module) -> None:
-        super().__init__(primary=primary)
+    def __init__(self, *, primary: Backbone, settings: MethodSettings | None = None) -> None:
+        super().__init__(primary=primary, settings=settings)
         self.rotation_head = nn.Linear(primary.num_features, NUM_ROTATIONS)
         nn.init.normal_(self.rotation_head.weight, std=0.01)
         nn.init.zeros_(self.rotation_head.bias)
@@ -30,7 +32,8 @@ class S4L(Method):
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         labeled, y = batch.labeled.standard.primary, batch.labeled.labels
         clips = rotations(labeled)
-        if unlabeled_weight > 0:  # one forward over both: BatchNorm's statistics are shared
+        if batch.unlabeled is not None and unlabeled_weight > 0:
+            # One forward over both: BatchNorm's statistics are shared.
             clips = torch.cat([clips, rotations(batch.unlabeled.weak.primary)])
         features = self.primary.features(normalized(clips))  # (4 (B_l + B_u), num_features)
         z_rotation = self.rotation_head(features)

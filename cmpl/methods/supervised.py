@@ -1,4 +1,4 @@
-"""Supervised: the labelled videos alone (the paper's first baseline)."""
+"""Supervised: the labeled videos alone (the paper's first baseline)."""
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ class Supervised(Method):
 
     uses_unlabeled = False
     clips_a_video = (1.0, 0.0)
+    compared_with = "cmpl"
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         loss = supervised_loss(self.primary(normalized(batch.labeled.standard.primary)), batch.labeled.labels)

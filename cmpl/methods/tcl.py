@@ -1,19 +1,24 @@
 """Temporal Contrastive Learning (Singh et al. 2021, Table 1): one video at two speeds, seen by one network.
 
-Legend: N = B_u unlabelled videos, K classes; z logits, p = softmax(z); f fast view (the primary clip), s slow view
+Legend: N = B_u unlabeled videos, K classes; z logits, p = softmax(z); f fast view (the primary clip), s slow view
 (half of its frames over the same span: the auxiliary clip); T temperature.
 """
 
 import dataclasses
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as functional
-from torch import Tensor, nn
+from torch import Tensor
 
+from cmpl.bounds import Within
 from cmpl.methods.equations import pseudo_labels, supervised_loss, unsupervised_loss
 from cmpl.methods.method import Method, Terms, probabilities, pseudo_label_terms
+from cmpl.methods.settings import PseudoLabelSettings
 from cmpl.methods.views import normalized
 from pipelines.batch import SemiBatch
+from pipelines.plan.geometry import ClipShape
 
 TEMPERATURE = 0.5
 
@@ -25,25 +30,30 @@ class TCL(Method):
     carries no gradient in L_instance and L_group. Both are of the weak clips. Videos of one rank alone are contrasted.
     """
 
-    settings = ("threshold", "finetune_share", "finetune_weight")
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(PseudoLabelSettings):
+        """The last phase of training."""
+
+        finetune_share: Annotated[float, Within(0, 1)] = 0.2
+        """The last share of training, in which pseudo-labels count."""
+        finetune_weight: Annotated[float, Within(0)] = 1.0
+        """gamma_ft, weight of the pseudo-labels there."""
+
+    settings: Settings
     clips_a_video = (1.0, 1.5)
 
     @staticmethod
-    def auxiliary_shape(primary, auxiliary):
+    def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape:
         return dataclasses.replace(primary, num_frames=max(1, primary.num_frames // 2), stride=2 * primary.stride)
-
-    def __init__(self, *, primary: nn.Module, threshold: float, finetune_share: float, finetune_weight: float) -> None:
-        super().__init__(primary=primary)
-        self.threshold = threshold
-        self.finetune_share = finetune_share
-        self.finetune_weight = finetune_weight
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         labeled, y = batch.labeled.standard.primary, batch.labeled.labels
         if unlabeled_weight == 0:
             L_s = supervised_loss(self.primary(normalized(labeled)), y)
             return L_s, {"loss_supervised_primary": L_s.detach()}
+        assert batch.unlabeled is not None
         weak, truth = batch.unlabeled.weak, batch.unlabeled.truth
+        assert weak.auxiliary is not None
         z = self.primary(normalized(torch.cat([labeled, weak.primary])))
         z_l, z_f = z.split([len(labeled), len(weak)])
         z_s = self.primary(normalized(weak.auxiliary))
@@ -53,15 +63,15 @@ class TCL(Method):
         L_instance = simclr_loss(p_f, p_s)
         L_group = group_loss(p_f, p_s)
         L = L_s + unlabeled_weight * L_instance + L_group
-        y_hat, confident = pseudo_labels(p_f, self.threshold)
+        y_hat, confident = pseudo_labels(p_f, self.settings.threshold)
         terms = {
             "loss_supervised_primary": L_s.detach(),
             "loss_unsupervised_primary": L_instance.detach(),
             "loss_group_primary": L_group.detach(),
         }
-        if progress >= 1 - self.finetune_share:
+        if progress >= 1 - self.settings.finetune_share:
             L_pseudo = unsupervised_loss(z_f, y_hat, confident)
-            L = L + self.finetune_weight * L_pseudo
+            L = L + self.settings.finetune_weight * L_pseudo
             terms["loss_pseudo_primary"] = L_pseudo.detach()
         return L, terms | pseudo_label_terms("primary", y_hat, confident, truth)
 

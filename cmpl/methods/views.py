@@ -1,12 +1,13 @@
-"""How a network looks at the three views of a step: normalisation and BatchNorm's grouping.
+"""How a network looks at the three views of a step: normalization and BatchNorm's grouping.
 
 Legend: B_l, B_u videos; T frames; S crop side; K classes. Clips (B, 3, T, S, S) uint8.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 PIXEL_MEAN, PIXEL_STD = 0.45 * 255, 0.225 * 255
 """Mean and standard deviation of the field's RGB clips, here in uint8's range."""
@@ -26,7 +27,9 @@ def normalized(clips: Tensor) -> Tensor:
     return (clips.float() - PIXEL_MEAN) / PIXEL_STD
 
 
-def forward_views(network: nn.Module, labeled: Tensor, weak: Tensor, strong: Tensor, *, batch_norm: str) -> Logits:
+def forward_views(
+    network: Callable[[Tensor], Tensor], labeled: Tensor, weak: Tensor, strong: Tensor, *, batch_norm: str
+) -> Logits:
     """Logits of all three views.
 
     `batch_norm` says whose statistics are shared. "joint": one forward over all, the reference (FixMatch).

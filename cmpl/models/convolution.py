@@ -55,13 +55,13 @@ class Convolution(nn.Conv3d):
         super().__init__(
             in_channels,
             out_channels,
-            tuple(kernel),
+            (kernel[0], kernel[1], kernel[2]),
             stride=(1, spatial_stride, spatial_stride),
-            padding=tuple(size // 2 for size in kernel),
+            padding=(kernel[0] // 2, kernel[1] // 2, kernel[2] // 2),
             bias=False,
         )
         if convolution not in CONVOLUTIONS:
-            raise InputError(f"convolution: got {convolution!r}; accepted: {', '.join(CONVOLUTIONS)}")
+            raise InputError(f"convolution: received {convolution!r}; accepted: {', '.join(CONVOLUTIONS)}")
         self.convolution = convolution
         # Weights in the layout of the activations. A pointwise weight is one matrix in either layout: left as
         # it is, its gradient has the same strides in every form, as DDP's buckets want.
@@ -108,7 +108,7 @@ class Convolution(nn.Conv3d):
     def _as_temporal_2d(self, clips: Tensor) -> Tensor:
         b, c, t, h, w = clips.shape
         images = clips.view(b, c, t, h * w)
-        images = F.conv2d(images, self.weight.squeeze(3), None, 1, (self.padding[0], 0))
+        images = F.conv2d(images, self.weight.squeeze(3), None, 1, (self.kernel_size[0] // 2, 0))
         return images.view(b, self.out_channels, t, h, w)
 
     def _as_matmul(self, clips: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Learnt numbers, BatchNorm's and biases included; running statistics are not."""
+    """Learned numbers, BatchNorm's and biases included; running statistics are not."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -16,12 +16,13 @@ def count_multiply_adds(model: nn.Module, *, num_frames: int, crop_size: int) ->
     arithmetic is done, and the model is left as it was.
     """
     total = 0
+    counted = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
-    def add(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+    def add(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
+        assert isinstance(module, counted)
         total += output.numel() * module.weight[0].numel()  # each output is a dot product with one filter
 
-    counted = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     handles = [module.register_forward_hook(add) for module in model.modules() if isinstance(module, counted)]
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     tensors = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}

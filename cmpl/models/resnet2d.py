@@ -56,11 +56,13 @@ class ResNet2D(nn.Module):
 
     def __init__(self, *, depth: int, num_classes: int = 1000) -> None:
         super().__init__()
+        self.pixel_mean: Tensor
+        self.pixel_std: Tensor
         # Buffers, so that no step copies them to the device; not persistent, so that weight files fit.
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
         if depth not in _NUM_BLOCKS:
-            raise InputError(f"depth: got {depth!r}; accepted: {', '.join(map(str, _NUM_BLOCKS))}")
+            raise InputError(f"depth: received {depth!r}; accepted: {', '.join(map(str, _NUM_BLOCKS))}")
         block = _Bottleneck if depth == 50 else _Basic
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -77,7 +79,8 @@ class ResNet2D(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = (images.float() / 255 - self.pixel_mean) / self.pixel_std
         x = functional.max_pool2d(functional.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for stage in range(len(_NUM_BLOCKS[18])):
+            x = getattr(self, f"layer{stage + 1}")(x)
         return self.fc(x.mean(dim=(2, 3)))
 
 

@@ -10,10 +10,23 @@ from collections.abc import Callable, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmpl.config import NetworkConfig
 from cmpl.models.convolution import Convolution, max_pool_spatial
 from pipelines.errors import InputError
 
 _NUM_BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+
+
+def build(network: NetworkConfig, *, num_classes: int) -> "ResNet3D":
+    """The backbone `resnet3d`. Raises InputError as ResNet3D does."""
+    return ResNet3D(
+        depth=network.depth,
+        width=network.width,
+        num_classes=num_classes,
+        dropout=network.dropout,
+        stem_kernel=network.stem_kernel,
+        zero_init_residual=network.zero_init_residual,
+    )
 
 
 class Stem(nn.Module):
@@ -74,7 +87,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet3D(nn.Module):
-    """3D-ResNet (Table A4): clips (B, 3, T, H, W), float, normalised, channels_last_3d -> logits (B, K).
+    """3D-ResNet (Table A4): clips (B, 3, T, H, W), float, normalized, channels_last_3d -> logits (B, K).
 
     Args:
         depth: 10, 18 or 50.
@@ -104,13 +117,13 @@ class ResNet3D(nn.Module):
         super().__init__()
         num_channels = _checked_num_channels(width)
         if depth not in _NUM_BLOCKS:
-            raise InputError(f"depth: got {depth!r}; accepted: {', '.join(map(str, _NUM_BLOCKS))}")
+            raise InputError(f"depth: received {depth!r}; accepted: {', '.join(map(str, _NUM_BLOCKS))}")
         if num_classes < 1:
-            raise InputError(f"num_classes: got {num_classes!r}; accepted: 1 or more")
+            raise InputError(f"num_classes: received {num_classes!r}; accepted: 1 or more")
         if not 0 <= dropout < 1:
-            raise InputError(f"dropout: got {dropout!r}; accepted: 0 or more, less than 1")
+            raise InputError(f"dropout: received {dropout!r}; accepted: 0 or more, less than 1")
         if len(stem_kernel) != 3 or any(size < 1 or size % 2 == 0 for size in stem_kernel):
-            raise InputError(f"stem_kernel: got {tuple(stem_kernel)}; accepted: 3 odd sizes, as (5, 7, 7)")
+            raise InputError(f"stem_kernel: received {tuple(stem_kernel)}; accepted: 3 odd sizes, as (5, 7, 7)")
         block = Bottleneck if depth == 50 else BasicBlock
         self.stem = Stem(num_channels, kernel=stem_kernel, convolution=convolution)
         self.stages = nn.ModuleList()
@@ -126,13 +139,13 @@ class ResNet3D(nn.Module):
         self.num_features = in_channels
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(in_channels, num_classes)
-        self._initialise()
+        self._initialize()
         if zero_init_residual:
-            for block in (block for stage in self.stages for block in stage):
-                last_norm = block.bn3 if isinstance(block, Bottleneck) else block.bn2
-                nn.init.zeros_(last_norm.weight)  # every block starts as its shortcut
+            for module in self.modules():  # every block starts as its shortcut
+                if isinstance(module, BasicBlock | Bottleneck):
+                    nn.init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, Convolution):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -162,5 +175,5 @@ def _shortcut(
 def _checked_num_channels(width: float) -> int:
     num_channels = 64 * width
     if num_channels < 1 or num_channels != int(num_channels):
-        raise InputError(f"width: got {width!r}; accepted: a multiple of 1/64, such as 1, 1/2, 1/4 or 1/8")
+        raise InputError(f"width: received {width!r}; accepted: a multiple of 1/64, such as 1, 1/2, 1/4 or 1/8")
     return int(num_channels)

@@ -10,18 +10,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmpl.config import NetworkConfig
 from cmpl.models.convolution import Convolution
 from cmpl.models.resnet3d import Bottleneck, Stem
 from pipelines.errors import InputError
 
 NUM_BLOCKS = (3, 4, 6, 3)
 SLOW_TEMPORAL_KERNELS = (1, 1, 3, 3)
-"""The slow pathway's first convolutions look at neighbouring frames in the last two stages alone."""
+"""The slow pathway's first convolutions look at neighboring frames in the last two stages alone."""
 FUSION_KERNEL, FUSION_RATIO = 7, 2
 
 
+def build(network: NetworkConfig, *, num_classes: int) -> "SlowFast":
+    """The backbone `slowfast`. Raises InputError for a depth other than 50; `stem_kernel` is not asked."""
+    if network.depth != 50:
+        raise InputError(f"depth: received {network.depth}; accepted by slowfast: 50")
+    return SlowFast(
+        width=network.width,
+        num_classes=num_classes,
+        dropout=network.dropout,
+        zero_init_residual=network.zero_init_residual,
+    )
+
+
 class SlowFast(nn.Module):
-    """Clips (B, 3, T, H, W), float, normalised, channels_last_3d -> logits (B, K).
+    """Clips (B, 3, T, H, W), float, normalized, channels_last_3d -> logits (B, K).
 
     Args:
         alpha: frames of the fast pathway for one of the slow.
@@ -47,7 +60,7 @@ class SlowFast(nn.Module):
         super().__init__()
         slow, fast = 64 * width, 64 * width * beta
         if fast < 1 or fast != int(fast):
-            raise InputError(f"width: got {width!r}; accepted by slowfast: a multiple of {1 / (64 * beta):g}")
+            raise InputError(f"width: received {width!r}; accepted by slowfast: a multiple of {1 / (64 * beta):g}")
         slow, fast = int(slow), int(fast)
         self.alpha = alpha
         self.slow_stem = Stem(slow, kernel=(1, 7, 7), convolution=convolution)
@@ -66,9 +79,9 @@ class SlowFast(nn.Module):
         self.num_features = slow_in + fast_in
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.num_features, num_classes)
-        self._initialise(zero_init_residual=zero_init_residual)
+        self._initialize(zero_init_residual=zero_init_residual)
 
-    def _initialise(self, *, zero_init_residual: bool) -> None:
+    def _initialize(self, *, zero_init_residual: bool) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -9,8 +9,8 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from cmpl.config import NetworkConfig
-from cmpl.recipes.rows import Change, Row, changed
+from cmpl.config import NetworkConfig, changed
+from cmpl.recipes.rows import Change, Row
 
 
 def _fields(section: str, **values: object) -> Change:

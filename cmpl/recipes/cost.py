@@ -1,11 +1,16 @@
 """What a recipe costs, as an estimate from multiply-adds: no measurement."""
 
 import functools
+from typing import cast
 
-from cmpl.build import method_class, network_of
+import torch
+from torch import nn
+
+from cmpl.build import network_of
 from cmpl.config import Config, NetworkConfig
-from cmpl.methods.method import Method
+from cmpl.methods.settings import MethodSettings
 from cmpl.models.counting import count_multiply_adds
+from cmpl.registries import method_class
 
 SUSTAINED_TFLOPS = 100.0
 """Taken for one GPU in bf16, not measured: a third of an A100's peak, a tenth of an H100's."""
@@ -27,19 +32,19 @@ def gpu_hours(config: Config) -> float | None:
         num_batches = config.optim.epochs * sum(NUM_UNLABELED_VIDEOS[pool] for pool in pools) / config.batch.unlabeled
     else:
         return None
-    labeled, unlabeled = passes_a_video(method_class(config.method.name))
+    labeled, unlabeled = passes_a_video(config.method)
     passes = labeled * config.batch.labeled + unlabeled * config.batch.unlabeled
     return num_batches * passes * multiply_adds(config, num_classes=400) * 2 / (SUSTAINED_TFLOPS * 1e12) / 3600
 
 
-def passes_a_video(kind: type[Method], *, batch_norm: str = "joint") -> tuple[float, float]:
+def passes_a_video(settings: MethodSettings) -> tuple[float, float]:
     """The work of a labeled and of an unlabeled video, in forward passes of one clip through all networks.
 
-    A backward pass counts as two forward ones. Under every `method.batch_norm` but "joint" the weak clip needs no
-    gradient: it counts once.
+    A backward pass counts as two forward ones. A weak clip that needs no gradient counts once.
     """
+    kind = method_class(settings.name)
     labeled, unlabeled = (PASSES * clips for clips in kind.clips_a_video)
-    if kind.uses_unlabeled and batch_norm != "joint":
+    if kind.uses_unlabeled and not settings.weak_has_gradient:
         unlabeled -= PASSES - 1
     return labeled, unlabeled
 
@@ -49,15 +54,13 @@ def multiply_adds(config: Config, *, num_classes: int) -> int:
     kind, crop_size = method_class(config.method.name), config.clip.crop_size
     total = _multiply_adds(config.primary, config.clip.primary, crop_size, num_classes)
     if kind.has_auxiliary_network:
-        network = config.primary if config.method.shared_weights else config.auxiliary
+        network = config.primary if config.method.shares_networks else config.auxiliary
         total += _multiply_adds(network, config.clip.auxiliary, crop_size, num_classes)
     return total
 
 
 @functools.cache
 def _multiply_adds(network: NetworkConfig, shape: str, crop_size: int, num_classes: int) -> int:
-    import torch
-
     with torch.device("meta"):
         model = network_of(network, num_classes=num_classes)
-    return count_multiply_adds(model, num_frames=int(shape.split("x")[0]), crop_size=crop_size)
+    return count_multiply_adds(cast(nn.Module, model), num_frames=int(shape.split("x")[0]), crop_size=crop_size)

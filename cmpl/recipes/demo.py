@@ -6,11 +6,11 @@ from cmpl.config import (
     Config,
     DataConfig,
     EvaluationConfig,
-    MethodConfig,
     NetworkConfig,
     OptimConfig,
     RuntimeConfig,
 )
+from cmpl.registries import method_settings
 
 
 def demo(labeled: str = "2") -> Config:
@@ -33,7 +33,7 @@ def demo(labeled: str = "2") -> Config:
         ),
         primary=NetworkConfig(depth=10, width=0.25, stem_kernel=(3, 5, 5), dropout=0.0, zero_init_residual=False),
         auxiliary=NetworkConfig(depth=10, width=0.125, stem_kernel=(3, 5, 5), dropout=0.0, zero_init_residual=False),
-        method=MethodConfig(unlabeled_weight=2.0, unlabeled_delay=0.25, batch_norm="separate"),
+        method=method_settings("cmpl", unlabeled_weight=2.0, unlabeled_delay=0.25, batch_norm="separate"),
         optim=OptimConfig(lr=0.05, nesterov=True, weight_decay=1e-3, warmup=0.05, steps=1600),
         batch=BatchConfig(labeled=4, unlabeled=20),
         evaluation=EvaluationConfig(short_side=32),

@@ -1,8 +1,6 @@
 """Kinetics-400 as in Sec. 4.1 of the paper."""
 
-import dataclasses
-
-from cmpl.config import Config, DataConfig, MethodConfig
+from cmpl.config import Config, DataConfig, changed
 
 
 def k400(labeled: str = "1pct") -> Config:
@@ -14,4 +12,4 @@ def k400(labeled: str = "1pct") -> Config:
     """
     config = Config(recipe="k400", data=DataConfig(dataset="k400", labeled=labeled))
     weight = 2.0 if labeled == "10pct" else 5.0
-    return dataclasses.replace(config, method=MethodConfig(unlabeled_weight=weight))
+    return changed(config, "method", unlabeled_weight=weight)

@@ -99,11 +99,6 @@ def by_name(rows: Iterable[Row]) -> dict[str, Row]:
     return named
 
 
-def changed(config: Config, section: str, **values: object) -> Config:
-    """The configuration with fields of one section replaced."""
-    return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
-
-
 def shrunk(config: Config, *, labeled: str) -> Config:
     """The experiment on the demo data: its method, and the proportions of its clips, widths and batch, in the demo's
     size, depth and length. It shows that a recipe runs and is quick, not what it reaches."""
@@ -121,10 +116,11 @@ def shrunk(config: Config, *, labeled: str) -> Config:
         ),
         primary=_small(config.primary),
         auxiliary=_small(config.auxiliary),
-        method=dataclasses.replace(
-            config.method,
-            batch_norm=small.method.batch_norm,
-            unlabeled_delay=max(small.method.unlabeled_delay, config.method.unlabeled_delay),
+        method=config.method.taking(
+            {
+                "batch_norm": vars(small.method)["batch_norm"],
+                "unlabeled_delay": max(small.method.unlabeled_delay, config.method.unlabeled_delay),
+            }
         ),
         optim=dataclasses.replace(small.optim, clip_gradient_norm=config.optim.clip_gradient_norm),
         batch=dataclasses.replace(small.batch, unlabeled=round(ratio * small.batch.labeled)),

@@ -7,8 +7,8 @@ rows that quote other papers' self-supervised training are left out.
 
 import dataclasses
 
-from cmpl.config import Config, NetworkConfig
-from cmpl.recipes.rows import Expected, changed, row
+from cmpl.config import Config, NetworkConfig, changed
+from cmpl.recipes.rows import Expected, row
 
 R18 = NetworkConfig(depth=18)
 SLOWFAST = NetworkConfig(architecture="slowfast")

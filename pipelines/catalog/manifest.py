@@ -1,6 +1,6 @@
-"""What was probed of every video of a list, once.
+"""The facts of every video of a list, probed once.
 
-Legend: N videos of the list, R rows of a table of facts (one a video), P keyframes of all of them.
+Legend: N videos of the list.
 """
 
 import os
@@ -26,7 +26,7 @@ _STAT_THREADS = 16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest:
-    """One list of N videos and what is known of each; plain arrays, cheap to hand to a worker process.
+    """One list of N videos and the facts of each: plain arrays, cheap to hand to a worker.
 
     A video with an entry in `problems` {index: reason} cannot be used; its facts are zero.
     """
@@ -35,7 +35,6 @@ class Manifest:
     paths: tuple[str, ...]  # relative to root
     labels: np.ndarray  # (N,) int32, -1 where the class is unknown
     facts: np.ndarray  # (N,) FACTS
-    keyframe_pool: np.ndarray  # (P,) int32, presentation indices
     codings: tuple[tuple[str, str], ...]  # (codec, pixel format)
     problems: Mapping[int, str]
 
@@ -63,39 +62,18 @@ class Manifest:
         return self.facts["exact_seek"]
 
     @property
-    def size_bytes(self) -> np.ndarray:  # (N,) int64
-        return self.facts["size_bytes"]
-
-    @property
-    def mtime_ns(self) -> np.ndarray:  # (N,) int64
-        return self.facts["mtime_ns"]
-
-    @property
-    def codec(self) -> np.ndarray:  # (N,) str, such as "h264"; "" for problems
-        return np.array([codec for codec, _ in self.codings])[self.facts["coding"]]
-
-    @property
-    def pixel_format(self) -> np.ndarray:  # (N,) str, such as "yuv420p"; "" for problems
-        return np.array([pixel_format for _, pixel_format in self.codings])[self.facts["coding"]]
-
-    @property
     def usable(self) -> np.ndarray:
-        """Ascending indices of the videos without a problem, int64."""
+        """Indices of the videos without a problem, int64, ascending."""
         mask = np.ones(len(self), dtype=bool)
         mask[list(self.problems)] = False
         return np.flatnonzero(mask)
 
     def path(self, index: int) -> Path:
-        """Where video `index` lies."""
+        """Returns the path of video `index`."""
         return self.root / self.paths[index]
 
-    def keyframes(self, index: int) -> np.ndarray:
-        """Presentation indices of the keyframes of video `index`, ascending int32."""
-        row = self.facts[index]
-        return self.keyframe_pool[row["first_keyframe"] : row["first_keyframe"] + row["num_keyframes"]]
-
     def video(self, index: int) -> VideoFacts:
-        """All that is known of video `index`. Raises VideoError with its reason if it has a problem."""
+        """Returns the facts of video `index`. Raises VideoError with its reason if it has a problem."""
         if index in self.problems:
             raise VideoError(self.problems[index])
         row = self.facts[index]
@@ -105,11 +83,10 @@ class Manifest:
             **{name: row[name].item() for name in same},
             codec=codec,
             pixel_format=pixel_format,
-            keyframes=tuple(self.keyframes(index).tolist()),
         )
 
     def problem_table(self) -> list[tuple[str, str]]:
-        """(relative path, reason) of every video that cannot be used, in the list's order."""
+        """Lists (relative path, reason) of every video that cannot be used, in the list's order."""
         return [(self.paths[index], self.problems[index]) for index in sorted(self.problems)]
 
 
@@ -122,7 +99,7 @@ def open_manifest(
     num_workers: int | None = None,
     progress: Progress = no_progress,
 ) -> Manifest:
-    """The manifest of the videos `paths` (relative to `root`) with `labels` (N,), -1 for unknown.
+    """Opens the manifest of the videos `paths` (relative to `root`) with `labels` (N,), -1 for unknown.
 
     Files never probed, or changed in size or time since, are probed now by `num_workers` threads (default:
     two a core, at most 32). The results are kept in one file of `cache_dir`, for all lists of the same root,
@@ -131,7 +108,7 @@ def open_manifest(
     """
     root, paths, labels = Path(root).resolve(), tuple(paths), np.array(labels, dtype=np.int32)
     if labels.shape != (len(paths),):
-        raise InputError(f"labels: got shape {labels.shape}, accepted: one for each of {len(paths)} paths")
+        raise InputError(f"labels: received shape {labels.shape}; accepted: one for each of {len(paths)} paths")
     cache_file = manifest_file(root, cache_dir=cache_dir)
     table = load_table(cache_file)
     sizes, mtimes, refused = _stat_all(root, paths)
@@ -149,10 +126,9 @@ def open_manifest(
             if isinstance(outcome, UnreadableError):
                 refused[index] = str(outcome)  # says nothing of the file: not remembered
                 continue
-            good = isinstance(outcome, VideoFacts)
             results[paths[index]] = ProbeResult(
-                facts=outcome if good else None,
-                reason="" if good else str(outcome),
+                facts=outcome if isinstance(outcome, VideoFacts) else None,
+                reason=str(outcome) if isinstance(outcome, VideoError) else "",
                 size_bytes=int(sizes[index]),
                 mtime_ns=int(mtimes[index]),
             )
@@ -186,14 +162,13 @@ def _manifest_of(
         paths=paths,
         labels=labels,
         facts=facts,
-        keyframe_pool=table.keyframe_pool,
         codings=table.codings,
         problems=problems,
     )
 
 
 def _stat_all(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Sizes (N,) and times (N,) of the files, and why some have none. Threads: network disks are slow."""
+    """Returns sizes (N,), times (N,) and {index: why a file has none}. Threads: network disks are slow."""
 
     def stat_some(first: int) -> list[tuple[int, int] | str]:
         answers: list[tuple[int, int] | str] = []

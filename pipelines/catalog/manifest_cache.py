@@ -1,6 +1,6 @@
 """The file in which a manifest's facts outlive the process: one a root, numpy arrays only, nothing pickled.
 
-Legend: R rows, one for each video ever probed under the root; P keyframes of all of them.
+Legend: R rows, one for each video ever probed under the root.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from pipelines.video.probe import VideoFacts
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 FACTS = np.dtype(
     [
         ("num_frames", "<i4"),
@@ -28,8 +28,6 @@ FACTS = np.dtype(
         ("size_bytes", "<i8"),
         ("mtime_ns", "<i8"),
         ("coding", "<u2"),  # index into the table's (codec, pixel format) pairs
-        ("first_keyframe", "<i8"),  # where this video's keyframes begin among all P
-        ("num_keyframes", "<i4"),
     ]
 )
 """One row a video."""
@@ -51,22 +49,20 @@ class FactTable:
 
     paths: tuple[str, ...]  # (R,) relative to the root
     facts: np.ndarray  # (R,) FACTS
-    keyframe_pool: np.ndarray  # (P,) int32, presentation indices
     codings: tuple[tuple[str, str], ...]  # (codec, pixel format); the first is that of no video
     problems: Mapping[int, str]  # row -> reason
 
     def rows_of(self, paths: tuple[str, ...]) -> np.ndarray:
-        """(N,) int64: each path's row, -1 where it was never probed."""
+        """Returns each path's row, (N,) int64: -1 where it was never probed."""
         if paths == self.paths:  # the usual case
             return np.arange(len(paths))
         rows = dict(zip(self.paths, range(len(self.paths)), strict=True))
         return np.array([rows.get(path, -1) for path in paths], dtype=np.int64)
 
     def with_results(self, results: Mapping[str, ProbeResult]) -> "FactTable":
-        """This table, the results in place of what it held of the same paths."""
+        """Returns a table with these results in place of the old ones of the same paths."""
         kept = np.array([row for row, path in enumerate(self.paths) if path not in results], dtype=np.int64)
         old = self.facts[kept]
-        pool = [self.keyframe_pool[_runs(old["first_keyframe"], old["num_keyframes"])]]
         codings = {coding: index for index, coding in enumerate(self.codings)}
         problems = {row: self.problems[was] for row, was in enumerate(kept.tolist()) if was in self.problems}
         rows = []
@@ -74,41 +70,31 @@ class FactTable:
             video = result.facts
             if video is None:
                 problems[row] = result.reason
-                rows.append((0, 0.0, 0, 0, False, result.size_bytes, result.mtime_ns, 0, 0, 0))
+                rows.append((0, 0.0, 0, 0, False, result.size_bytes, result.mtime_ns, 0))
                 continue
             shape = (video.num_frames, video.fps, video.width, video.height, video.exact_seek)
             coding = codings.setdefault((video.codec, video.pixel_format), len(codings))
-            rows.append((*shape, result.size_bytes, result.mtime_ns, coding, 0, len(video.keyframes)))
-            pool.append(np.array(video.keyframes, dtype=np.int32))
+            rows.append((*shape, result.size_bytes, result.mtime_ns, coding))
         facts = np.concatenate([old, np.array(rows, dtype=FACTS)])
-        facts["first_keyframe"] = np.cumsum(facts["num_keyframes"], dtype=np.int64) - facts["num_keyframes"]
         return FactTable(
             paths=(*(self.paths[row] for row in kept), *results),
             facts=facts,
-            keyframe_pool=np.concatenate(pool),
             codings=tuple(codings),
             problems=problems,
         )
 
 
-def _runs(firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Indices first, first + 1, ..., first + count - 1 of every run, one run after another."""
-    before = np.cumsum(counts, dtype=np.int64) - counts
-    return np.repeat(firsts - before, counts) + np.arange(counts.sum(dtype=np.int64))
-
-
 def manifest_file(root: Path, *, cache_dir: Path) -> Path:
-    """The cache file of all lists under one root: outside the root, which may be read-only."""
+    """Returns the cache file of all lists under one root. It lies elsewhere: the root may be read-only."""
     root = Path(root).resolve()
     return Path(cache_dir) / f"{root.name}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.npz"
 
 
 def load_table(file: Path) -> FactTable:
-    """What the file holds; an empty table if it is absent, damaged (the log says so) or of another format."""
+    """Reads the table of a file; an empty table if it is absent, damaged (the log says so) or of another format."""
     empty = FactTable(
         paths=(),
         facts=np.zeros(0, dtype=FACTS),
-        keyframe_pool=np.zeros(0, dtype=np.int32),
         codings=(("", ""),),
         problems={},
     )
@@ -121,18 +107,28 @@ def load_table(file: Path) -> FactTable:
             table = FactTable(
                 paths=_from_bytes(data["paths"]),
                 facts=data["facts"],
-                keyframe_pool=data["keyframe_pool"],
-                codings=tuple(tuple(pair.split(" ", 1)) for pair in _from_bytes(data["codings"])),
+                codings=tuple(_coding(pair) for pair in _from_bytes(data["codings"])),
                 problems=dict(zip(data["bad_rows"].tolist(), _from_bytes(data["reasons"]), strict=True)),
             )
-        ends = table.facts["first_keyframe"] + table.facts["num_keyframes"]
-        sound = len(table.paths) == len(table.facts) and table.facts.dtype == FACTS
-        if not sound or (len(ends) and ends.max() > len(table.keyframe_pool)):
+        num_rows = len(table.paths)
+        sound = len(table.facts) == num_rows and table.facts.dtype == FACTS
+        if not sound or not _are_indices(table.facts["coding"], len(table.codings)):
             raise ValueError("its parts contradict each other")
+        if not _are_indices(np.array(list(table.problems), dtype=np.int64), num_rows):
+            raise ValueError("its problems are of no video")
         return table
     except Exception as error:  # whatever is wrong with it, it can be made again
         log.warning("%s: unreadable (%s), so the videos are probed again", file, error)
         return empty
+
+
+def _coding(pair: str) -> tuple[str, str]:
+    codec, _, pixel_format = pair.partition(" ")
+    return codec, pixel_format
+
+
+def _are_indices(values: np.ndarray, length: int) -> bool:
+    return not len(values) or (values.min() >= 0 and values.max() < length)
 
 
 def save_table(file: Path, table: FactTable) -> None:
@@ -145,7 +141,6 @@ def save_table(file: Path, table: FactTable) -> None:
                 format=np.array(_FORMAT),
                 paths=_to_bytes(table.paths),
                 facts=table.facts,
-                keyframe_pool=table.keyframe_pool,
                 codings=_to_bytes([" ".join(pair) for pair in table.codings]),
                 bad_rows=np.array(list(table.problems), dtype=np.int64),
                 reasons=_to_bytes(list(table.problems.values())),

@@ -1,4 +1,4 @@
-"""Pool: the usable videos that one stream draws from, column by column."""
+"""The usable videos that one stream draws from, column by column."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from pipelines.errors import InputError
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pool:
-    """N videos. Plain arrays, so that a worker process receives it in one cheap pickle."""
+    """N videos in plain arrays, so that a worker receives them in one cheap pickle."""
 
     paths: tuple[str, ...]  # absolute
     labels: np.ndarray  # (N,) int64, -1 where the class is unknown
@@ -28,18 +28,18 @@ class Pool:
         for name in ("labels", "num_frames", "fps", "width", "height", "exact_seek", "coding"):
             column = getattr(self, name)
             if column.shape != (len(self.paths),):
-                raise ValueError(f"pool.{name}: received shape {column.shape}, expected ({len(self.paths)},)")
+                raise ValueError(f"pool.{name}: received shape {column.shape}; accepted: ({len(self.paths)},)")
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def coding_of(self, video: int) -> str:
-        """Codec and pixel format of a video."""
+        """Returns codec and pixel format of a video, such as "h264 yuv420p"."""
         return self.codings[self.coding[video]]
 
 
 def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
-    """The videos `indices` of each (manifest, indices), one after another. Problem videos must not be selected."""
+    """Joins the videos `indices` of each (manifest, indices). Videos with a problem must not be selected."""
 
     def column(name: str, dtype: type) -> np.ndarray:
         parts = [np.asarray(getattr(manifest, name))[indices] for manifest, indices in selections]
@@ -47,8 +47,8 @@ def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
 
     names = [" ".join(coding) for manifest, _ in selections for coding in manifest.codings]
     before = np.cumsum([0] + [len(manifest.codings) for manifest, _ in selections])
-    coding = [m.facts["coding"][indices] + first for (m, indices), first in zip(selections, before, strict=False)]
-    used, coding = np.unique(np.concatenate(coding), return_inverse=True)
+    shifted = [m.facts["coding"][indices] + first for (m, indices), first in zip(selections, before, strict=False)]
+    used, coding = np.unique(np.concatenate(shifted), return_inverse=True)
     return Pool(
         paths=tuple(f"{manifest.root}/{manifest.paths[i]}" for manifest, indices in selections for i in indices),
         labels=column("labels", np.int64),

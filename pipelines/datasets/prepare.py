@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.errors import InputError, VideoError
 from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
-from pipelines.video.packets import video_errors
+from pipelines.video.container import video_errors
 from pipelines.video.transcode import Settings, decode_gain, transcode
 
 SAVE_EVERY_SECONDS = 10.0
@@ -32,21 +33,33 @@ SAVE_EVERY_SECONDS = 10.0
 LEAST_FREE_BYTES = 1 << 26
 """With less room a failure is the disk's, not the video's."""
 
+_FORMAT = 2
+"""Number of prepare.json's form. Files of form 1 may lack frames of the originals."""
 _PARTS = ("train", "val", "unlabeled")
+_Record = dict[str, Any]
+"""What prepare.json holds of a file: its target, and the fields of `Transcoded`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Outcome of a preparation.
 
-    failures: (source path, reason). size_ratio: new bytes / old bytes. psnr_db: median over the files, luma.
-    decode_gain: how many times faster two clips of a random 64-frame span are decoded on a CPU, median. NaN where there
-    is no file. empty_classes: those without a training video left, which training would refuse.
+    failures: (source path, reason). breaks_off: (source path, reason) of sources that end early and are kept as far as
+    they decode. num_mended: files whose time stamps jump. num_deinterlaced: files with interlaced frames.
+    num_overclaimed: files whose header claims more frames than there are. size_ratio: new bytes / old bytes. psnr_db:
+    median over the files, luma. decode_gain: how many times faster two clips of a random 64-frame span are decoded on a
+    CPU, median. NaN where there is no file. empty_classes: those without a training video left, which training would
+    refuse.
     """
 
     num_files: int
     num_encoded: int  # by this call; the others were there
+    num_frames: int  # of all files: every frame of the sources, once
     failures: tuple[tuple[str, str], ...]
+    breaks_off: tuple[tuple[str, str], ...]
+    num_mended: int
+    num_deinterlaced: int
+    num_overclaimed: int
     size_ratio: float
     psnr_db: float
     psnr_db_lowest: float
@@ -93,7 +106,16 @@ def prepare(
     return Report(
         num_files=len(records),
         num_encoded=num_encoded,
+        num_frames=sum(record["num_frames"] for record in records),
         failures=tuple(failures),
+        breaks_off=tuple(
+            (str(item.source), record["breaks_off"])
+            for item, record in zip(files, records, strict=True)
+            if record["breaks_off"]
+        ),
+        num_mended=sum(record["num_jumps"] > 0 for record in records),
+        num_deinterlaced=sum(record["num_interlaced"] > 0 for record in records),
+        num_overclaimed=sum(record["num_claimed"] > record["num_frames"] for record in records),
         size_ratio=sum(record["size_bytes"] for record in records) / old_bytes if old_bytes else float("nan"),
         psnr_db=float(np.median(psnr)),
         psnr_db_lowest=float(np.min(psnr)),
@@ -102,7 +124,7 @@ def prepare(
     )
 
 
-def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, dict]:
+def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, _Record]:
     """Makes the folder. Returns {source path: record} of what earlier calls finished."""
     for root in {Path(root).resolve() for root in roots}:
         if out == root or root in out.parents:
@@ -119,10 +141,14 @@ def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, 
         _save(out, {}, settings)
         return {}
     try:
-        content = json.loads(record.read_text())
-        before, done = content["settings"], content["files"]
+        content = json.loads(record.read_text(encoding="utf-8"))
+        before, done, form = content["settings"], content["files"], content.get("format", 1)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record}: cannot be read ({error}); accepted: what an earlier call wrote") from error
+    if form != _FORMAT:
+        raise InputError(
+            f"out: received {out}, made by another version, whose files may lack frames; accepted: a new folder"
+        )
     now = dataclasses.asdict(settings)
     if before != now:
         changed = ", ".join(
@@ -159,7 +185,7 @@ def _items(parts: Mapping[str, VideoList]) -> dict[tuple[str, int], _Item]:
 def _encode_all(
     items: list[_Item],
     out: Path,
-    done: dict[str, dict],
+    done: dict[str, _Record],
     *,
     settings: Settings,
     num_workers: int | None,
@@ -193,10 +219,10 @@ def _encode_all(
 
 def _run(
     items: list[_Item], out: Path, *, settings: Settings, num_workers: int
-) -> Iterator[tuple[_Item, dict | VideoError]]:
+) -> Iterator[tuple[_Item, _Record | VideoError]]:
     """The outcomes as they come; an interrupt waits for the files in work alone."""
     left = iter(items)
-    running: dict[Future, _Item] = {}
+    running: dict[Future[_Record | VideoError], _Item] = {}
     pool = ThreadPoolExecutor(num_workers)
     try:
         while True:
@@ -211,7 +237,7 @@ def _run(
         pool.shutdown(cancel_futures=True)
 
 
-def _make(item: _Item, out: Path, settings: Settings) -> dict | VideoError:
+def _make(item: _Item, out: Path, settings: Settings) -> _Record | VideoError:
     """Encodes one file. A file of the final name is whole."""
     target = out / item.target
     try:
@@ -226,7 +252,7 @@ def _make(item: _Item, out: Path, settings: Settings) -> dict | VideoError:
     return {"target": item.target, **dataclasses.asdict(made)}
 
 
-def _is_done(item: _Item, out: Path, record: dict | None) -> bool:
+def _is_done(item: _Item, out: Path, record: _Record | None) -> bool:
     """Tells if the source is the one that was encoded and its result exists."""
     if record is None or record["target"] != item.target:
         return False
@@ -260,8 +286,11 @@ def _write_lists(
     return tuple(name for name in annotations.classes if name not in present)
 
 
-def _save(out: Path, done: Mapping[str, dict], settings: Settings) -> None:
-    _write(out / "prepare.json", json.dumps({"settings": dataclasses.asdict(settings), "files": done}, indent=1))
+def _save(out: Path, done: Mapping[str, _Record], settings: Settings) -> None:
+    _write(
+        out / "prepare.json",
+        json.dumps({"format": _FORMAT, "settings": dataclasses.asdict(settings), "files": done}, indent=1),
+    )
 
 
 def _write(file: Path, text: str) -> None:

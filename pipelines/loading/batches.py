@@ -3,6 +3,7 @@
 Legend: B videos, F frames, S crop side.
 """
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipelines.loading.engine import Engine
+from pipelines.loading.in_flight import InFlight
 from pipelines.loading.nvdec import after_refusal, on_cpu
 from pipelines.loading.sample import Media, Problems, decode_problems
 from pipelines.loading.source import EvaluationSource, Source, TrainSource
@@ -26,7 +28,11 @@ S = TypeVar("S", TrainSource, EvaluationSource)
 
 
 class Batch(NamedTuple):
-    """One batch. Its tensors stay as they are for as long as somebody holds them."""
+    """One batch.
+
+    Its tensors stay as they are for as long as somebody holds them; on a GPU also until the device has done what was
+    queued, on torch's current stream, when the next batch was asked for.
+    """
 
     views: tuple[Tensor, ...]  # each (B, F, S, S, 3) uint8
     ids: np.ndarray  # (B, 4) int64, as `loading.sample.Ids`
@@ -84,10 +90,18 @@ class GraphBatches:
     def __init__(self, source: Source, *, engine: Engine, make: "Callable[..., Pipeline]") -> None:
         self._source, self._make, self._engine = source, make, engine
         self._num_taken = 0
+        self._in_flight: InFlight[Batch] | None = None
+        if engine.device_index is not None:
+            self._in_flight = InFlight(functools.partial(event_on, engine.device_index))
         self._pipeline = make(source, engine=engine)
 
     def next(self) -> Batch:
-        """The next batch. Raises RuntimeError where the graph fails for another reason than one video."""
+        """The next batch. Raises RuntimeError where the graph fails for another reason than one video.
+
+        The reads of the batch before must be queued by now, on torch's current stream.
+        """
+        if self._in_flight is not None:
+            self._in_flight.release()
         while True:
             try:
                 outputs = self._pipeline.run(cuda_stream(self._engine))
@@ -97,12 +111,17 @@ class GraphBatches:
                     raise
                 self._recover(error)
         self._num_taken += 1
-        return batch_of(outputs)
+        batch = batch_of(outputs)
+        if self._in_flight is not None:
+            self._in_flight.hold(batch)
+        return batch
 
     def close(self) -> None:
-        """Ends the graph and its worker processes."""
+        """Ends the graph and its worker processes, once the GPU has read what it gave."""
         from pipelines.loading.graph import end
 
+        if self._in_flight is not None:
+            self._in_flight.drain()
         end(self._pipeline)
 
     def _recover(self, error: RuntimeError) -> None:
@@ -139,6 +158,13 @@ def with_known(source: S) -> S:
     for line in known.lines(source.pool):
         log.warning(line)
     return source.with_on_cpu(known)
+
+
+def event_on(device_index: int) -> torch.cuda.Event:
+    """An event behind all that is queued on torch's current stream."""
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(device_index))
+    return event
 
 
 def cuda_stream(engine: Engine) -> "torch.cuda.Stream | None":

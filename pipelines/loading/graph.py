@@ -116,7 +116,8 @@ def _refusal(content: np.ndarray, indices: np.ndarray, engine: Engine) -> str | 
 
     @pipeline_def(batch_size=1, num_threads=1, device_id=engine.device_index, prefetch_queue_depth=1)
     def graph() -> Node:
-        return decode_cut(*(types.Constant(array, device="cpu") for array in (content, indices)), engine)
+        encoded, asked = (types.Constant(array, device="cpu") for array in (content, indices))
+        return decode_cut(encoded, asked, engine)
 
     try:
         (clips,) = built(graph).run()

@@ -9,7 +9,7 @@ Legend: F frames asked for, N packets in decode order.
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,35 +18,29 @@ import av
 import numpy as np
 
 from pipelines.errors import VideoError
+from pipelines.video.container import MAX_REORDER_FRAMES, is_b_picture, open_video, video_errors
 from pipelines.video.mp4 import Mp4, open_mp4, write_mp4
 from pipelines.video.nal_units import NalFormat
-from pipelines.video.packets import (
-    MAX_REORDER_FRAMES,
-    PacketTable,
-    checked_frames,
-    is_b_picture,
-    open_video,
-    read_near,
-    select_packets,
-    video_errors,
-)
+from pipelines.video.packets import PacketTable, checked_frames, read_near, select_packets
 
 _TIME_BASE = Fraction(1, 25)
-"""Of the small MP4, in which frame k is shown at time k: its times mean nothing, its order does."""
+"""Time base of the small MP4. Frame k is shown at time k: times mean nothing there, order does."""
 _FEW_BYTES = 1024
-"""Of a packet, in which its first slice mostly begins."""
+"""Bytes read from a packet's start; its first slice is usually among them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cut:
-    """A video file's bytes, and which of its frames, in order of presentation, are the ones asked for."""
+    """The bytes of a small video file, and which of its frames are the ones asked for."""
 
     content: bytes
-    frames: np.ndarray  # (F,) int32
+    frames: np.ndarray  # (F,) int32, presentation indices
 
 
-def cut(source: Path | str | bytes, frames: np.ndarray, *, exact_seek: bool, droppable: bool = True) -> Cut:
-    """The part of a video that decodes to its `frames` (F,), presentation indices in any order, with repetitions.
+def cut(
+    source: Path | str | bytes, frames: np.ndarray | Sequence[int], *, exact_seek: bool, droppable: bool = True
+) -> Cut:
+    """Cuts out the part of a video that decodes to its `frames` (F,): presentation indices, any order, repeats allowed.
 
     Decoding `content` from its start and picking `Cut.frames` equals `decode_frames(source, frames)` on any decoder.
     Where a cut is not known to be exact (`VideoFacts.exact_seek`) the whole file is handed on unchanged. With
@@ -63,7 +57,7 @@ def cut(source: Path | str | bytes, frames: np.ndarray, *, exact_seek: bool, dro
 
 
 def cut_short(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool = True) -> Cut | None:
-    """The cut for ascending, distinct indices; None where packets don't lead to them, or no MP4 can hold them.
+    """Cuts for ascending, distinct indices (F,). None where packets don't lead to them or no MP4 can hold them.
 
     Raises VideoError as `cut` does.
     """
@@ -80,7 +74,7 @@ def _whole(source: Path | str | bytes) -> bytes:
 
 
 def _cut(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
-    """Plain MP4 files are read and written without FFmpeg, in a third of its time."""
+    """Reads and writes plain MP4 files without FFmpeg, in a third of its time."""
     with open_mp4(source) as mp4:
         made = None if mp4 is None else _cut_plain(mp4, wanted, droppable=droppable)
     if made is not None:
@@ -90,7 +84,7 @@ def _cut(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool) -> 
 
 
 def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
-    """The same from the file's own tables; None where they don't lead to the frames."""
+    """Cuts by the file's own tables; None where they don't lead to the frames."""
     nal_format = NalFormat(is_h264=mp4.codec == "h264", length_size=mp4.length_size)
     table = _plain_table(mp4, wanted)
     if table is None:
@@ -105,7 +99,7 @@ def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
 
 
 def _plain_table(mp4: Mp4, wanted: np.ndarray) -> PacketTable | None:
-    """As far as it can matter for the wanted frames; None where it doesn't lead to them."""
+    """Returns the table as far as it matters for the wanted frames; None where it doesn't lead to them."""
     num_packets = int(wanted[-1]) + 1 + MAX_REORDER_FRAMES
     pts, keyframe = mp4.pts[:num_packets], mp4.keyframe[:num_packets]
     if not keyframe[0] or not np.diff(np.sort(pts)).all():
@@ -118,8 +112,11 @@ def _plain_table(mp4: Mp4, wanted: np.ndarray) -> PacketTable | None:
 def _with_entries(
     mp4: Mp4, table: PacketTable, wanted: np.ndarray, *, nal_format: NalFormat
 ) -> tuple[PacketTable, set[int]]:
-    """The table with only those keyframes where any decoder may begin, as far as the wanted frames need them, and the
-    first packet; and the positions of those that may follow other GOPs. Few bytes are read."""
+    """Returns (table, resets). Reads only the first bytes of keyframes that the wanted frames may need.
+
+    table: keyframes are only those where any decoder may begin, and the first packet. resets: positions that may
+    directly follow another GOP.
+    """
     positions = table.shown[wanted]
     first, last = positions.min(), positions.max()
     entries, resets = [0], set()
@@ -145,7 +142,7 @@ def _first_slice(mp4: Mp4, position: int, nal_format: NalFormat) -> int | None:
 
 
 def _packets(mp4: Mp4, chosen: np.ndarray) -> list[memoryview]:
-    """The packets of these positions, neighbours read together."""
+    """Reads the packets of these positions, neighbors together."""
     packets: list[memoryview] = []
     for positions in np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1):
         offsets, sizes = mp4.offsets[positions], mp4.sizes[positions]
@@ -160,7 +157,7 @@ def _packets(mp4: Mp4, chosen: np.ndarray) -> list[memoryview]:
 def _cut_any(
     container: av.container.InputContainer, stream: av.VideoStream, wanted: np.ndarray, *, droppable: bool
 ) -> Cut | None:
-    """By FFmpeg: for all other containers and codecs."""
+    """Cuts by FFmpeg: for all other containers and codecs."""
     context = stream.codec_context
     nal_format = NalFormat.of_codec(context)
     table, packets = read_near(container, stream, wanted, is_entry=entry_test(context))
@@ -187,8 +184,10 @@ def _cut_any(
 
 
 def entry_test(context: av.VideoCodecContext) -> Callable[[av.Packet], bool]:
-    """Says of a keyframe's packet whether any decoder may begin there (`NalFormat.is_entry`); codecs without NAL units
-    begin at every keyframe."""
+    """Returns a test of keyframe packets: may any decoder begin there (`NalFormat.is_entry`)?
+
+    Codecs without NAL units begin at every keyframe.
+    """
     nal_format = NalFormat.of_codec(context)
     if nal_format is None:
         return lambda packet: True
@@ -196,11 +195,11 @@ def entry_test(context: av.VideoCodecContext) -> Callable[[av.Packet], bool]:
 
 
 def _chosen(table: PacketTable, wanted: np.ndarray, *, may_follow: Callable[[int], bool]) -> np.ndarray:
-    """Positions (n,), ascending, of the packets that decode the wanted frames, before any is dropped.
+    """Returns the positions (n,), ascending, of the packets that decode the wanted frames, before any is dropped.
 
-    What lies before a keyframe that may not follow another GOP stays in. A GOP's leading pictures are left out where
-    nothing before it is there, as no frame asked for is among them: they refer to the GOP before. At the very start of
-    a video only those are that it does not show.
+    Packets before a keyframe that may not follow another GOP stay in. Leading pictures refer to the GOP before theirs.
+    If that GOP is not in the cut, they are left out: no frame asked for is among them. At the very start of a video
+    only the hidden ones are left out: those that are shown can be decoded.
     """
     ranges = select_packets(table, wanted)
     joined = [ranges[0]]
@@ -222,8 +221,10 @@ def _chosen(table: PacketTable, wanted: np.ndarray, *, may_follow: Callable[[int
 def _kept(
     table: PacketTable, chosen: np.ndarray, wanted: np.ndarray, *, unneeded: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(positions that go into the cut, their order of presentation, which of them in that order are the wanted ones):
-    all of `chosen` but those `unneeded` (bool) that nobody asked for."""
+    """Drops the `unneeded` (n,) bool packets of `chosen` (n,) that nobody asked for.
+
+    Returns (positions kept, their ranks in order of presentation, ranks of the wanted frames (F,) int32).
+    """
     asked = table.shown[wanted]
     kept = chosen if unneeded is None else chosen[~unneeded | np.isin(chosen, asked)]
     ranks = np.argsort(np.argsort(table.pts[kept]))
@@ -231,8 +232,10 @@ def _kept(
 
 
 def _remuxed(stream: av.VideoStream, packets: list[av.Packet], ranks: np.ndarray) -> bytes | None:
-    """The packets as one MP4: the k-th is decoded at time k and shown in the order of `ranks`. None where FFmpeg puts
-    no such codec into MP4."""
+    """Writes the packets as one MP4: packet k is decoded at time k and shown as number `ranks[k]`.
+
+    None where FFmpeg puts no such codec into MP4.
+    """
     if stream.codec_context.name not in _mp4_codecs():
         return None
     delay = int(max(0, (np.arange(len(ranks)) - ranks).max()))  # nothing is shown before it is decoded

@@ -1,4 +1,4 @@
-"""Frames of one video on a CPU, in any order, from as few packets as they need: cut first, then decoded from the start.
+"""Frames of one video, decoded on a CPU in any order from as few packets as they need.
 
 Legend: F frames asked for, H x W pixels.
 """
@@ -12,12 +12,13 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from pipelines.errors import VideoError
+from pipelines.video.container import decode_all, open_video, video_errors
 from pipelines.video.cut import cut_short
-from pipelines.video.packets import checked_frames, open_video, video_errors
+from pipelines.video.packets import checked_frames
 
 
 def decode_frames(source: Path | str | bytes, frames: Sequence[int] | np.ndarray, *, exact_seek: bool) -> np.ndarray:
-    """The frames of these presentation indices: (F, H, W, 3) uint8 RGB, in the order asked for.
+    """Decodes the frames of these presentation indices: (F, H, W, 3) uint8 RGB, in the order asked for.
 
     The result equals decoding the whole video and picking, bit for bit, for any order and repetition. With
     `exact_seek` (see `VideoFacts`) only the GOPs that hold the frames are decoded; without it everything from
@@ -33,9 +34,9 @@ def decode_frames(source: Path | str | bytes, frames: Sequence[int] | np.ndarray
 def decode_each(
     source: Path | str | bytes, wanted: np.ndarray, *, exact_seek: bool
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(k, picture of frame `wanted[k]`) for every k, in order; `wanted` (F,) ascends.
+    """Yields (k, decoded frame `wanted[k]`) for every k, in order; `wanted` (F,) ascends.
 
-    Raises VideoError as `decode_frames` does, after the pictures before the fault.
+    Raises VideoError as `decode_frames` does, after the frames before the fault.
     """
     # The video is cut before FFmpeg decodes it, as it is for NVDEC: the cut holds only the GOPs that are needed, and
     # in them only the packets that are needed, fewer than seeking could leave out. Both decoders then decode the same
@@ -47,14 +48,18 @@ def decode_each(
 
 
 def decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(k, picture of frame `wanted[k]`) for every k; `wanted` (F,) ascends, and all before the last is decoded.
+    """Yields (k, decoded frame `wanted[k]`) for every k; `wanted` (F,) ascends. All before the last is decoded.
 
-    Raises VideoError where the video has fewer frames or cannot be decoded, after the pictures before the fault.
+    Raises VideoError where the video has fewer frames or cannot be decoded, after the frames before the fault.
     """
     slots = {index: slot for slot, index in enumerate(wanted.tolist())}
     num_decoded = 0
     try:
-        with video_errors(), open_video(source) as (container, stream), closing(container.decode(stream)) as frames:
+        with (
+            video_errors(),
+            open_video(source) as (container, stream),
+            closing(decode_all(container, stream)) as frames,
+        ):
             for frame in frames:
                 slot = slots.pop(num_decoded, None)
                 num_decoded += 1
@@ -70,7 +75,10 @@ def decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterato
 
 
 def images_of(pictures: Iterable[tuple[int, av.VideoFrame]], *, num_frames: int) -> np.ndarray:
-    """(F, H, W, 3) uint8; one reformatter, since making one costs more than a conversion."""
+    """Converts frames to (F, H, W, 3) uint8 RGB. One reformatter, since making one costs more than a conversion.
+
+    `pictures` are (k, frame) pairs that fill every k of `num_frames`, one or more. Raises VideoError where none comes.
+    """
     reformatter = VideoReformatter()
     rgb: np.ndarray | None = None
     with video_errors():
@@ -78,11 +86,13 @@ def images_of(pictures: Iterable[tuple[int, av.VideoFrame]], *, num_frames: int)
             if rgb is None:
                 rgb = np.empty((num_frames, frame.height, frame.width, 3), dtype=np.uint8)
             rgb[slot] = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    if rgb is None:
+        raise VideoError("no picture can be decoded")
     return rgb
 
 
 def same_size(pictures: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
-    """The pictures; VideoError where their size changes."""
+    """Yields the (k, frame) pairs. Raises VideoError where the size of the frames changes."""
     size: tuple[int, int] | None = None
     for slot, frame in pictures:
         if size is None:

@@ -1,4 +1,4 @@
-"""MP4 files without a container library: where the packets of a file lie, and small files written.
+"""MP4 files without a container library: finds the packets of a file, and writes small files.
 
 Only the plainest kind is read, which nearly all files are: one video track of H.264 or HEVC, all of it described in one
 `moov` box, an edit list that hides nothing. What else comes is None, and left to FFmpeg.
@@ -18,13 +18,13 @@ import numpy as np
 
 _CODECS = {b"avc1": "h264", b"avc3": "h264", b"hvc1": "hevc", b"hev1": "hevc"}
 _CONFIGURATIONS = {"h264": (b"avcC", 4), "hevc": (b"hvcC", 21)}
-"""The box that says how long the lengths of NAL units are, and which of its bytes does."""
+"""The box that says how many bytes the length of a NAL unit has, and which of its bytes says so."""
 _SAMPLE_ENTRY_BYTES = 86
-"""Of a VisualSampleEntry, before the boxes in it (ISO 14496-12, 12.1.3)."""
+"""Bytes of a VisualSampleEntry before the boxes in it (ISO 14496-12, 12.1.3)."""
 _MAX_TOP_BOXES = 64
 _MATRIX = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _FRAMES_PER_SECOND = 25
-"""Of files written, in which frame k is shown at time k: their times mean nothing, their order does."""
+"""Time scale of files written. Frame k is shown at time k: times mean nothing there, order does."""
 
 _Boxes = dict[bytes, list[memoryview]]
 
@@ -40,21 +40,21 @@ class Mp4:
     file: BinaryIO
     codec: str  # h264 or hevc
     length_size: int  # bytes of the length before each NAL unit
-    description: bytes  # what the `stsd` box holds: codec, size, parameter sets, colours
+    description: bytes  # what the `stsd` box holds: codec, size, parameter sets, colors
     pts: np.ndarray  # (N,) int64
     keyframe: np.ndarray  # (N,) bool
     offsets: np.ndarray  # (N,) int64, from the start of the file
     sizes: np.ndarray  # (N,) int64, bytes
 
     def read(self, first: int, num_bytes: int) -> bytes:
-        """So many bytes of the file from `first` on, fewer at its end."""
+        """Reads `num_bytes` bytes of the file from `first` on; fewer at its end."""
         self.file.seek(first)
         return self.file.read(num_bytes)
 
 
 @contextmanager
 def open_mp4(source: Path | str | bytes) -> Iterator[Mp4 | None]:
-    """The file as `Mp4`; None where it is of another kind, or damaged. Raises OSError where it cannot be read."""
+    """Opens a file as `Mp4`; None where it is of another kind or damaged. Raises OSError where it cannot be read."""
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", buffering=0) as file:
         try:
             opened = _open(file)
@@ -101,7 +101,7 @@ def _demand(is_plain: bool) -> None:
 
 
 def _movie(file: BinaryIO) -> memoryview:
-    """What the file's `moov` box holds; all before it is passed over."""
+    """Returns the content of the file's `moov` box."""
     at = 0
     for number in range(_MAX_TOP_BOXES):
         file.seek(at)
@@ -121,7 +121,7 @@ def _movie(file: BinaryIO) -> memoryview:
 
 
 def _boxes(data: memoryview) -> _Boxes:
-    """The boxes that lie side by side in another one, by kind."""
+    """Finds the boxes that lie side by side in another one, by kind."""
     found: _Boxes = {}
     at = 0
     while at + 8 <= len(data):
@@ -137,7 +137,7 @@ def _is_video(track: _Boxes) -> bool:
 
 
 def _coding(description: memoryview) -> tuple[str, int]:
-    """(codec, bytes of a NAL unit's length) of the one sample entry."""
+    """Returns (codec, bytes of a NAL unit's length) of the one sample entry."""
     number, size, kind = struct.unpack_from(">4xII4s", description)
     _demand(number == 1 and kind in _CODECS)
     codec = _CODECS[kind]
@@ -148,7 +148,7 @@ def _coding(description: memoryview) -> tuple[str, int]:
 
 
 def _rows(data: memoryview, num_columns: int, dtype: str = ">u4") -> np.ndarray:
-    """(rows, columns) int64 of a box that is a table: version and flags, number of rows, rows."""
+    """Reads a box that is a table (version and flags, number of rows, rows): (rows, columns) int64."""
     (number,) = struct.unpack_from(">4xI", data)
     return np.frombuffer(data, dtype, number * num_columns, 8).reshape(number, num_columns).astype(np.int64)
 
@@ -162,7 +162,7 @@ def _sizes(data: memoryview) -> np.ndarray:
 
 
 def _times(table: _Boxes, num_packets: int) -> np.ndarray:
-    """(N,) when each packet is shown."""
+    """Returns the time at which each packet is shown, (N,) int64."""
     durations = _repeated(_rows(table[b"stts"][0], 2, ">i4"), num_packets)
     _demand(durations.min() >= 0)
     pts = np.cumsum(durations) - durations
@@ -170,14 +170,14 @@ def _times(table: _Boxes, num_packets: int) -> np.ndarray:
 
 
 def _repeated(runs: np.ndarray, total: int) -> np.ndarray:
-    """(total,) from rows (how often, value)."""
+    """Repeats the values of (how often, value) rows: (total,)."""
     counts, values = runs.T
     _demand(counts.min() >= 0 and counts.sum() == total)
     return values.repeat(counts)
 
 
 def _offsets(table: _Boxes, sizes: np.ndarray) -> np.ndarray:
-    """(N,) where the packets begin: those of a chunk lie one behind the other."""
+    """Returns where the packets begin, (N,) bytes. Those of a chunk lie one behind the other."""
     is_wide = b"co64" in table
     chunks = _rows(table[b"co64" if is_wide else b"stco"][0], 1, ">u8" if is_wide else ">u4")[:, 0]  # (C,)
     first_chunk, num_packets, description = _rows(table[b"stsc"][0], 3).T
@@ -191,12 +191,12 @@ def _offsets(table: _Boxes, sizes: np.ndarray) -> np.ndarray:
 
 
 def _time_scale(header: memoryview) -> int:
-    """Units a second, of `mvhd` and `mdhd`."""
+    """Returns the units a second of an `mvhd` or `mdhd` box."""
     return struct.unpack_from(">I", header, 20 if header[0] == 1 else 12)[0]
 
 
 def _shown(edits: memoryview, *, scale_media: int, scale_movie: int) -> tuple[int, int]:
-    """First and end of the one stretch of time, in the media's units, that is shown, as FFmpeg rounds it."""
+    """Returns first and end of the one stretch of time that is shown, in the media's units, as FFmpeg rounds it."""
     form = ">QqI" if edits[0] == 1 else ">IiI"
     (number,) = struct.unpack_from(">4xI", edits)
     rows = [struct.unpack_from(form, edits, 8 + k * struct.calcsize(form)) for k in range(min(number, 3))]
@@ -208,8 +208,11 @@ def _shown(edits: memoryview, *, scale_media: int, scale_movie: int) -> tuple[in
 
 
 def write_mp4(mp4: Mp4, packets: Sequence[bytes | memoryview], *, ranks: np.ndarray, keyframe: np.ndarray) -> bytes:
-    """The n packets as a file of their own, coded as `mp4` is: the k-th is decoded at time k, shown as number
-    `ranks[k]`, and any decoder may begin there where `keyframe[k]`."""
+    """Writes n packets as a file of their own, coded as `mp4` is.
+
+    ranks (n,): packet k is decoded at time k and shown as number `ranks[k]`. keyframe (n,) bool: any decoder may begin
+    there.
+    """
     number, times = len(packets), np.arange(len(packets))
     delay = max(0, int((times - ranks).max()))  # nothing is shown before it is decoded
     waits = np.stack([np.ones_like(ranks), ranks + delay - times], axis=1)

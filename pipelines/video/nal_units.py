@@ -1,10 +1,11 @@
-"""What the packets of H.264 and HEVC are made of, read from the headers of their NAL units alone.
+"""Which H.264 and HEVC packets begin a video or can be dropped, read from NAL unit headers alone.
 
 Legend: n packets, m NAL units of all of them.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -18,6 +19,8 @@ _HEVC_RANDOM_ACCESS = range(16, 22)  # BLA, IDR, CRA
 _HEVC_NO_REFERENCE = range(0, 16, 2)  # for pictures of the same temporal sub-layer
 _HEVC_PARAMETER_SETS = (32, 33, 34)
 
+_Bytes = TypeVar("_Bytes", int, np.ndarray)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NalFormat:
@@ -29,7 +32,7 @@ class NalFormat:
 
     @classmethod
     def of_codec(cls, context: av.VideoCodecContext) -> "NalFormat | None":
-        """As the decoder's configuration says; None for codecs without NAL units."""
+        """Reads the format from the decoder's configuration; None for codecs without NAL units."""
         if context.name not in ("h264", "hevc"):
             return None
         is_h264 = context.name == "h264"
@@ -37,19 +40,19 @@ class NalFormat:
         has_lengths = len(extradata) > length_at and extradata[0] == 1
         return cls(is_h264=is_h264, length_size=(extradata[length_at] & 3) + 1 if has_lengths else 0)
 
-    def kind(self, first_byte: int) -> int:
-        """The type of a NAL unit by its first byte; of many by an array of them."""
+    def kind(self, first_byte: _Bytes) -> _Bytes:
+        """Returns the type of a NAL unit by its first byte; the types of many by an array of them."""
         return first_byte & 31 if self.is_h264 else first_byte >> 1 & 63
 
     def first_slice(self, packet: bytes) -> int | None:
-        """The type of a packet's first slice."""
+        """Returns the type of a packet's first slice; None where it has none."""
         starts = _behind_lengths(packet, self.length_size) if self.length_size else _behind_start_codes(packet)
         slices = _H264_SLICES if self.is_h264 else _HEVC_SLICES
         kinds = (self.kind(packet[at]) for at in starts if at < len(packet))
         return next((kind for kind in kinds if kind in slices), None)
 
     def is_entry(self, first_slice: int | None) -> bool:
-        """Whether any decoder may begin at a keyframe whose first slice is of this type.
+        """Tells if any decoder may begin at a keyframe whose first slice is of this type.
 
         Containers also mark H.264 recovery points, which decoders treat differently, and some mark every packet. H.264
         needs an IDR picture, HEVC an IDR, BLA or CRA one.
@@ -57,12 +60,14 @@ class NalFormat:
         return first_slice in (_H264_IDR if self.is_h264 else _HEVC_RANDOM_ACCESS)
 
     def is_reset(self, first_slice: int | None) -> bool:
-        """Whether such a picture may also follow other ones: an HEVC CRA picture resets a decoder only at the start."""
+        """Tells if such a keyframe may follow another GOP. An HEVC CRA picture resets a decoder only at the start."""
         return first_slice in (_H264_IDR if self.is_h264 else _HEVC_IDR)
 
     def unneeded(self, data: bytes, ends: np.ndarray) -> np.ndarray:
-        """(n,) bool: which of the packets that lie in `data` one after another, up to `ends` (n,), no other refers to
-        and bring no parameter sets."""
+        """Marks the packets that can be dropped, (n,) bool. Packet k is data[ends[k - 1]:ends[k]].
+
+        No picture refers to such a packet, and it holds no parameter sets.
+        """
         walk = _walk_lengths(data, ends, self.length_size) if self.length_size else _walk_start_codes(data, ends)
         packet, first, second = walk  # (m,) each
         kind = self.kind(first)
@@ -96,7 +101,7 @@ def _behind_start_codes(data: bytes) -> Iterator[int]:
 
 
 def _walk_lengths(data: bytes, ends: np.ndarray, length_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(m,) packet, first and second byte of every NAL unit; the k-th ones of all packets are read at once."""
+    """Returns packet, first and second byte of each NAL unit, (m,). The k-th ones of all packets are read at once."""
     content = np.frombuffer(data, dtype=np.uint8)
     packet = np.arange(len(ends))
     at, stop = np.append(0, ends[:-1]), np.asarray(ends)
@@ -109,7 +114,8 @@ def _walk_lengths(data: bytes, ends: np.ndarray, length_size: int) -> tuple[np.n
         for k in range(length_size):
             length = length << 8 | content[at + k]
         at = at + length_size + length
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    packets, firsts, seconds = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return packets, firsts, seconds
 
 
 def _walk_start_codes(data: bytes, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

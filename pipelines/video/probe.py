@@ -1,8 +1,7 @@
-"""What one video file is: asked once, kept in the manifest."""
+"""The facts of one video file: asked once, kept in the manifest."""
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +9,13 @@ import av
 import numpy as np
 
 from pipelines.errors import VideoError
+from pipelines.video.container import decode_packets, demux, is_moving, open_video, video_errors
 from pipelines.video.cut import Cut, cut_short, entry_test
 from pipelines.video.frames import decode_frames
-from pipelines.video.packets import (
-    PacketTable,
-    demux,
-    is_moving,
-    open_video,
-    packet_table,
-    video_errors,
-)
+from pipelines.video.packets import PacketTable, packet_table
 
 NUM_VERIFIED_GOPS = 4
-"""How many keyframes of a doubtful file are tried: decoding from there must give the same pixels."""
+"""Keyframes of a doubtful file that are tried: decoding from there must give the same pixels."""
 
 
 class UnreadableError(VideoError):
@@ -33,9 +26,9 @@ class UnreadableError(VideoError):
 class VideoFacts:
     """One usable video.
 
-    num_frames: what decoding an intact file from start to end yields. fps: the average. width, height: of the
-    decoded picture, in pixels. keyframes: presentation indices, ascending. exact_seek: decoding only the GOPs
-    of the frames asked for gives the same pixels as decoding from the start.
+    num_frames: frames that decoding an intact file from start to end yields. fps: the average. width, height: of the
+    decoded frame, in pixels. exact_seek: decoding only the GOPs of the frames asked for gives the same pixels as
+    decoding from the start.
     """
 
     num_frames: int
@@ -44,7 +37,6 @@ class VideoFacts:
     height: int
     codec: str
     pixel_format: str
-    keyframes: tuple[int, ...]
     exact_seek: bool
     size_bytes: int
     mtime_ns: int
@@ -52,7 +44,7 @@ class VideoFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class _Header:
-    """What demuxing says, and what the first picture says."""
+    """What the packets and the first frame say."""
 
     table: PacketTable | None  # of all packets; None where time stamps don't order the frames
     trusted: bool  # packets and frames are one to one, and every keyframe is a clean start
@@ -64,16 +56,8 @@ class _Header:
     seconds_per_pts: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sequence:
-    """What decoding from start to end gave, up to the first error."""
-
-    pts: list[int | None]
-    keyframes: tuple[int, ...]
-
-
 def probe(path: Path) -> VideoFacts:
-    """The facts of one video file, as cheaply as they can be had.
+    """Finds the facts of one video file, as cheaply as they can be had.
 
     H.264 and HEVC in MP4 or MOV, whole and with one time stamp a packet, are read without decoding more than
     the first picture; all else is decoded from start to end, and whether its GOPs can be cut is tried out.
@@ -84,24 +68,22 @@ def probe(path: Path) -> VideoFacts:
     """
     status = _file_status(path)
     header = _read_header(path)
-    if header.trusted:
-        keyframes = _keyframe_ranks(header.table)
-        num_frames, exact_seek, in_order = len(header.table.pts), True, True
+    ordered = header.table  # the table, where it orders the frames as decoding does
+    if header.trusted and ordered is not None:
+        num_frames, exact_seek = len(ordered.pts), True
     else:
-        sequence = _decode_all(path, expected=None if header.table is None else len(header.table.shown))
-        num_frames, keyframes = len(sequence.pts), sequence.keyframes
-        in_order = header.table is not None and sequence.pts == header.table.pts[header.table.shown].tolist()
-        exact_seek = in_order and _cuts_are_exact(path, header.table)
-        if exact_seek and not keyframes:  # not every decoder marks its frames
-            keyframes = _keyframe_ranks(header.table)
+        pts = _decode_all(path, expected=None if ordered is None else len(ordered.shown))
+        num_frames = len(pts)
+        if ordered is not None and pts != ordered.pts[ordered.shown].tolist():
+            ordered = None
+        exact_seek = ordered is not None and _cuts_are_exact(path, ordered)
     return VideoFacts(
         num_frames=num_frames,
-        fps=_average_fps(header, in_order=in_order),
+        fps=_average_fps(header, ordered),
         width=header.width,
         height=header.height,
         codec=header.codec,
         pixel_format=header.pixel_format,
-        keyframes=keyframes,
         exact_seek=exact_seek,
         size_bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
@@ -137,7 +119,7 @@ def _read_header(path: Path) -> _Header:
 
 
 def _read_stream(container: av.container.InputContainer, stream: av.VideoStream) -> _Header:
-    """Passes once over the packets, keeping none, since files may be larger than the memory.
+    """Reads the packets once and keeps none: files may be larger than the memory.
 
     Trusted is the common kind of file, in which every packet becomes one frame. A packet count other than the
     header's means a file broken off or in fragments; discarded packets an edit list; a first packet that
@@ -173,24 +155,22 @@ def _read_stream(container: av.container.InputContainer, stream: av.VideoStream)
         codec=codec,
         pixel_format=first.format.name,
         average_fps=float(stream.average_rate or stream.guessed_rate or 0),
-        seconds_per_pts=float(stream.time_base),
+        seconds_per_pts=float(stream.time_base or 0),
     )
 
 
-def _decode_all(path: Path, *, expected: int | None) -> _Sequence:
+def _decode_all(path: Path, *, expected: int | None) -> list[int | None]:
+    """Returns the time stamps of all frames, up to the first error. `expected` frames are named in the error."""
     pts: list[int | None] = []
-    keyframes: list[int] = []
     sizes: list[str] = []
     try:
         with video_errors(), open_video(path) as (container, stream):
-            for frame in _frames(container, stream):
+            for frame in decode_packets(container, stream):
                 size = f"{frame.width}x{frame.height}"
                 if size not in sizes:
                     sizes.append(size)
                     if len(sizes) > 1:
                         break
-                if frame.key_frame:
-                    keyframes.append(len(pts))
                 pts.append(frame.pts)
     except VideoError as error:
         if not pts:
@@ -200,18 +180,12 @@ def _decode_all(path: Path, *, expected: int | None) -> _Sequence:
         raise VideoError(f"the picture size changes from {sizes[0]} to {sizes[1]} at frame {len(pts)}")
     if not pts:
         raise VideoError("no picture can be decoded")
-    return _Sequence(pts=pts, keyframes=tuple(keyframes))
-
-
-def _frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    for packet in demux(container, stream):
-        yield from stream.codec_context.decode(packet)
-    yield from stream.codec_context.decode(None)
+    return pts
 
 
 def _cuts_are_exact(path: Path, table: PacketTable) -> bool:
     """Tries GOPs spread over the file: the frames around their keyframes must come out the same."""
-    keyframes = np.array(_keyframe_ranks(table), dtype=np.int64)
+    keyframes = np.flatnonzero(table.keyframe[table.shown])  # presentation indices
     if not len(keyframes):
         return False
     last_frame = len(table.shown) - 1
@@ -222,7 +196,7 @@ def _cuts_are_exact(path: Path, table: PacketTable) -> bool:
     try:
         plain = decode_frames(path, frames, exact_seek=False)
         for frame, picture in zip(frames, plain, strict=True):
-            alone = cut_short(path, np.array([frame]))  # neighbours would be decoded as one range
+            alone = cut_short(path, np.array([frame]))  # neighbors would be decoded as one range
             if alone is None or not np.array_equal(shown(alone)[0], picture):
                 return False
         together = cut_short(path, frames)
@@ -232,20 +206,16 @@ def _cuts_are_exact(path: Path, table: PacketTable) -> bool:
 
 
 def shown(made: Cut) -> np.ndarray:
-    """The frames (F, H, W, 3) that a cut was made for."""
+    """Decodes the frames (F, H, W, 3) that a cut was made for."""
     return decode_frames(made.content, made.frames, exact_seek=False)
 
 
-def _keyframe_ranks(table: PacketTable) -> tuple[int, ...]:
-    return tuple(np.flatnonzero(table.keyframe[table.shown]).tolist())
-
-
-def _average_fps(header: _Header, *, in_order: bool) -> float:
-    """Frames a second between first and last time stamp; the header's word where stamps can't be trusted."""
+def _average_fps(header: _Header, ordered: PacketTable | None) -> float:
+    """Returns frames a second between first and last time stamp; the header's word where no table orders the frames."""
     fps = header.average_fps
-    if in_order and len(header.table.shown) > 1:
-        pts = header.table.pts[header.table.shown]
+    if ordered is not None and len(ordered.shown) > 1:
+        pts = ordered.pts[ordered.shown]
         fps = (len(pts) - 1) / (float(pts[-1] - pts[0]) * header.seconds_per_pts)
     if not 0 < fps < 10_000:
-        raise VideoError(f"no frame rate (got {fps:g})")
+        raise VideoError(f"no frame rate (received {fps:g})")
     return fps

@@ -18,8 +18,9 @@ from av.video.reformatter import VideoReformatter
 
 from pipelines.plan.boxes import Box
 from pipelines.plan.rand_augment import IDENTITY, Strong
+from pipelines.video.container import video_errors
 from pipelines.video.frames import check_size, decode_each, same_size
-from pipelines.video.packets import checked_frames, video_errors
+from pipelines.video.packets import checked_frames
 from pipelines.views.numpy_ops import Warp, cut_out, photometric
 
 

@@ -25,7 +25,7 @@ SEEN_BESIDES = {
 """A recipe is asked for by a data set's name, so it must know the names of plug-ins; the runtime asks for NVDEC and, as
 autotuning does, for the number of workers."""
 
-LEAF_MODULES = ("errors", "files", "progress", "registry", "cache", "batch")
+LEAF_MODULES = ("errors", "printable", "files", "progress", "registry", "cache", "batch")
 """Modules of pipelines that know none of its packages; each may import the ones before it."""
 PACKAGES = {
     "video": (),

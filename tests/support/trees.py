@@ -163,14 +163,12 @@ def remember_as_probed(videos: Sequence[VideoList], *, cache_dir: Path) -> None:
     facts = np.zeros(len(paths), dtype=FACTS)
     for name, value in (("num_frames", 300), ("fps", 30), ("width", 340), ("height", 256), ("coding", 1)):
         facts[name] = value
-    facts["num_keyframes"], facts["first_keyframe"] = 2, 2 * np.arange(len(paths))
     for index, path in enumerate(paths):
         status = (root / path).stat()
         facts[index]["size_bytes"], facts[index]["mtime_ns"] = status.st_size, status.st_mtime_ns
     table = FactTable(
         paths=tuple(paths),
         facts=facts,
-        keyframe_pool=np.tile(np.array([0, 250], dtype=np.int32), len(paths)),
         codings=(("", ""), ("h264", "yuv420p")),
         problems={},
     )

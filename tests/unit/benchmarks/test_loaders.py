@@ -13,7 +13,7 @@ from benchmarks.gpu import setup as gpu_setup
 from benchmarks.gpu import suite as gpu_suite
 from benchmarks.loaders import augment, workload
 from benchmarks.loaders import on_cpu as loaders
-from benchmarks.loaders.decoders import OURS, PEERS, Setup, reference_frames, setups
+from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
 from benchmarks.loaders.videos import ALIGNED, KINDS, ORIGINAL, PREPARED, make_videos
 from pipelines.plan.geometry import ClipShape, Geometry
 
@@ -58,14 +58,14 @@ def test_prepared_files_have_the_form_of_prepare_and_files_are_made_once(videos)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("peer", PEERS)
-def test_every_loader_shows_the_frames_that_plain_decoding_shows(workloads, peer, kind):
-    if problem := PEERS[peer].problem():
+@pytest.mark.parametrize("loader", LIBRARIES)
+def test_every_loader_shows_the_frames_that_plain_decoding_shows(workloads, loader, kind):
+    if problem := LIBRARIES[loader].problem():
         pytest.skip(problem)
     video, planned = workloads[kind].job(1)
     for frames in (planned, np.array([70, 3, 3, 41, 89, 0])):
         expected = reference_frames(video, frames).astype(np.int16)
-        for setup in setups(peer, num_cores=2):
+        for setup in setups(loader, num_cores=2):
             assert np.abs(setup.decode(video, frames) - expected).mean() <= loaders.MAX_DIFFERENCE, setup
 
 
@@ -74,7 +74,7 @@ def test_the_list_is_the_same_in_every_round(workloads):
         planner=workloads[ORIGINAL].planner,
         media="frames",
         batch_size=4,
-        setup=Setup(peer="PyAV plain", options=(("seek", "once"),)),
+        setup=Setup(loader="PyAV plain", options=(("seek", "once"),)),
         num_samples=4,
     )
     for position in range(4):
@@ -108,8 +108,10 @@ def test_the_gate_names_who_shows_other_frames(workloads):
 
 
 def test_all_arms_are_measured_and_the_missing_named(videos, monkeypatch):
-    absent = PEERS["PyAV plain"].__class__(decode=lambda: None, package="no_such_package", advice="")
-    monkeypatch.setattr(loaders, "PEERS", {OURS: PEERS[OURS], "PyAV plain": PEERS["PyAV plain"], "absent": absent})
+    absent = LIBRARIES["PyAV plain"].__class__(decode=lambda: None, package="no_such_package", advice="")
+    monkeypatch.setattr(
+        loaders, "LIBRARIES", {OURS: LIBRARIES[OURS], "PyAV plain": LIBRARIES["PyAV plain"], "absent": absent}
+    )
     monkeypatch.setattr(loaders, "NUM_TRIED_ROUNDS", 1)
     said = []
     result = loaders.run(
@@ -117,7 +119,7 @@ def test_all_arms_are_measured_and_the_missing_named(videos, monkeypatch):
     )
     assert result["missing"] == {"absent": "no_such_package is not installed"}
     assert [(row["arm"], row["peer"]) for row in result["rows"]] == [
-        (arm, peer) for arm in ("decode", *loaders.WHOLE_ARMS) for peer in (OURS, "PyAV plain")
+        (arm, loader) for arm in ("decode", *loaders.WHOLE_ARMS) for loader in (OURS, "PyAV plain")
     ]
     assert all(row["passed"] and row["num_samples"] == 2 and row["videos_per_second"] > 0 for row in result["rows"])
     assert result["reached"]["original-like, whole"]["best_peer"] == "PyAV plain"
@@ -128,7 +130,7 @@ def test_all_arms_are_measured_and_the_missing_named(videos, monkeypatch):
 def test_both_ways_to_make_views_are_compared(workloads):
     decoded = augment.decoded_videos(workloads[ORIGINAL].planner, num_videos=3)
     made = augment.ways(decoded, num_threads=1)
-    assert list(made)[:2] == [augment.READERS, augment.DALI_CPU]
+    assert list(made)[:2] == [augment.WORKER, augment.DALI_CPU]
     assert 0 < augment.differences(made)[augment.DALI_CPU] <= augment.MAX_DIFFERENCE
     rows = augment.measure(made, num_videos=3, num_rounds=2)
     assert all(row["num_samples"] == 2 and row["median_seconds"] > 0 for row in rows.values())
@@ -154,8 +156,8 @@ def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite):
 
     workload = suite.workload(suite.videos()["VP9"], num_samples=4)
     apart = [
-        difference_of(peer, workload, engine=suite.engine(num_workers=0), folder=suite.folder)
-        for peer in (OURS, WHOLE_FILES)
+        difference_of(loader, workload, engine=suite.engine(num_workers=0), folder=suite.folder)
+        for loader in (OURS, WHOLE_FILES)
     ]
     assert apart[0] == apart[1] <= 3
 

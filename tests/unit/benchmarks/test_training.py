@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from benchmarks.training import convolution, method_check, step
 from benchmarks.training.method_check import Arm, arms, config_of, summary, training_cost
-from cmpl.build import method_class
 from cmpl.recipes.cost import passes_a_video
+from cmpl.registries import method_settings
 
 CPU = torch.device("cpu")
 TINY_CASE = replace(step.cases(on_gpu=False)[0], num_labeled=2, num_unlabeled=2)
@@ -19,10 +19,10 @@ TINY_RUN = {"batch.labeled": "2", "batch.unlabeled": "2", "evaluation.clips": "1
 
 def test_a_weak_clip_without_a_gradient_goes_forward_once():
     """A clip with a gradient counts three forward passes; an unlabeled video has a weak and a strong one."""
-    assert passes_a_video(method_class("cmpl")) == (3, 6)
-    assert passes_a_video(method_class("cmpl"), batch_norm="weak-no-grad") == (3, 4)
-    assert passes_a_video(method_class("fixmatch"), batch_norm="separate") == (3, 4)
-    assert passes_a_video(method_class("supervised"), batch_norm="weak-no-grad") == (3, 0)
+    assert passes_a_video(method_settings("cmpl")) == (3, 6)
+    assert passes_a_video(method_settings("cmpl", batch_norm="weak-no-grad")) == (3, 4)
+    assert passes_a_video(method_settings("fixmatch", batch_norm="separate")) == (3, 4)
+    assert passes_a_video(method_settings("supervised")) == (3, 0)
 
 
 def test_arms_of_equal_compute_cost_what_cmpl_costs():

@@ -212,7 +212,7 @@ def test_missing_files_of_ones_own_lists(tmp_path):
 
 def test_a_data_set_with_unlabeled_videos_takes_no_others(tmp_path):
     touch(tmp_path / "own", ["train/x/1.mp4", "val/x/2.mp4", "unlabeled/3.mp4"])
-    with pytest.raises(InputError, match="data.unlabeled: received 'k400', but own has unlabelled videos of its own"):
+    with pytest.raises(InputError, match="data.unlabeled: received 'k400', but own has unlabeled videos of its own"):
         annotations_of(config_of(dataset="own", data_root=None, settings=(), unlabeled="k400"))
 
 

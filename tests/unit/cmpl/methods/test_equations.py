@@ -6,8 +6,8 @@ import random
 import pytest
 import torch
 
-from cmpl.config import SCHEMES
 from cmpl.methods.equations import (
+    SCHEMES,
     label_distributions,
     pseudo_labels,
     supervised_loss,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from cmpl.config import BATCH_NORMS, SCHEMES
 from cmpl.methods.cross_model import CrossModel
-from cmpl.methods.equations import label_distributions, pseudo_labels, supervised_loss, unsupervised_loss
+from cmpl.methods.equations import SCHEMES, label_distributions, pseudo_labels, supervised_loss, unsupervised_loss
 from cmpl.methods.fixmatch import FixMatch
+from cmpl.methods.settings import BATCH_NORMS
 from cmpl.methods.supervised import Supervised
 from cmpl.methods.views import forward_views, normalized
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
@@ -27,7 +27,7 @@ def batch() -> SemiBatch:
 
 
 def cross_model(**options) -> CrossModel:
-    return CrossModel(primary=Linear(1), auxiliary=Linear(2), threshold=0.7, **options)
+    return CrossModel(primary=Linear(1), auxiliary=Linear(2), settings=CrossModel.Settings(threshold=0.7, **options))
 
 
 def gradients(network: nn.Module) -> float:
@@ -107,8 +107,8 @@ def test_fixmatch_is_cmpl_with_shared_weights_and_the_same_clips():
             truth=b.unlabeled.truth,
         ),
     )
-    shared = CrossModel(primary=network, auxiliary=network, threshold=0.7)
-    alone = FixMatch(primary=network, threshold=0.7, batch_norm="joint")
+    shared = CrossModel(primary=network, auxiliary=network, settings=CrossModel.Settings(threshold=0.7))
+    alone = FixMatch(primary=network, settings=FixMatch.Settings(threshold=0.7))
     assert shared(same, unlabeled_weight=2.0)[0].item() == pytest.approx(
         2 * alone(same, unlabeled_weight=2.0)[0].item(), rel=1e-5
     )

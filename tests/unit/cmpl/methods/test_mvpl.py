@@ -14,7 +14,7 @@ from tests.support.tiny import K, Trunk, batch, cross_entropy, noise, softmax
 
 
 def made(view_labels: str = "average") -> MvPL:
-    return MvPL(primary=Trunk(), threshold=0.55, view_labels=view_labels, batch_norm="joint")
+    return MvPL(primary=Trunk(), settings=MvPL.Settings(threshold=0.55, view_labels=view_labels))
 
 
 def gradient_by_hand(pairs: torch.Tensor) -> np.ndarray:

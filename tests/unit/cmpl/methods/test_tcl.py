@@ -12,7 +12,10 @@ from tests.support.tiny import Trunk, batch, cross_entropy, softmax
 
 
 def made(**options) -> TCL:
-    return TCL(primary=Trunk(), **{"threshold": 0.6, "finetune_share": 0.25, "finetune_weight": 2.0} | options)
+    return TCL(
+        primary=Trunk(),
+        settings=TCL.Settings(**{"threshold": 0.6, "finetune_share": 0.25, "finetune_weight": 2.0} | options),
+    )
 
 
 def cosine(a, b) -> float:

@@ -1,13 +1,11 @@
 """VideoSSL against its formula, with a small image network as the teacher."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from cmpl.config import MethodConfig, checked
+from cmpl.config import changed, checked
 from cmpl.methods.method import Method
 from cmpl.methods.videossl import VideoSSL, distillation_loss, random_frames
 from cmpl.methods.views import normalized
@@ -34,7 +32,7 @@ def teacher(tmp_path_factory):
 def made(file: str) -> VideoSSL:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        method = VideoSSL(primary=Trunk(), threshold=0.6, teacher=file, num_image_classes=J)
+        method = VideoSSL(primary=Trunk(), settings=VideoSSL.Settings(threshold=0.6, teacher=file), num_image_classes=J)
         torch.nn.init.normal_(method.image_head.weight, std=2.0)
     return method.train()
 
@@ -102,7 +100,7 @@ def test_distillation_is_least_at_the_teachers_answer():
 
 
 def test_evaluation_does_without_the_file():
-    method: Method = VideoSSL(primary=Trunk(), threshold=0.9, teacher="/nowhere/at/all.pth")
+    method: Method = VideoSSL(primary=Trunk(), settings=VideoSSL.Settings(teacher="/nowhere/at/all.pth"))
     assert method.primary(torch.zeros(1, 3, 2, 4, 4)).shape == (1, 4)
     with pytest.raises(InputError, match=r"method.teacher: received /nowhere/at/all.pth: no such file"):
         method(batch(), unlabeled_weight=1.0)
@@ -111,5 +109,5 @@ def test_evaluation_does_without_the_file():
 def test_a_run_without_a_teacher_says_which_file_to_give():
     with pytest.raises(InputError, match=r"method.teacher: received none.*resnet18-f37072fd.pth"):
         checked(row_config("table1-videossl"))
-    config = dataclasses.replace(row_config("table1-videossl"), method=MethodConfig(name="videossl", teacher="x.pth"))
+    config = changed(row_config("table1-videossl"), "method", teacher="x.pth")
     assert checked(config) is config

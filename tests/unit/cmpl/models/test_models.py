@@ -283,13 +283,13 @@ def test_every_batch_norm_becomes_a_synchronised_one():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth": 34}, r"depth: got 34; accepted: 10, 18, 50"),
-        ({"width": 0.3}, r"width: got 0\.3; accepted: a multiple of 1/64"),
-        ({"width": 0}, r"width: got 0; accepted"),
-        ({"num_classes": 0}, r"num_classes: got 0; accepted: 1 or more"),
-        ({"dropout": 1.0}, r"dropout: got 1\.0; accepted: 0 or more, less than 1"),
-        ({"stem_kernel": (5, 6, 7)}, r"stem_kernel: got \(5, 6, 7\); accepted: 3 odd sizes"),
-        ({"convolution": "1d"}, r"convolution: got '1d'; accepted: auto, conv3d, 2d"),
+        ({"depth": 34}, r"depth: received 34; accepted: 10, 18, 50"),
+        ({"width": 0.3}, r"width: received 0\.3; accepted: a multiple of 1/64"),
+        ({"width": 0}, r"width: received 0; accepted"),
+        ({"num_classes": 0}, r"num_classes: received 0; accepted: 1 or more"),
+        ({"dropout": 1.0}, r"dropout: received 1\.0; accepted: 0 or more, less than 1"),
+        ({"stem_kernel": (5, 6, 7)}, r"stem_kernel: received \(5, 6, 7\); accepted: 3 odd sizes"),
+        ({"convolution": "1d"}, r"convolution: received '1d'; accepted: auto, conv3d, 2d"),
     ],
 )
 def test_arguments_outside_of_the_accepted_are_named(changes, message):

@@ -102,9 +102,9 @@ def test_blocks_start_as_their_shortcuts():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(InputError, match=r"width: got 0.1; accepted by slowfast: a multiple of 0.125"):
+    with pytest.raises(InputError, match=r"width: received 0.1; accepted by slowfast: a multiple of 0.125"):
         SlowFast(num_classes=3, width=0.1)
-    with pytest.raises(InputError, match=r"primary.depth: received 18; slowfast accepts: 50"):
-        with_settings(demo(), {"primary.architecture": "slowfast", "primary.depth": "18"})
+    with pytest.raises(InputError, match=r"^primary.depth: received 18; accepted by slowfast: 50"):
+        network_of(NetworkConfig(architecture="slowfast", depth=18), num_classes=3)
     with pytest.raises(InputError, match=r"auxiliary.architecture: received 'slowfats'; did you mean 'slowfast'"):
         with_settings(demo(), {"auxiliary.architecture": "slowfats"})

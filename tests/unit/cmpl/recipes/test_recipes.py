@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 from cli.main import main
 from cli.options import config_of
 from cli.table import table_name
-from cmpl.build import geometry_of, method_class, method_of, networks_of
-from cmpl.config import Config, checked, flattened, from_json, to_json, with_settings
+from cmpl.build import geometry_of, method_of, networks_of
+from cmpl.config import Config, changed, checked, flattened, from_json, to_json, with_settings
 from cmpl.models.resnet2d import ResNet2D
 from cmpl.recipes.cost import SUSTAINED_TFLOPS, gpu_hours
 from cmpl.recipes.registry import RECIPES, ROWS, row_config, row_for
 from cmpl.recipes.rows import TABLES
+from cmpl.registries import method_class
 from cmpl.session import train
 from cmpl.training.plan import steps_of
 from cmpl.training.reporter import Reporter
@@ -33,8 +34,8 @@ TEACHER = "teacher.pth"
 def configured(name: str, **where) -> Config:
     """A row's configuration, with a teacher where one is wanted."""
     config = row_config(name, **where)
-    if config.method.name == "videossl":
-        config = dataclasses.replace(config, method=dataclasses.replace(config.method, teacher=TEACHER))
+    if "teacher" in config.method.field_names():
+        config = changed(config, "method", teacher=TEACHER)
     return checked(config)
 
 
@@ -324,7 +325,8 @@ def run_tiny(name: str, folder: Path, run: Path) -> dict:
         "runtime.torch_threads": "1",
         "runtime.log_every_steps": "1",
     }
-    config = with_settings(dataclasses.replace(configured(name, dataset="demo"), init=None), settings)
+    config = dataclasses.replace(configured(name, dataset="demo"), init=None)
+    config = with_settings(config, {key: text for key, text in settings.items() if key in flattened(config)})
     outcome = train(config, path=run, reporter=Reporter())
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]

@@ -1,5 +1,6 @@
 """The loaders that others import: opened data sets, epochs, position, plain streams."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 import pipelines
+from pipelines.catalog.pool import Pool
 from pipelines.errors import InputError
-from pipelines.loading.source import TrainSource
+from pipelines.loading import source as source_module
+from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
 from tests.support.videos import class_folder
@@ -153,20 +156,51 @@ def test_a_plain_stream_says_what_it_does_not_take(data):
         next(iter(DataLoader(stream, batch_size=None, num_workers=1)))
 
 
-def test_a_video_that_did_not_decode_is_not_tried_again(folder, data, tmp_path, monkeypatch):
-    import dataclasses
-
-    import pipelines.loading.source as module
-
-    pool = data.train_pool()
-    broken = tmp_path / "broken.mp4"
+@pytest.fixture
+def broken_first(data, tmp_path) -> Pool:
+    """The ten training videos, the first of which does not decode."""
+    pool, broken = data.train_pool(), tmp_path / "broken.mp4"
     broken.write_bytes(b"nothing")
-    pool = dataclasses.replace(pool, paths=(str(broken), *pool.paths[1:]))
-    planner = Planner(pool=pool, seed=0, stream=Stream.LABELED, geometry=Geometry(primary=ClipShape(2, 8)))
-    source = TrainSource(planner=planner, media="views", batch_size=10)
-    tried = []
-    make_views = module.make_views
-    monkeypatch.setattr(module, "make_views", lambda path, *a, **k: tried.append(path) or make_views(path, *a, **k))
+    return dataclasses.replace(pool, paths=(str(broken), *pool.paths[1:]))
+
+
+def opened_paths(monkeypatch, media: str) -> list[str]:
+    """The videos that a source opens from here on, each time that it does."""
+    name = {"views": "make_views", "frames": "decode_frames", "cuts": "cut"}[media]
+    opened: list[str] = []
+    real = getattr(source_module, name)
+    monkeypatch.setattr(
+        source_module, name, lambda path, *args, **more: opened.append(path) or real(path, *args, **more)
+    )
+    return opened
+
+
+@pytest.mark.parametrize("media", ["views", "frames", "cuts"])
+def test_a_video_that_did_not_decode_is_not_tried_again(broken_first, monkeypatch, media):
+    planner = Planner(
+        pool=broken_first, seed=0, stream=Stream.LABELED, geometry=Geometry(primary=ClipShape(2, 8), crop_size=28)
+    )
+    source = TrainSource(planner=planner, media=media, batch_size=10)
+    opened = opened_paths(monkeypatch, media)
     for iteration in range(3):
         assert 0 not in [sample.ids.video for sample in source.samples(iteration)]
-    assert tried.count(str(broken)) == 1
+    assert opened.count(broken_first.paths[0]) == 1
+
+
+@pytest.mark.parametrize("media", ["views", "frames", "cuts"])
+def test_an_evaluation_does_not_try_a_broken_video_again(broken_first, monkeypatch, media):
+    source = EvaluationSource(
+        pool=broken_first,
+        shapes=(ClipShape(2, 8),),
+        short_videos="loop",
+        num_clips=1,
+        num_crops=1,
+        crop_size=28,
+        media=media,
+        batch_size=10,
+    )
+    opened = opened_paths(monkeypatch, media)
+    for iteration in range(3):
+        first = next(source.samples(iteration))
+        assert (first.ids.video, first.ids.stands_in) == (1, 1), "a neighbor stands in for the first"
+    assert opened.count(broken_first.paths[0]) == 1

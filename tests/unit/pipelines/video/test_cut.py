@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError, VideoError
-from pipelines.video.cut import Cut, cut
+from pipelines.video.cut import Cut, cut, cut_short
 from pipelines.video.frames import decode_frames
 from pipelines.video.probe import probe
 from tests.support.videos import decode_plainly, make_video, needs_real_videos, pack_b_frames, real_videos, remux
@@ -55,6 +55,8 @@ TRIMMED = ["open_gop.mp4", "hevc_open_gop.mp4", "hevc_radl.mp4", "mpeg4_b.mp4"]
 """Also without their first GOP, as `ffmpeg -ss ... -c copy` leaves them: leading pictures begin the file, hidden by an
 edit list."""
 REMADE += [f"trimmed_{name}" for name in TRIMMED]
+RADL_FIRST = ["radl_first.mp4", "radl_first.mkv"]
+REMADE += RADL_FIRST
 WHOLE = {"no_mp4_holds_it.webm", "no_time_stamps.avi"}
 
 
@@ -69,6 +71,11 @@ def made(tmp_path_factory):
     remux(folder / "open_gop.mp4", folder / "edit_list_open_gop.mp4", shift=-6 * 512)
     for name in TRIMMED:
         trim(folder / name, folder / f"trimmed_{name}")
+    radl = x265("radl=2:bframes=3:b-adapt=0:open-gop=0:min-keyint=10")
+    make_video(folder / "radl.mp4", **radl)
+    for name in RADL_FIRST:
+        no_edits = {"use_editlist": "0"} if name.endswith(".mp4") else {}
+        remux(folder / "radl.mp4", folder / name, skip_packets=8, container_options=no_edits)
     alternating = {"bf": "1", "b_strategy": "0", "sc_threshold": "1000000000"}
     make_video(folder / "one_b.avi", codec="mpeg4", num_frames=41, gop=100, codec_options=alternating)
     pack_b_frames(folder / "one_b.avi", folder / "packed_b.avi")
@@ -119,6 +126,18 @@ def test_a_cut_decodes_as_the_whole_does(made, name):
     assert_exact(path, plain, np.arange(len(plain))[::-1], exact_seek=exact_seek)
     clips = np.concatenate([3 + 2 * np.arange(8), len(plain) - 1 - 4 * np.arange(4)])
     assert_exact(path, plain, clips, exact_seek=exact_seek)
+
+
+@pytest.mark.parametrize("name", RADL_FIRST)
+def test_leading_pictures_at_the_start_stay_where_the_video_shows_them(made, name):
+    """A file cut before a RADL keyframe begins with pictures that come before it in time and can be decoded."""
+    path, plain, _ = made[name]
+    with av.open(str(path)) as container:
+        times = [packet.pts for packet in container.demux(video=0) if packet.size]
+    assert np.argsort(times)[0] > 0, "the keyframe is not the first picture shown"
+    short = cut_short(path, np.array([0, 1, 5]))
+    assert short is not None
+    np.testing.assert_array_equal(decoded(short)[short.frames], plain[[0, 1, 5]])
 
 
 @needs_real_videos
@@ -201,7 +220,7 @@ def test_too_few_frames(made):
 
 @pytest.mark.parametrize("frames", [[], [-1, 3], [[1, 2]]])
 def test_refuses_impossible_requests(made, frames):
-    with pytest.raises(InputError, match=r"frames: got .* accepted: one or more indices from 0"):
+    with pytest.raises(InputError, match=r"frames: received .*; accepted: one or more indices from 0"):
         cut(made["pyramid.mp4"][0], frames, exact_seek=True)
 
 

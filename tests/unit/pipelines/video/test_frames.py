@@ -1,5 +1,6 @@
 """frames.py against plain sequential decoding, bit for bit."""
 
+import av
 import numpy as np
 import pytest
 
@@ -116,7 +117,8 @@ def test_a_wrong_start_would_be_noticed(made):
     """The comparison has teeth: decoding open GOPs without the GOP before gives other pixels."""
     path = made / "open_gop.mp4"
     plain = decode_plainly(path)
-    keyframe = probe(path).keyframes[1]
+    with av.open(str(path)) as container:
+        keyframe = [i for i, frame in enumerate(container.decode(video=0)) if frame.key_frame][1]
     cut = cut_short(path, np.array([keyframe - 1]))
     np.testing.assert_array_equal(decode_frames(cut.content, cut.frames, exact_seek=False)[0], plain[keyframe - 1])
     remux(path, path.with_name("cut_at_keyframe.mp4"), skip_packets=10)
@@ -131,7 +133,7 @@ def test_too_few_frames(made, exact_seek):
 
 @pytest.mark.parametrize("frames", [[], [-1, 3], [[1, 2]]])
 def test_refuses_impossible_requests(made, frames):
-    with pytest.raises(InputError, match=r"frames: got .* accepted: one or more indices from 0"):
+    with pytest.raises(InputError, match=r"frames: received .*; accepted: one or more indices from 0"):
         decode_frames(made / "b_frames.mp4", frames, exact_seek=True)
 
 

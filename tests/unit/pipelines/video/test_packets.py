@@ -43,7 +43,7 @@ def test_discarded_packets_have_no_index():
 
 @pytest.mark.parametrize("frames", [[], [-1], [3, 12]])
 def test_select_packets_refuses_unknown_frames(frames):
-    with pytest.raises(InputError, match=r"frames: got .* accepted: indices from 0 to 11"):
+    with pytest.raises(InputError, match=r"frames: received .*; accepted: indices from 0 to 11"):
         select_packets(TABLE, np.array(frames))
 
 
