@@ -298,15 +298,12 @@ def to_json(config: Config) -> dict[str, Any]:
 def from_json(values: dict[str, Any]) -> Config:
     """The configuration that `to_json` gave; its plug-ins are imported first.
 
-    Fields that a newer version knows keep their defaults. Raises InputError for an unknown field or a missing plug-in.
-    """
-    use_plugins(tuple(values.get("plugins", ())))
-    """The configuration that `to_json` gave. Fields that a newer version knows keep their defaults.
-
-    Raises InputError for an unknown field, and for a value that is not of its field's type.
+    Fields that a newer version knows keep their defaults. Raises InputError for an unknown field, a value that is not
+    of its field's type, and a missing plug-in.
     """
     sections: dict[str, Any] = {}
     hints = typing.get_type_hints(Config)
+    use_plugins(_typed(values.get("plugins", ()), hints["plugins"], "plugins"))
     for name, value in values.items():
         if name not in hints:
             raise InputError(f"config.json: unknown field {name!r}{nearest(name, hints)}")

@@ -71,7 +71,7 @@ def test_another_number_of_videos_a_step_is_refused(folder, script, tmp_path):
     assert torchrun(script, str(folder), str(run), "{}").returncode == 0
     (run / "result.json").unlink()
     alone = subprocess.run(
-        [sys.executable, str(script), str(folder), str(run), "{}"],
+        [sys.executable, str(script), str(folder), str(run), repr({"batch.labeled": "3"})],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
