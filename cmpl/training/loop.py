@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,8 @@ class Trainer:
         self.step = 0
         self.earlier_seconds = 0.0  # of training, before this call
         self.begun_at = self.saved_at = time.monotonic()
-        self.best_top1, self.best_step = -1.0, None
+        self.best_top1 = -1.0
+        self.best_step: int | None = None
         self.saved_step: int | None = None
         self.validated_step: int | None = None
         self.sums = TermSums()
@@ -93,7 +94,7 @@ class Trainer:
     @property
     def evaluated(self) -> Method:
         """The method whose networks are evaluated: the average where there is one."""
-        return self.average.module if self.average else self.method
+        return cast(Method, self.average.module) if self.average else self.method
 
     @property
     def wall_seconds(self) -> float:
@@ -185,7 +186,9 @@ class Trainer:
     def _gradients_exchanged(self, is_last: bool) -> contextlib.AbstractContextManager[object]:
         """Ranks exchange gradients once a step, with the last micro-step."""
         waiting = self.ranks.num_ranks > 1 and not is_last
-        return self.parallel.no_sync() if waiting else contextlib.nullcontext()
+        if waiting and isinstance(self.parallel, DistributedDataParallel):
+            return self.parallel.no_sync()
+        return contextlib.nullcontext()
 
     def _report(self, log: MetricsLog | None, loader: Loader, seconds: float, waited: float, num_steps: int) -> None:
         """Reads the sums, once, and tells the log and the reporter."""
@@ -353,8 +356,9 @@ def prepared(method: Method, plan: TrainingPlan, runtime: Runtime, ranks: Ranks)
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     method = method.to(runtime.device)
     if plan.compile:
-        for network in {method.primary, method.auxiliary} - {None}:
-            network.compile()
+        for network in {method.primary, method.auxiliary}:
+            if isinstance(network, nn.Module):
+                network.compile()
     return method.train()
 
 
