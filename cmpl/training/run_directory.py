@@ -216,10 +216,11 @@ def unwritable(path: Path, error: OSError) -> InputError:
 
 def default_run_path(config: Config, *, runs: Path) -> Path:
     """runs/<dataset>-<labeled>-<method>-s<seed>; a list of labeled videos by its file's name, a split seed where it
-    is not 0."""
+    is not 0. Of `module:name` the name is taken."""
     labeled = Path(config.data.labeled).stem if "/" in config.data.labeled else config.data.labeled
     split = f"-split{config.data.split_seed}" if config.data.split_seed else ""
-    return runs / f"{config.data.dataset}-{labeled}{split}-{config.method.name}-s{config.seed}"
+    dataset, method = (name.rpartition(":")[2] for name in (config.data.dataset, config.method.name))
+    return runs / f"{dataset}-{labeled}{split}-{method}-s{config.seed}"
 
 
 def read_json(path: Path) -> dict[str, Any]:

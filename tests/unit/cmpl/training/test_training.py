@@ -225,6 +225,8 @@ def test_run_names(tmp_path):
     assert default_run_path(demo(), runs=tmp_path).name == "demo-2-cmpl-s0"
     listed = with_settings(demo(), {"data.labeled": "lists/mine.txt", "seed": "3", "method.name": "fixmatch"})
     assert default_run_path(listed, runs=tmp_path).name == "demo-mine-fixmatch-s3"
+    by_module = {"method.name": "cmpl.methods.fixmatch:FixMatch", "data.dataset": "/a/b.py:read"}
+    assert default_run_path(with_settings(demo(), by_module), runs=tmp_path).name == "read-2-FixMatch-s0"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")
