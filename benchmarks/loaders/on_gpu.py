@@ -252,7 +252,6 @@ class CudaDecodeRunner:
 
 def difference_of(loader: str, workload: Workload, *, engine: Engine, folder: Path) -> float:
     """Gives the largest mean absolute difference (of 255) of some samples' frames from plain decoding on the CPU."""
-    num_ops = workload.planner.strong.num_ops
     media = media_of(loader, workload, engine=engine, folder=folder)
     pipeline = pipeline_of(media, arm="decode", planner=workload.planner, engine=engine)
     outputs = [output.as_cpu() for output in pipeline.run()]
