@@ -19,6 +19,8 @@ SETTING_OF = {
     "labeled": "data.labeled",
     "split_seed": "data.split_seed",
     "scheme": "data.split_scheme",
+    "path_column": "data.path_column",
+    "label_column": "data.label_column",
     "unlabeled": "data.unlabeled",
     "unlabeled_root": "data.unlabeled_root",
     "method": "method.name",
@@ -39,10 +41,16 @@ plugin_option = click.option(
     help="A module, or the path of a .py file, that registers methods, backbones, data sets or operations.",
 )
 
+COLUMN_OPTIONS = (
+    click.option("--path-column", metavar="TITLE", help="Column of the paths in csv lists.  [default: path, ...]"),
+    click.option("--label-column", metavar="TITLE", help="Column of the classes in them.  [default: label, ...]"),
+)
+
 _EXPERIMENT = (
     plugin_option,
     click.option("--dataset", metavar="NAME|FOLDER", help=f"{', '.join(RECIPES)}, or a folder's path."),
     click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]"),
+    *COLUMN_OPTIONS,
     click.option(
         "--labeled", metavar="SHARE", help="Labeled videos: 1pct, 10pct, all, a number a class, or a list file."
     ),
@@ -65,6 +73,13 @@ _EXPERIMENT = (
         "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Any other field, such as optim.lr=0.05."
     ),
 )
+
+
+def column_options(command: Callable) -> Callable:
+    """Adds the options that name the columns of csv lists."""
+    for option in reversed(COLUMN_OPTIONS):
+        command = option(command)
+    return command
 
 
 def experiment_options(command: Callable) -> Callable:

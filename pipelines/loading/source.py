@@ -302,7 +302,7 @@ def decoded(pool: Pool, video: int, frames: np.ndarray) -> Frames:
 
 def cut_of(pool: Pool, video: int, frames: np.ndarray) -> CutMedia:
     """Cuts the needed GOPs out of the file. Raises VideoError where it cannot be read."""
-    made = cut(pool.paths[video], frames, exact_seek=bool(pool.exact_seek[video]))
+    made = cut(pool.paths[video], frames, exact_seek=bool(pool.exact_seek[video]), whole_pictures=True)
     return CutMedia.of(made.content, made.frames)
 
 
