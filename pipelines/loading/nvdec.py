@@ -23,7 +23,7 @@ NVDEC decodes VP9, too. But DALI takes its hidden frames, which two-pass encodin
 all after one are shifted.
 """
 SIDES = {"h264": (48, 16, 4096), "hevc": (144, 144, 8192), "mpeg4": (48, 16, 1024)}
-"""Codec -> least width, least height and largest side that NVDEC takes (NVIDIA Video Codec SDK, NVDEC Application Note).
+"""Codec -> least width, least height, largest side that NVDEC takes (NVIDIA Video Codec SDK, NVDEC Application Note).
 Beyond them DALI raises inside a callback of NVIDIA's library, which may end the process."""
 ENOUGH_REFUSED = 2
 """So many videos of one coding, and none that was decoded, say that NVDEC does not take the coding here."""
