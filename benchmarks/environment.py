@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("torch", "nvidia-dali-cuda130", "av", "numpy")
+_PACKAGES = ("torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av", "numpy")
 
 
 def environment() -> dict[str, Any]:

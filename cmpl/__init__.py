@@ -1,7 +1,15 @@
 """Trains networks for action recognition on few labeled and many unlabeled videos."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cmpl.config import Config, NetworkConfig
+    from cmpl.methods.method import Method, Terms
+    from cmpl.methods.settings import MethodSettings
+    from cmpl.models.backbone import AdaptedBackbone, Backbone
+    from cmpl.registries import register_backbone, register_method
+    from cmpl.run import Run, load_run, train
 
 _HOMES = {
     "AdaptedBackbone": "cmpl.models.backbone",
@@ -11,6 +19,7 @@ _HOMES = {
     "MethodSettings": "cmpl.methods.settings",
     "NetworkConfig": "cmpl.config",
     "Run": "cmpl.run",
+    "Terms": "cmpl.methods.method",
     "load_run": "cmpl.run",
     "register_backbone": "cmpl.registries",
     "register_method": "cmpl.registries",
@@ -18,7 +27,21 @@ _HOMES = {
 }
 """Public name -> its module, imported when the name is first asked for: workers and --help stay light."""
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "AdaptedBackbone",
+    "Backbone",
+    "Config",
+    "Method",
+    "MethodSettings",
+    "NetworkConfig",
+    "Run",
+    "Terms",
+    "__version__",
+    "load_run",
+    "register_backbone",
+    "register_method",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,19 @@ Workers import this package: it must stay light.
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.batch import SemiBatch
+    from pipelines.catalog.dataset import Dataset, open_dataset
+    from pipelines.datasets.registry import register_dataset
+    from pipelines.errors import InputError
+    from pipelines.loading.clip_stream import ClipStream
+    from pipelines.loading.loader import EvaluationLoader, SemiLoader
+    from pipelines.plan.geometry import ClipShape, Geometry
+    from pipelines.plan.operations import register_operation
+    from pipelines.plan.rand_augment import StrongSpec
+    from pipelines.registry import use_plugins
 
 _PUBLIC = {
     "open_dataset": "pipelines.catalog.dataset",
@@ -17,11 +30,26 @@ _PUBLIC = {
     "SemiBatch": "pipelines.batch",
     "InputError": "pipelines.errors",
     "register_dataset": "pipelines.datasets.registry",
+    "register_operation": "pipelines.plan.operations",
     "use_plugins": "pipelines.registry",
 }
 """Name -> the module that defines it."""
 
-__all__ = list(_PUBLIC)
+__all__ = [
+    "ClipShape",
+    "ClipStream",
+    "Dataset",
+    "EvaluationLoader",
+    "Geometry",
+    "InputError",
+    "SemiBatch",
+    "SemiLoader",
+    "StrongSpec",
+    "open_dataset",
+    "register_dataset",
+    "register_operation",
+    "use_plugins",
+]
 
 
 def __getattr__(name: str) -> object:

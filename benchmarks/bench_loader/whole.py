@@ -40,6 +40,8 @@ class Replayed:
     def __init__(self, batch: SemiBatch) -> None:
         self._batch = copied(batch)
         self.num_videos = batch.num_videos
+        self.num_unlabeled = len(batch.unlabeled.truth) if batch.unlabeled is not None else 0
+        self.problems: dict[str, str] = {}
 
     def __next__(self) -> SemiBatch:
         return self._batch

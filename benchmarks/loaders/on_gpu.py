@@ -25,10 +25,11 @@ from benchmarks.loaders.workload import BATCH_SIZE, GEOMETRY, BatchRunner, Froze
 from pipelines.loading.batches import cuda_stream
 from pipelines.loading.engine import Engine
 from pipelines.loading.graph import built, decode, end, sample
-from pipelines.loading.operators import Node, crop_resize, split, strong_view
+from pipelines.loading.operators import Node, crop_resize, photometric_functions, split, strong_view
 from pipelines.loading.parameters import ViewRow, parameters
 from pipelines.loading.sample import CutMedia, Ids, Media, Sample
 from pipelines.plan.geometry import ClipShape, Geometry
+from pipelines.plan.planner import Planner
 
 NUM_THREADS = 8
 """Threads of every arm: one more than an H100 or H200 has NVDEC engines."""
@@ -172,18 +173,28 @@ def read(file_list: Path, shape: ClipShape) -> Node:
     return clips
 
 
-def pipeline_of(media: Begins, *, arm: str, geometry: Geometry, num_ops: int, engine: Engine) -> Pipeline:
+def pipeline_of(media: Begins, *, arm: str, planner: Planner, engine: Engine) -> Pipeline:
     """Starts a graph of both networks' frames, or of their weak and strong views, by the stages of
     `pipelines.loading.graph`."""
+
+    geometry, strong = planner.geometry, planner.strong
+    branches = photometric_functions(strong)
 
     def views() -> tuple[Node, ...]:
         clips, table = media()
         weak = [crop_resize(clip, ViewRow.of(table[0]).box, geometry.crop_size) for clip in clips]
-        strong = [
-            strong_view(clip, table[1 + k], num_ops=num_ops, shape=geometry.shapes[k], size=geometry.crop_size)
+        strong_views = [
+            strong_view(
+                clip,
+                table[1 + k],
+                num_ops=strong.num_ops,
+                branches=branches,
+                num_frames=geometry.shapes[k].num_frames,
+                size=geometry.crop_size,
+            )
             for k, clip in enumerate(clips)
         ]
-        return *weak, *strong
+        return *weak, *strong_views
 
     make = views if arm == "whole" else lambda: media()[0]
 
@@ -241,9 +252,8 @@ class CudaDecodeRunner:
 
 def difference_of(loader: str, workload: Workload, *, engine: Engine, folder: Path) -> float:
     """Gives the largest mean absolute difference (of 255) of some samples' frames from plain decoding on the CPU."""
-    num_ops = workload.planner.strong.num_ops
     media = media_of(loader, workload, engine=engine, folder=folder)
-    pipeline = pipeline_of(media, arm="decode", geometry=workload.planner.geometry, num_ops=num_ops, engine=engine)
+    pipeline = pipeline_of(media, arm="decode", planner=workload.planner, engine=engine)
     outputs = [output.as_cpu() for output in pipeline.run()]
     found = []
     for i, job in enumerate(workload.jobs(min(NUM_PARITY_SAMPLES, BATCH_SIZE))):
@@ -304,5 +314,5 @@ def runner_of(
         return CudaDecodeRunner(loader, workload)
     planner = workload.planner
     media = media_of(loader, workload, engine=engine, folder=folder)
-    pipeline = pipeline_of(media, arm=arm, geometry=planner.geometry, num_ops=planner.strong.num_ops, engine=engine)
+    pipeline = pipeline_of(media, arm=arm, planner=planner, engine=engine)
     return BatchRunner(PipelineBatches(pipeline, engine), workload, engine=engine)

@@ -16,7 +16,7 @@ from nvidia.dali import backend, fn, pipeline_def, types
 from nvidia.dali.pipeline import Pipeline
 
 from pipelines.loading.engine import Engine
-from pipelines.loading.operators import Node, crop_resize, split, strong_view, with_flow
+from pipelines.loading.operators import Node, crop_resize, photometric_functions, split, strong_view, with_flow
 from pipelines.loading.parameters import ViewRow
 from pipelines.loading.sample import Media, MixedMedia
 from pipelines.loading.source import BatchSource, EvaluationSource, Source, TrainSource
@@ -52,6 +52,7 @@ def unlabeled_graph(source: TrainSource, *, engine: Engine) -> Pipeline:
     Outputs: weak clip a network (and flow), strong clip a network (and flow), ids, problems.
     """
     geometry, num_ops = source.planner.geometry, source.planner.strong.num_ops
+    branches = photometric_functions(source.planner.strong)
 
     @pipeline_def(**_pipeline_arguments(engine, source.batch_size))
     def graph() -> tuple[Node, ...]:
@@ -59,7 +60,14 @@ def unlabeled_graph(source: TrainSource, *, engine: Engine) -> Pipeline:
         clip = decode(media, source.media, engine)
         weak = split(crop_resize(clip, ViewRow.of(rows[0]).box, geometry.crop_size), geometry)
         strong = [
-            strong_view(part, rows[1 + k], num_ops=num_ops, shape=geometry.shapes[k], size=geometry.crop_size)
+            strong_view(
+                part,
+                rows[1 + k],
+                num_ops=num_ops,
+                branches=branches,
+                num_frames=geometry.shapes[k].num_frames,
+                size=geometry.crop_size,
+            )
             for k, part in enumerate(split(clip, geometry))
         ]
         return *with_flow(weak, geometry), *with_flow(strong, geometry), fn.copy(ids), fn.copy(problems)

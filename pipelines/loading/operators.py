@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 from nvidia.dali import fn, types
 
-from pipelines.loading.parameters import OP_CODES, ViewRow
-from pipelines.plan.geometry import ClipShape, Geometry
-from pipelines.plan.rand_augment import FILL
+from pipelines.errors import InputError
+from pipelines.loading.parameters import ViewRow
+from pipelines.plan.geometry import Geometry
+from pipelines.plan.operations import DaliFunction, Photometric, operation
+from pipelines.plan.rand_augment import FILL, StrongSpec
 
 Node = Any
+Branches = tuple[tuple[int, DaliFunction], ...]
+"""(code, function) of each photometric operation that a graph may meet."""
 FLOW_LIMIT_PIXELS = 20.0
 """Movement between neighboring frames at which the colors of optical flow end; usual where flow is kept as images."""
 
@@ -39,13 +43,15 @@ def crop_resize(clip: Node, box: Node, size: int) -> Node:
     )
 
 
-def strong_view(clip: Node, row: Node, *, num_ops: int, shape: ClipShape, size: int) -> Node:
+def strong_view(clip: Node, row: Node, *, num_ops: int, branches: Branches, num_frames: int, size: int) -> Node:
     """T_strong: standard crop, one affine warp, the photometric operations in order, Cutout."""
     view = ViewRow.of(row)
+    shape = num_frames, size, size, 3
     clip = crop_resize(clip, view.box, size)
     clip = warp(clip, view.warp)
-    for k in range(num_ops):
-        clip = photometric(clip, view.ops[2 * k], view.ops[2 * k + 1], num_frames=shape.num_frames, size=size)
+    for k in range(num_ops if branches else 0):
+        code = fn.cast(view.ops[2 * k], dtype=types.INT32)
+        clip = photometric(clip, code, view.ops[2 * k + 1], branches=branches, shape=shape)
     return cut_out(clip, view.cutout)
 
 
@@ -57,35 +63,55 @@ def warp(clip: Node, affine: Node) -> Node:
     return clip
 
 
-def photometric(clip: Node, op: Node, value: Node, *, num_frames: int, size: int) -> Node:
+def photometric_functions(spec: StrongSpec) -> Branches:
+    """The photometric operations that a specification may draw. Raises InputError for one without a DALI function."""
+    branches = []
+    for index, name in enumerate(spec.ops):
+        drawn = operation(name)
+        if isinstance(drawn, Photometric):
+            function = drawn.dali_function()
+            if function is None:
+                raise InputError(
+                    f"strong ops: received {name!r} with a GPU, where it has no function; accepted: an operation that "
+                    "is registered with `dali=`, or the device cpu"
+                )
+            branches.append((1 + index, function))
+    return tuple(branches)
+
+
+def photometric(clip: Node, code: Node, value: Node, *, branches: Branches, shape: tuple[int, ...]) -> Node:
     """One photometric operation, chosen by its code in the plan. Samples are sent down one branch, not all."""
-    code = fn.cast(op, dtype=types.INT32)
-    if code == OP_CODES["brightness"]:
-        clip = fn.brightness_contrast(clip, brightness=value)
-    elif code == OP_CODES["contrast"]:
-        clip = contrast(clip, value)
-    elif code == OP_CODES["color"]:
-        clip = fn.saturation(clip, saturation=value)
-    elif code == OP_CODES["sharpness"]:
-        clip = sharpness(clip, value)
-    elif code == OP_CODES["posterize"]:
-        clip = clip & fn.cast(value, dtype=types.UINT8)
-    elif code == OP_CODES["solarize"]:
-        clip = solarize(clip, value)
-    elif code == OP_CODES["autocontrast"]:
-        clip = autocontrast(clip)
-    elif code == OP_CODES["equalize"]:
-        clip = equalize(clip, num_frames=num_frames, size=size)
+    (own, function), others = branches[0], branches[1:]
+    if code == own:
+        clip = function(clip, value, shape=shape)
+    else:
+        if others:
+            clip = photometric(clip, code, value, branches=others, shape=shape)
     return clip
 
 
-def contrast(clip: Node, factor: Node) -> Node:
+def brightness(clip: Node, factor: Node, *, shape: tuple[int, ...]) -> Node:
+    """Values times the factor."""
+    return fn.brightness_contrast(clip, brightness=factor)
+
+
+def color(clip: Node, factor: Node, *, shape: tuple[int, ...]) -> Node:
+    """Blend of each pixel with its gray."""
+    return fn.saturation(clip, saturation=factor)
+
+
+def posterize(clip: Node, mask: Node, *, shape: tuple[int, ...]) -> Node:
+    """Keep the bits of the mask."""
+    return clip & fn.cast(mask, dtype=types.UINT8)
+
+
+def contrast(clip: Node, factor: Node, *, shape: tuple[int, ...]) -> Node:
     """Blend of the clip with its mean. (Arithmetic: an operator's argument would have to be on the host.)"""
     mean = fn.reductions.mean(clip)
     return fn.cast((clip - mean) * factor + mean, dtype=types.UINT8)
 
 
-def sharpness(clip: Node, factor: Node) -> Node:
+def sharpness(clip: Node, factor: Node, *, shape: tuple[int, ...]) -> Node:
     """Blend of the clip with its 3x3 smoothing [1 1 1; 1 5 1; 1 1 1] / 13: one filter whose kernel is the blend."""
     smooth = types.Constant(np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13, device="cpu")
     center = types.Constant(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32), device="cpu")
@@ -93,13 +119,13 @@ def sharpness(clip: Node, factor: Node) -> Node:
     return fn.filter(clip, kernel.gpu() if clip.device == "gpu" else kernel)
 
 
-def solarize(clip: Node, threshold: Node) -> Node:
+def solarize(clip: Node, threshold: Node, *, shape: tuple[int, ...]) -> Node:
     """Invert the values that are `threshold` or more (255 - v is v ^ 255)."""
     above = fn.cast(clip >= threshold, dtype=types.UINT8)
     return clip ^ (above * types.Constant(255, dtype=types.UINT8))
 
 
-def autocontrast(clip: Node) -> Node:
+def autocontrast(clip: Node, value: Node, *, shape: tuple[int, ...]) -> Node:
     """Stretch every channel to 0..255, by its range over the whole clip; a constant channel stays."""
     low = fn.reductions.min(clip, axis_names="FHW", keep_dims=True)
     span = fn.reductions.max(clip, axis_names="FHW", keep_dims=True) - low
@@ -109,10 +135,10 @@ def autocontrast(clip: Node) -> Node:
     return fn.cast((clip - offset) * scale, dtype=types.UINT8)
 
 
-def equalize(clip: Node, *, num_frames: int, size: int) -> Node:
+def equalize(clip: Node, value: Node, *, shape: tuple[int, ...]) -> Node:
     """Flatten every channel's histogram over the whole clip: its frames, laid below each other, are one image."""
-    image = fn.reshape(clip, shape=[num_frames * size, size, 3], layout="HWC")
-    return fn.reshape(fn.equalize(image), shape=[num_frames, size, size, 3], layout="FHWC")
+    image = fn.reshape(clip, shape=[shape[0] * shape[1], *shape[2:]], layout="HWC")
+    return fn.reshape(fn.equalize(image), shape=list(shape), layout="FHWC")
 
 
 def cut_out(clip: Node, cutout: Node) -> Node:

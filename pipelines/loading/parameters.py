@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipelines.plan.operations import IDENTITY
 from pipelines.plan.planner import ClipPlan
-from pipelines.plan.rand_augment import IDENTITY, PHOTOMETRIC, Strong
-
-OP_CODES = {name: code for code, name in enumerate(("identity", *PHOTOMETRIC))}
+from pipelines.plan.rand_augment import Strong
 
 
 class ViewRow(NamedTuple):
@@ -38,6 +37,7 @@ def parameters(plan: ClipPlan) -> np.ndarray:
 def view_row(box: Iterable[float], strong: Strong) -> list[float]:
     """One view's numbers in the order of `ViewRow`."""
     warps = float(strong.inverse_affine != IDENTITY)
-    ops = [number for op, value in strong.photometric for number in (OP_CODES[op], value)]
+    values = (value for _, value in strong.photometric)
+    ops = [number for pair in zip(strong.codes, values, strict=True) for number in pair]
     padding = [0.0] * (2 * strong.num_ops - len(ops))
     return [*box, warps, *strong.inverse_affine, *strong.cutout, *ops, *padding]

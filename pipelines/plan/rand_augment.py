@@ -5,35 +5,16 @@ drawn. All parameters are constant over the frames of a clip, and statistics (th
 `autocontrast`, the histogram of `equalize`) are those of the whole clip, so that a clip never flickers.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.errors import InputError, nearest
+from pipelines.errors import InputError
+from pipelines.plan.operations import IDENTITY, RAND_AUGMENT_OPS, Affine, Geometric, operation
 
 FILL = 115
-"""Grey of what a warp or Cutout uncovers: 0.45 of 255, the mean that normalisation maps to zero."""
-
-GEOMETRIC = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
-PHOTOMETRIC = (
-    "autocontrast",
-    "brightness",
-    "color",
-    "contrast",
-    "equalize",
-    "posterize",
-    "sharpness",
-    "solarize",
-)
-RAND_AUGMENT_OPS = ("identity", *GEOMETRIC, *PHOTOMETRIC)
-"""The 14 operations of RandAugment as FixMatch uses them."""
+"""Gray of what a warp or Cutout uncovers: 0.45 of 255, the mean that normalization maps to zero."""
 
 MAX_LEVEL = 10
-
-Affine = tuple[float, float, float, float, float, float]
-"""Row-major 2x3 map of a pixel position (x right, y down)."""
-
-IDENTITY: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +22,7 @@ class StrongSpec:
     """RandAugment with `num_ops` operations (n) of level 1 to `magnitude` (m, out of 10), then Cutout."""
 
     ops: tuple[str, ...] = RAND_AUGMENT_OPS
+    """Names of `plan.operations`, plug-ins' included."""
     num_ops: int = 2
     magnitude: float = 10.0
     cutout_fraction: float = 0.5
@@ -48,8 +30,7 @@ class StrongSpec:
 
     def __post_init__(self) -> None:
         for op in self.ops:
-            if op not in RAND_AUGMENT_OPS:
-                raise InputError(f"strong ops: received {op!r}{nearest(op, RAND_AUGMENT_OPS)}")
+            operation(op)
         if not self.ops or self.num_ops < 0:
             raise InputError(f"strong ops: received {self.num_ops} of {self.ops}; accepted: 0 or more of at least one")
         if not 1 <= self.magnitude <= MAX_LEVEL:
@@ -65,38 +46,13 @@ class Strong:
     inverse_affine: Affine
     """Maps a pixel of the result to the pixel that it shows."""
     photometric: tuple[tuple[str, float], ...]
-    """(operation, value) in the order of application; the value's meaning is told by `photometric_value`."""
+    """(operation, value) in the order of application; an operation says what its value means."""
+    codes: tuple[int, ...]
+    """Code of each of them in a graph: 1 + its place in the specification's `ops`."""
     cutout: tuple[int, int, int, int]
     """y, x, height, width in pixels; 0 x 0 where there is none."""
     num_ops: int
     """Operations drawn, identity and geometric ones included."""
-
-
-def affine_of(op: str, *, level: float, sign: int, size: int) -> Affine:
-    """Inverse map of one geometric operation about the centre of a `size` x `size` crop.
-
-    At level 10: rotation by 30 degrees, shear by 0.3, translation by 0.3 of the side (FixMatch's ranges).
-    """
-    amount = sign * level / MAX_LEVEL
-    if op == "rotate":
-        cos, sin = math.cos(math.radians(30 * amount)), math.sin(math.radians(30 * amount))
-        return about_centre((cos, -sin, 0.0, sin, cos, 0.0), size=size)
-    if op == "shear_x":
-        return about_centre((1.0, 0.3 * amount, 0.0, 0.0, 1.0, 0.0), size=size)
-    if op == "shear_y":
-        return about_centre((1.0, 0.0, 0.0, 0.3 * amount, 1.0, 0.0), size=size)
-    if op == "translate_x":
-        return (1.0, 0.0, 0.3 * amount * size, 0.0, 1.0, 0.0)
-    if op == "translate_y":
-        return (1.0, 0.0, 0.0, 0.0, 1.0, 0.3 * amount * size)
-    raise ValueError(f"not a geometric operation: {op!r}")
-
-
-def about_centre(affine: Affine, *, size: int) -> Affine:
-    """The same map with the centre of a `size` x `size` crop as its origin."""
-    a, b, x, c, d, y = affine
-    half = size / 2
-    return (a, b, x + half - (a + b) * half, c, d, y + half - (c + d) * half)
 
 
 def compose(outer: Affine, inner: Affine) -> Affine:
@@ -106,38 +62,23 @@ def compose(outer: Affine, inner: Affine) -> Affine:
     return (a * e + b * g, a * f + b * h, a * u + b * v + x, c * e + d * g, c * f + d * h, c * u + d * v + y)
 
 
-def photometric_value(op: str, *, level: float, sign: int) -> float:
-    """What a level means.
-
-    brightness, color, contrast, sharpness: a blend factor 1 +- 0.9 level/10, 1 leaving the clip as it is. posterize:
-    a mask of the bits kept, 255 (eight bits) to 240 (four). solarize: the first value inverted, 256 to 0.
-    """
-    amount = level / MAX_LEVEL
-    if op in ("brightness", "color", "contrast", "sharpness"):
-        return 1 + sign * 0.9 * amount
-    if op == "posterize":
-        return 256.0 - 2 ** round(4 * amount)
-    if op == "solarize":
-        return 256.0 - round(256 * amount)
-    if op in ("autocontrast", "equalize"):
-        return 0.0
-    raise ValueError(f"not a photometric operation: {op!r}")
-
-
 def draw_strong(uniform: Sequence[float], *, spec: StrongSpec, size: int) -> Strong:
     """A strong view from uniform numbers in [0, 1): three for Cutout, then three an operation (op, level, sign)."""
-    affine, photometric = IDENTITY, []
+    affine, photometric, codes = IDENTITY, [], []
     for k in range(spec.num_ops):
         u_op, u_level, u_sign = uniform[3 + 3 * k : 6 + 3 * k]
-        op = spec.ops[int(u_op * len(spec.ops))]
-        level, sign = 1 + u_level * (spec.magnitude - 1), 1 if u_sign < 0.5 else -1
-        if op in GEOMETRIC:
-            affine = compose(affine, affine_of(op, level=level, sign=sign, size=size))
-        elif op != "identity":
-            photometric.append((op, photometric_value(op, level=level, sign=sign)))
+        index = int(u_op * len(spec.ops))
+        magnitude = (1 if u_sign < 0.5 else -1) * (1 + u_level * (spec.magnitude - 1)) / MAX_LEVEL
+        drawn = operation(spec.ops[index])
+        if isinstance(drawn, Geometric):
+            affine = compose(affine, drawn.affine(magnitude, size))
+        else:
+            photometric.append((spec.ops[index], drawn.value(magnitude)))
+            codes.append(1 + index)
     return Strong(
         inverse_affine=affine,
         photometric=tuple(photometric),
+        codes=tuple(codes),
         cutout=_draw_cutout(uniform[:3], fraction=spec.cutout_fraction, size=size),
         num_ops=spec.num_ops,
     )

@@ -17,7 +17,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from pipelines.plan.boxes import Box
-from pipelines.plan.rand_augment import IDENTITY, Strong
+from pipelines.plan.operations import IDENTITY
+from pipelines.plan.rand_augment import Strong
 from pipelines.video.container import video_errors
 from pipelines.video.frames import check_size, decode_each, same_size
 from pipelines.video.packets import checked_frames
@@ -110,7 +111,7 @@ class ViewMaker:
             self._warp.into(self._clip)
         if strong is not None:
             for op, value in strong.photometric:
-                photometric(self._clip, op, value)
+                self._clip = photometric(self._clip, op, value)
             cut_out(self._clip, strong.cutout)
         return self._clip
 

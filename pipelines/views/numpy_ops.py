@@ -1,7 +1,7 @@
-"""The strong view's operations on a CPU, in numpy: one warp, tone curves, a colour matrix, a filter, Cutout.
+"""The strong view's operations on a CPU, in numpy: one warp, tone curves, a color matrix, a filter, Cutout.
 
 DALI's CPU operators do the same in a multiple of the time (`python -m benchmarks.loaders.augment`). Values are those of
-`pipelines.plan.rand_augment`; all but the warp work in place.
+`pipelines.plan.operations`; all but the warp work in place.
 
 Legend: F frames, S crop side; clips are uint8 (F, S, S, 3).
 """
@@ -10,13 +10,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipelines.plan.rand_augment import FILL, Affine
+from pipelines.errors import InputError
+from pipelines.plan.operations import Affine, Photometric, operation
+from pipelines.plan.rand_augment import FILL
 
 _EVEN_BYTES = np.uint32(0x00FF00FF)
 """Two of a pixel's four bytes; shifted down by eight, the other two. Each is multiplied in sixteen bits."""
 _ODD_BYTES = np.uint32(0xFF00FF00)
 _HALF = np.uint32(0x00800080)
-_GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_GRAY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 BLOCK_PIXELS = 1 << 16
 """Pixels that are worked on at a time: few enough for the cache, many enough for numpy."""
 
@@ -82,17 +84,22 @@ class Warp:
         return ((even >> np.uint32(8)) & _EVEN_BYTES) | (odd & _ODD_BYTES)
 
 
-def photometric(clip: np.ndarray, op: str, value: float) -> None:
-    """One photometric operation with the value of `pipelines.plan.rand_augment.photometric_value`, in place."""
-    if op == "color":
-        color(clip, value)
-    elif op == "sharpness":
-        sharpness(clip, value)
-    else:
-        apply_tone(clip, TONES[op](clip, value))
+def photometric(clip: np.ndarray, op: str, value: float) -> np.ndarray:
+    """One photometric operation with its value; those built in work in place.
+
+    Raises InputError for another kind of operation, and for a result that is no such clip.
+    """
+    drawn = operation(op)
+    if not isinstance(drawn, Photometric):
+        raise InputError(f"strong ops: received {op!r}, which moves pixels; accepted: a photometric operation")
+    made = drawn.numpy_function()(clip, value)
+    if not isinstance(made, np.ndarray) or made.shape != clip.shape or made.dtype != np.uint8:
+        kind = f"{made.dtype} {made.shape}" if isinstance(made, np.ndarray) else type(made).__name__
+        raise InputError(f"operation {op!r}: received {kind} from its function; accepted: uint8 {clip.shape}")
+    return made
 
 
-def apply_tone(clip: np.ndarray, curve: np.ndarray) -> None:
+def toned(clip: np.ndarray, curve: np.ndarray) -> np.ndarray:
     """v -> curve[v], in place; `curve` (256,) uint8 for all channels, or one for each (3, 256)."""
     for part in blocks(clip):
         if curve.ndim == 1:
@@ -100,49 +107,49 @@ def apply_tone(clip: np.ndarray, curve: np.ndarray) -> None:
         else:
             for channel in range(3):
                 part[..., channel] = curve[channel][part[..., channel]]
+    return clip
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
     return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
 
 
-def brightness_tone(clip: np.ndarray, factor: float) -> np.ndarray:
-    """(256,): values times the factor."""
-    return _rounded(np.arange(256) * factor)
+def brightness(clip: np.ndarray, factor: float) -> np.ndarray:
+    """Values times the factor."""
+    return toned(clip, _rounded(np.arange(256) * factor))
 
 
-def contrast_tone(clip: np.ndarray, factor: float) -> np.ndarray:
-    """(256,): a blend with the mean of the clip."""
+def contrast(clip: np.ndarray, factor: float) -> np.ndarray:
+    """A blend with the mean of the clip."""
     mean = clip.sum(dtype=np.uint64) / clip.size
-    return _rounded((np.arange(256) - mean) * factor + mean)
+    return toned(clip, _rounded((np.arange(256) - mean) * factor + mean))
 
 
-def posterize_tone(clip: np.ndarray, mask: float) -> np.ndarray:
-    """(256,): the bits of the mask."""
-    return np.arange(256, dtype=np.uint8) & np.uint8(mask)
+def posterize(clip: np.ndarray, mask: float) -> np.ndarray:
+    """The bits of the mask."""
+    return toned(clip, np.arange(256, dtype=np.uint8) & np.uint8(mask))
 
 
-def solarize_tone(clip: np.ndarray, threshold: float) -> np.ndarray:
-    """(256,): values of the threshold or more inverted."""
+def solarize(clip: np.ndarray, threshold: float) -> np.ndarray:
+    """Values of the threshold or more inverted."""
     values = np.arange(256)
-    return np.where(values >= threshold, 255 - values, values).astype(np.uint8)
+    return toned(clip, np.where(values >= threshold, 255 - values, values).astype(np.uint8))
 
 
-def autocontrast_tone(clip: np.ndarray, value: float) -> np.ndarray:
-    """(3, 256): every channel stretched to 0..255 by its range over the clip; a constant channel stays."""
+def autocontrast(clip: np.ndarray, value: float) -> np.ndarray:
+    """Every channel stretched to 0..255 by its range over the clip; a constant channel stays."""
     rows = clip.reshape(-1, clip.shape[2] * 3)  # minima over long rows first: many times faster
     low, high = (extreme(extreme(rows, axis=0).reshape(-1, 3), axis=0).astype(int) for extreme in (np.min, np.max))
     values = np.arange(256)
-    return np.stack(
-        [
-            _rounded((values - a) * 255 / (b - a)) if b > a else values.astype(np.uint8)
-            for a, b in zip(low.tolist(), high.tolist(), strict=True)
-        ]
-    )
+    curves = [
+        _rounded((values - a) * 255 / (b - a)) if b > a else values.astype(np.uint8)
+        for a, b in zip(low.tolist(), high.tolist(), strict=True)
+    ]
+    return toned(clip, np.stack(curves))
 
 
-def equalize_tone(clip: np.ndarray, value: float) -> np.ndarray:
-    """(3, 256): every channel's histogram over the clip flattened, v -> round(255 (cdf(v) - cdf0) / (n - cdf0))."""
+def equalize(clip: np.ndarray, value: float) -> np.ndarray:
+    """Every channel's histogram over the clip flattened, v -> round(255 (cdf(v) - cdf0) / (n - cdf0))."""
     curves = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
     for channel in range(3):
         counts = np.bincount(clip[..., channel].ravel(), minlength=256)
@@ -150,31 +157,21 @@ def equalize_tone(clip: np.ndarray, value: float) -> np.ndarray:
         first, total = cdf[np.flatnonzero(counts)[0]], cdf[-1]
         if first < total:
             curves[channel] = np.clip(np.round(255 * (cdf - first) / (total - first)), 0, 255).astype(np.uint8)
-    return curves
+    return toned(clip, curves)
 
 
-TONES = {
-    "brightness": brightness_tone,
-    "contrast": contrast_tone,
-    "posterize": posterize_tone,
-    "solarize": solarize_tone,
-    "autocontrast": autocontrast_tone,
-    "equalize": equalize_tone,
-}
-"""Operations that are a curve of values, made of the clip and the operation's value."""
-
-
-def color(clip: np.ndarray, factor: float) -> None:
-    """A blend with the grey of each pixel: one colour matrix."""
-    matrix = np.eye(3, dtype=np.float32) * np.float32(factor) + _GREY[:, None] * np.float32(1 - factor)
+def color(clip: np.ndarray, factor: float) -> np.ndarray:
+    """A blend with the gray of each pixel: one color matrix."""
+    matrix = np.eye(3, dtype=np.float32) * np.float32(factor) + _GRAY[:, None] * np.float32(1 - factor)
     for part in blocks(clip):
         blended = part.reshape(-1, 3).astype(np.float32) @ matrix
         blended += 0.5
         np.clip(blended, 0, 255, out=blended)
         part[...] = blended.reshape(part.shape)
+    return clip
 
 
-def sharpness(clip: np.ndarray, factor: float) -> None:
+def sharpness(clip: np.ndarray, factor: float) -> np.ndarray:
     """A blend with the 3x3 smoothing [1 1 1; 1 5 1; 1 1 1] / 13, mirrored at the edges without the edge pixel."""
     share, width = np.float32((1 - factor) / 13), clip.shape[2]
     for part in blocks(clip):
@@ -183,9 +180,10 @@ def sharpness(clip: np.ndarray, factor: float) -> None:
         box = down[:, :, :width] + down[:, :, 1:-1] + down[:, :, 2:]
         blended = (box + 4 * padded[:, 1:-1, 1:-1]) * share + part * np.float32(factor) + np.float32(0.5)
         part[...] = np.clip(blended, 0, 255)
+    return clip
 
 
 def cut_out(clip: np.ndarray, cutout: tuple[int, int, int, int]) -> None:
-    """One grey rectangle (y, x, height, width) in all frames, in place."""
+    """One gray rectangle (y, x, height, width) in all frames, in place."""
     y, x, height, width = cutout
     clip[:, y : y + height, x : x + width] = FILL

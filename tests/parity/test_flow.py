@@ -66,10 +66,9 @@ def test_the_first_frame_has_itself_before_it():
 
 
 def test_a_method_that_does_not_see_flow_and_a_machine_that_has_none_are_named():
-    config = with_settings(demo(), {"method.flow": "true"})
-    with pytest.raises(InputError, match="method.flow: received true, which cmpl does not see"):
-        build.geometry_of(config)
-    config = with_settings(config, {"method.name": "mvpl", "runtime.device": "cpu"})
+    with pytest.raises(InputError, match="--set method.flow: cmpl has no such field"):
+        with_settings(demo(), {"method.flow": "true"})
+    config = with_settings(demo(), {"method.name": "mvpl", "method.flow": "true", "runtime.device": "cpu"})
     with pytest.raises(InputError, match="method.flow: received true, but the device is cpu; accepted: false, or an N"):
         build.loader_of(config, (None, None), runtime=settle(config.runtime), ranks=Ranks(), first_micro_step=0)
 

@@ -10,9 +10,11 @@ import torch
 from pipelines.loading.engine import Engine
 from pipelines.loading.loader import SemiLoader, shared_workers
 from pipelines.plan.geometry import ClipShape, Geometry
+from pipelines.plan.operations import RAND_AUGMENT_OPS
 from pipelines.plan.planner import ViewPlan
-from pipelines.plan.rand_augment import GEOMETRIC, PHOTOMETRIC, RAND_AUGMENT_OPS, StrongSpec
+from pipelines.plan.rand_augment import StrongSpec
 from tests.support import reference
+from tests.support.operations import GEOMETRIC, PHOTOMETRIC
 from tests.support.videos import decode_plainly, needs_real_videos, real_videos
 from tests.support.views import (
     assert_same_view,
@@ -199,4 +201,5 @@ def test_reading_processes_are_shared_by_the_streams(num_workers, shares):
 
 
 def test_operation_names_are_fourteen():
-    assert len({"identity", *GEOMETRIC, *PHOTOMETRIC}) == 14
+    assert ("identity", *GEOMETRIC, *PHOTOMETRIC) == RAND_AUGMENT_OPS
+    assert len(RAND_AUGMENT_OPS) == 14

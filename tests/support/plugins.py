@@ -8,9 +8,10 @@ from pathlib import Path
 
 from cmpl.registries import BACKBONES, METHODS
 from pipelines.datasets.registry import DATASETS_REGISTRY
+from pipelines.plan.operations import OPERATIONS
 from pipelines.registry import PLUGINS_VARIABLE, Registry
 
-REGISTRIES: tuple[Registry, ...] = (METHODS, BACKBONES, DATASETS_REGISTRY)
+REGISTRIES: tuple[Registry, ...] = (METHODS, BACKBONES, DATASETS_REGISTRY, OPERATIONS)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def warp(clip: np.ndarray, affine: Affine) -> np.ndarray:
 
 
 def photometric(clip: np.ndarray, op: str, value: float) -> np.ndarray:
-    """One photometric operation with the value of `pipelines.plan.rand_augment.photometric_value`."""
+    """One photometric operation with the value of `pipelines.plan.operations`."""
     real = clip.astype(np.float64)
     if op == "brightness":
         return to_uint8(real * value)

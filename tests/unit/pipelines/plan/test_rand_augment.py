@@ -8,18 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InputError
-from pipelines.plan.rand_augment import (
-    FILL,
-    GEOMETRIC,
-    IDENTITY,
-    PHOTOMETRIC,
-    StrongSpec,
-    affine_of,
-    compose,
-    draw_strong,
-    photometric_value,
-)
+from pipelines.plan.operations import IDENTITY
+from pipelines.plan.rand_augment import FILL, StrongSpec, compose, draw_strong
 from tests.support import reference
+from tests.support.operations import GEOMETRIC, PHOTOMETRIC, affine_of, photometric_value
 
 
 def at(affine, x: float, y: float) -> tuple[float, float]:
@@ -28,7 +20,7 @@ def at(affine, x: float, y: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("op", ["rotate", "shear_x", "shear_y"])
-def test_the_centre_stays(op):
+def test_the_center_stays(op):
     assert at(affine_of(op, level=7, sign=-1, size=28), 14, 14) == pytest.approx((14, 14))
 
 
@@ -71,14 +63,14 @@ def test_hand_worked_pixels():
     assert reference.photometric(clip, "brightness", 1.5).ravel().tolist() == [15, 150, 255]
     assert reference.photometric(clip, "solarize", 100).ravel().tolist() == [10, 155, 55]
     assert reference.photometric(clip, "posterize", 240).ravel().tolist() == [0, 96, 192]
-    grey = 0.299 * 10 + 0.587 * 100 + 0.114 * 200
-    assert reference.photometric(clip, "color", 0.0).ravel().tolist() == [math.floor(grey + 0.5)] * 3
+    gray = 0.299 * 10 + 0.587 * 100 + 0.114 * 200
+    assert reference.photometric(clip, "color", 0.0).ravel().tolist() == [math.floor(gray + 0.5)] * 3
     two = np.array([50, 150], dtype=np.uint8).reshape(1, 1, 2, 1).repeat(3, axis=3)
     assert reference.photometric(two, "contrast", 0.5)[..., 0].ravel().tolist() == [75, 125]
     assert reference.photometric(two, "autocontrast", 0)[..., 0].ravel().tolist() == [0, 255]
 
 
-def test_warp_uncovers_grey_and_moves_pixels():
+def test_warp_uncovers_gray_and_moves_pixels():
     clip = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1).repeat(3, axis=3)
     moved = reference.warp(clip, (1.0, 0.0, 1.0, 0.0, 1.0, 0.0))[0, ..., 0]
     assert moved[:, :3].tolist() == clip[0, :, 1:, 0].tolist()

@@ -6,11 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pipelines.views.numpy_ops
-from pipelines.plan.rand_augment import FILL, IDENTITY, PHOTOMETRIC, affine_of, compose, photometric_value
-from pipelines.views.numpy_ops import TONES, Warp, cut_out, photometric
+from pipelines.plan.operations import IDENTITY
+from pipelines.plan.rand_augment import FILL, compose
+from pipelines.views.numpy_ops import Warp, cut_out, photometric
 from tests.support import reference
+from tests.support.operations import PHOTOMETRIC, affine_of, photometric_value
 
-EXACT = tuple(TONES)
+EXACT = tuple(name for name in PHOTOMETRIC if name not in ("color", "sharpness"))
+"""Operations that are a curve of values."""
 
 
 def clip_of(seed: int, *, num_frames: int = 3, size: int = 20) -> np.ndarray:
