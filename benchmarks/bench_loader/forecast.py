@@ -10,9 +10,9 @@ from benchmarks.bench_loader.model import BEST, CAREFUL, Assumptions, Prediction
 from benchmarks.bench_loader.planned import PlannedVideo, planned_videos
 from cmpl import build
 from cmpl.config import Config
-from cmpl.training.runtime import MAX_WORKERS
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
+from pipelines.loading.setup import MAX_WORKERS
 
 NUM_THREADS = 8
 """DALI's threads where `runtime.loader_threads` says nothing, as in training on a machine with enough cores."""
