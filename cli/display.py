@@ -192,7 +192,7 @@ def result_lines(result: dict) -> list[str]:
     ]
     if "train_seconds" in result:
         lines.append(
-            f"{result['num_labeled']} labelled and {result['num_unlabeled']} unlabelled videos, "
+            f"{result['num_labeled']} labeled and {result['num_unlabeled']} unlabeled videos, "
             f"{count(result['steps'], 'step')} in {duration(result['train_seconds'])}, "
             f"evaluated in {duration(result['evaluation_seconds'])}"
         )

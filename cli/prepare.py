@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import config_of
+from cli.options import column_options, config_of
 from pipelines.printable import printable
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ SHOWN = 10
 @click.command()
 @click.option("--dataset", required=True, metavar="NAME|FOLDER", help="As for `cmpl train`.")
 @click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]")
+@column_options
 @click.option("--out", required=True, metavar="FOLDER", help="Where the new data set goes: a new folder.")
 @click.option(
     "--short-side", type=int, default=256, show_default=True, metavar="PIXELS", help="Smaller videos keep their size."
@@ -46,6 +47,8 @@ def command(
     *,
     dataset: str,
     data_root: str | None,
+    path_column: str | None,
+    label_column: str | None,
     settings: tuple[str, ...],
     out: str,
     workers: int | None,
@@ -63,7 +66,13 @@ def command(
       cmpl prepare --dataset my_videos --out my_videos_fast
       cmpl train --dataset my_videos_fast
     """
-    config = config_of(dataset=dataset, data_root=data_root, settings=settings)
+    config = config_of(
+        dataset=dataset,
+        data_root=data_root,
+        path_column=path_column,
+        label_column=label_column,
+        settings=settings,
+    )
     from cli.display import console_of, reporter_on, say
     from cmpl.build import annotations_of
     from pipelines.datasets.prepare import prepare

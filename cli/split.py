@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.options import config_of, plugin_option
+from cli.options import column_options, config_of, plugin_option
 from cmpl.config import DataConfig
 from pipelines.printable import printable
 
@@ -19,6 +19,7 @@ SHOWN = 5
 @click.command()
 @click.option("--dataset", required=True, metavar="NAME|FOLDER", help="As for `cmpl train`.")
 @click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]")
+@column_options
 @click.option("--labeled", metavar="SHARE", help="1pct, 10pct, all, or a number a class.  [default: the recipe's]")
 @click.option(
     "--seed",
@@ -99,6 +100,9 @@ def _lines(result: dict[str, Any], options: dict[str, Any]) -> list[str]:
     words = ["cmpl", "train", "--dataset", options["dataset"]]
     if options["data_root"]:
         words += ["--data-root", options["data_root"]]
+    for column in ("path_column", "label_column"):
+        if options[column]:
+            words += [f"--{column.replace('_', '-')}", options[column]]
     for setting in options["settings"]:
         words += ["--set", setting]
     return [*lines, f"Next: {shlex.join([*words, '--labeled', result['file']])}"]

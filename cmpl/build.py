@@ -17,7 +17,7 @@ from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
 from pipelines.catalog.dataset import Dataset, probed
 from pipelines.catalog.pool import Pool
-from pipelines.datasets.annotations import Annotations
+from pipelines.datasets.annotations import Annotations, ListOptions
 from pipelines.datasets.labeled_subset import labeled_subset
 from pipelines.datasets.registry import read_dataset, read_unlabeled
 from pipelines.errors import InputError
@@ -34,11 +34,13 @@ from pipelines.progress import Progress, no_progress
 def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annotations:
     """The data set `data.dataset`, with the training videos of `data.unlabeled` as its unlabeled ones."""
     data = config.data
+    lists = ListOptions(path_column=data.path_column, label_column=data.label_column, outside_root=data.outside_root)
     annotations = read_dataset(
         data.dataset,
         Path(data.root) if data.root else None,
         official_split=data.official_split,
         max_missing_share=data.max_missing_share,
+        lists=lists,
         progress=progress,
     )
     if data.unlabeled is None:
@@ -54,6 +56,7 @@ def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annot
         Path(root) if root else None,
         official_split=data.official_split,
         max_missing_share=data.max_missing_share,
+        lists=lists,
     )
     return replace(annotations, unlabeled=videos)
 

@@ -40,6 +40,11 @@ class DataConfig:
     """uniform: as many of each class; category-wise: as many in all, in proportion to the classes (Appendix C)."""
     official_split: Annotated[int, Within(1, 100)] = 1
     """Which of the official splits into training and test (UCF-101: 1, 2, 3)."""
+    path_column: str | None = None
+    label_column: str | None = None
+    """Titles of the columns of csv lists; None: usual ones are looked for."""
+    outside_root: bool = False
+    """Whether lists may name videos outside the data set's folder."""
     unlabeled: str | None = None
     """Another data set whose training videos join the unlabeled pool: k400, ucf101, lists or folder (Table A1)."""
     unlabeled_root: str | None = None
@@ -162,6 +167,8 @@ class Config:
     """One run."""
 
     recipe: str = "k400"
+    preset: str | None = None
+    """What the recipe was made smaller by: see recipes/presets.py."""
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
     init: str | None = None
     """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialize.py."""

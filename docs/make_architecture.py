@@ -55,7 +55,9 @@ Imports run one way: `pipelines <- cmpl <- benchmarks <- cli`. A test checks it.
 5. **Hand off.** Give torch a typed batch, channels last, without a copy on the GPU.
 6. **Learn.** The method turns the batch into a loss and its terms, in the paper's symbols. The trainer does all else.
 
-On a CPU, DALI still does three things: it runs the workers in order, shares their memory and makes batches ahead.
+DALI serves GPUs alone. Without a GPU the workers write whole batches into shared memory, and DALI is not imported.
+Carrying a sample costs less than half of what it cost through DALI
+([measured](../benchmarks/README.md#carrying-views-from-workers)).
 """
 
 

@@ -8,14 +8,13 @@ import contextlib
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-from nvidia.dali import fn, pipeline_def
-from nvidia.dali.pipeline import Pipeline
 from torch import Tensor
 
 from benchmarks.bench_loader.rows import STAGES, Row, row_of
@@ -25,9 +24,7 @@ from cmpl.config import Config
 from cmpl.registries import method_class
 from pipelines.loading.batches import ViewBatches, batch_of
 from pipelines.loading.engine import Engine
-from pipelines.loading.graph import decode, end, labeled_graph, sample, unlabeled_graph
 from pipelines.loading.nvdec import OnCpu, on_cpu
-from pipelines.loading.operators import Node
 from pipelines.loading.parameters import parameters
 from pipelines.loading.sample import CutMedia, Frames, Ids, Media, Sample
 from pipelines.loading.source import TrainSource, picture_size
@@ -35,6 +32,11 @@ from pipelines.plan.planner import ClipPlan, Planner
 from pipelines.video.cut import cut
 from pipelines.video.frames import decode_each, decode_frames
 from pipelines.views.make import views_of, wanted_frames
+
+if TYPE_CHECKING:
+    from nvidia.dali.pipeline import Pipeline
+
+    from pipelines.loading.operators import Node
 
 NUM_BATCHES = 4
 """Different batches that are timed, in turn."""
@@ -72,7 +74,7 @@ class Stopwatch:
 class StreamStages:
     """One stream's first batches, and its stages ready to run alone."""
 
-    def __init__(self, planner: Planner, graph: Callable[..., Pipeline], *, num_videos: int, engine: Engine) -> None:
+    def __init__(self, planner: Planner, *, num_videos: int, engine: Engine) -> None:
         self._alone = alone = dataclasses.replace(engine, num_workers=0, prefetch_batches=1)
         left_out = on_cpu(planner.pool) if engine.media is Media.CUTS else OnCpu()
         broken = {k: "not NVDEC's" for k in range(len(planner.pool)) if left_out.holds(planner.pool, k)}
@@ -80,7 +82,7 @@ class StreamStages:
         self.batches = [[plan_that_decodes(source, p) for p in source.positions(k)] for k in range(NUM_BATCHES)]
         self._pool, self._media, self._views_of_plan = planner.pool, engine.media, source.views
         self._source = ReplaySource(planner=planner, media=engine.media, batch_size=num_videos)
-        self._graph = None if self._media is Media.VIEWS else graph(self._source, engine=alone)
+        self._graph = None if self._media is Media.VIEWS else whole_graph(self._source, engine=alone)
         self._decoder = decoding_graph(self._source, engine=alone) if self._media is Media.CUTS else None
 
     def run(self, batch: int, watch: Stopwatch) -> tuple[Tensor, ...]:
@@ -111,7 +113,7 @@ class StreamStages:
                 Frames.of(decode_frames(f, plan.frames, exact_seek=e))
                 for f, plan, e in zip(files, plans, exact, strict=True)
             ]
-        self._source.samples = [self._sample(plan, part) for plan, part in zip(plans, media, strict=True)]
+        self._source.batch[:] = [self._sample(plan, part) for plan, part in zip(plans, media, strict=True)]
         return self._hand_on(watch, decoded_bytes=cost.num_bytes)
 
     def _views(self, plan: ClipPlan, pictures: Sequence[tuple[int, av.VideoFrame]]) -> tuple[np.ndarray, ...]:
@@ -146,6 +148,8 @@ class StreamStages:
         """Ends the graphs."""
         for pipeline in (self._graph, self._decoder):
             if pipeline is not None:
+                from pipelines.loading.graph import end
+
                 end(pipeline)
 
 
@@ -154,8 +158,18 @@ def plan_that_decodes(source: TrainSource, position: int) -> ClipPlan:
     return source.planner.plan(position, attempt=len(source.sample(position).problems))
 
 
-def decoding_graph(source: ReplaySource, *, engine: Engine) -> Pipeline:
+def whole_graph(source: ReplaySource, *, engine: Engine) -> "Pipeline":
+    """The graph of the source's stream."""
+    from pipelines.loading.graph import training_graph  # not above: without a GPU nothing imports DALI
+
+    return training_graph(source, engine=engine)
+
+
+def decoding_graph(source: ReplaySource, *, engine: Engine) -> "Pipeline":
     """The gpu back end's decode stage and nothing else."""
+    from nvidia.dali import fn, pipeline_def
+
+    from pipelines.loading.graph import decode, sample
 
     @pipeline_def(
         batch_size=source.batch_size,
@@ -164,7 +178,7 @@ def decoding_graph(source: ReplaySource, *, engine: Engine) -> Pipeline:
         prefetch_queue_depth=1,
         exec_dynamic=True,
     )
-    def graph() -> tuple[Node, ...]:
+    def graph() -> "tuple[Node, ...]":
         *media, parameters, ids, problems = sample(source, engine)
         return decode(media, source.media, engine), *(fn.copy(unused) for unused in (parameters, ids, problems))
 
@@ -177,11 +191,11 @@ def measure_stages(
     config: Config, plans: tuple[Planner, Planner], *, engine: Engine, seconds: float
 ) -> tuple[dict[str, Row], DecodeWork]:
     """A row for every stage that this back end has, from about so many seconds in all, and the counted work."""
-    parts = [(plans[0], labeled_graph, config.batch.labeled)]
+    parts = [(plans[0], config.batch.labeled)]
     if method_class(config.method.name).uses_unlabeled:
-        parts.append((plans[1], unlabeled_graph, config.batch.unlabeled))
-    streams = [StreamStages(planner, graph, num_videos=n, engine=engine) for planner, graph, n in parts]
-    num_videos = sum(n for *_, n in parts)
+        parts.append((plans[1], config.batch.unlabeled))
+    streams = [StreamStages(planner, num_videos=n, engine=engine) for planner, n in parts]
+    num_videos = sum(n for _, n in parts)
     samples: list[dict[str, Cost]] = []
     begin = time.perf_counter()
     while len(samples) <= MIN_REPEATS or time.perf_counter() - begin < seconds:
@@ -192,7 +206,7 @@ def measure_stages(
     for stream in streams:
         stream.close()
     rows = stage_rows(samples[1:], num_videos=num_videos, clips_per_video=watch.num_clips / num_videos)
-    pool_plans = [(p.pool, plan) for (p, *_), s in zip(parts, streams, strict=True) for b in s.batches for plan in b]
+    pool_plans = [(p.pool, plan) for (p, _), s in zip(parts, streams, strict=True) for b in s.batches for plan in b]
     works = [decode_work(p.paths[c.video], c.frames, exact_seek=bool(p.exact_seek[c.video])) for p, c in pool_plans]
     return rows, sum(works, DecodeWork())
 

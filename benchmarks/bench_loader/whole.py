@@ -5,7 +5,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from torch import Tensor
 
@@ -202,13 +202,18 @@ def trainer_of(config: Config, data: Dataset, plans: tuple[Planner, Planner], *,
         method,
         plan=plan_of(config, num_steps=num_steps, num_ranks=1, uses_unlabeled=method.uses_unlabeled),
         identity=Identity(classes=tuple(data.classes)),
-        loader_at=lambda micro_step: None,
+        loader_at=no_loader,
         validate=None,
         run=RunDirectory(Path("unused")),
         runtime=runtime,
         ranks=Ranks(),
         reporter=Reporter(),
     )
+
+
+def no_loader(micro_step: int) -> NoReturn:
+    """Single steps take their loader with them."""
+    raise RuntimeError(f"loader: received a call for micro-step {micro_step}; accepted: none, batches are given")
 
 
 def reasons_missing(runtime: Runtime, meter: DecoderMeter) -> dict[str, str]:

@@ -60,7 +60,7 @@ class Decoded:
             Sample(Frames.of(frames), parameters(plan), Ids(number=plan.position, video=plan.video, label=-1))
             for plan, frames in zip(plans, self.frames, strict=True)
         ]
-        return ReplaySource(planner=self.planner, media=Media.FRAMES, batch_size=self.batch_size, samples=samples)
+        return ReplaySource(planner=self.planner, media=Media.FRAMES, batch_size=self.batch_size, batch=samples)
 
     def views(self) -> list[list[np.ndarray]]:
         """Makes each video's views as workers do."""

@@ -94,12 +94,12 @@ def decode_pyav(video: Video, frames: np.ndarray, *, num_threads: int, seek: str
         stream = container.streams.video[0]
         stream.codec_context.thread_count = num_threads
         stream.codec_context.thread_type = "AUTO" if num_threads > 1 else "NONE"
-        slot = 0
+        start, tick, slot = stream.start_time or 0, _tick(stream), 0
         for run in _runs(frames, seek):
-            container.seek(_stamp(stream, int(run[0]), video.fps), stream=stream, backward=True)
+            container.seek(start + int((int(run[0]) + 0.5) / video.fps / tick), stream=stream, backward=True)
             left = set(run.tolist())
             for frame in container.decode(stream):
-                index = round((frame.pts - (stream.start_time or 0)) * stream.time_base * Fraction(video.fps))
+                index = round(((frame.pts or 0) - start) * tick * Fraction(video.fps))
                 if index in left:
                     picture = frame.to_ndarray(format="rgb24")
                     images = np.empty((len(frames), *picture.shape), np.uint8) if not slot else images
@@ -110,8 +110,11 @@ def decode_pyav(video: Video, frames: np.ndarray, *, num_threads: int, seek: str
     return images
 
 
-def _stamp(stream: av.VideoStream, index: int, fps: float) -> int:
-    return (stream.start_time or 0) + int((index + 0.5) / fps / stream.time_base)
+def _tick(stream: av.VideoStream) -> Fraction:
+    """Seconds of one time stamp. Raises ValueError where the file does not say."""
+    if stream.time_base is None:
+        raise ValueError(f"time_base: received None from stream {stream.index}; accepted: a fraction")
+    return stream.time_base
 
 
 def _runs(frames: np.ndarray, seek: str) -> list[np.ndarray]:

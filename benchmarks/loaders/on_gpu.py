@@ -78,7 +78,7 @@ class WholeFileSource(FrozenSource):
     def sample(self, position: int) -> Sample:
         """One video of the list."""
         plan = self.planner.plan(position % self.num_samples)
-        content = np.frombuffer(Path(self.planner.pool.paths[plan.video]).read_bytes(), dtype=np.uint8)
+        content = Path(self.planner.pool.paths[plan.video]).read_bytes()
         ids = Ids(number=position, video=plan.video, label=-1)
         return Sample(CutMedia.of(content, plan.frames), parameters(plan), ids)
 
@@ -160,7 +160,7 @@ def reader_lists(workload: Workload, folder: Path) -> list[tuple[Path, ClipShape
 
 def read(file_list: Path, shape: ClipShape) -> Node:
     """One network's clips by DALI's own reader, which seeks, decodes and shuffles by itself."""
-    clips, _ = fn.readers.video(  # type: ignore[misc]  # DALI's stub says that there may be no output
+    clips, _ = fn.readers.video(
         device="gpu",
         file_list=str(file_list),
         file_list_frame_num=True,

@@ -67,6 +67,8 @@ def write_video(
     width, height = size
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=FPS, options={"threads": "1", **(options or {})})
+        if not isinstance(stream, av.VideoStream):
+            raise ValueError(f"codec: received {codec!r}; accepted: a video codec")
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for picture in pictures(num_frames, size=size, seed=seed):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

@@ -165,7 +165,7 @@ class BatchRunner:
             torch.cuda.synchronize(self._engine.device_index)
 
 
-def timed(work: Callable[[], None]) -> tuple[float, float]:
+def timed(work: Callable[[], object]) -> tuple[float, float]:
     """Seconds on the clock, and of processor time in this process and its children."""
     cpu_before, begin = usage().cpu_seconds, time.perf_counter()
     work()

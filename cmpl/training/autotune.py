@@ -1,4 +1,4 @@
-"""Chooses the loader's threads, processes and batches made ahead by short trials of the real training step.
+"""Chooses the loader's threads, workers and batches made ahead by short trials of the real training step.
 
 None of the three changes a number of a run, and neither does the trial: it trains networks of its own, and random
 numbers are functions of the position. The batch size stays.
@@ -16,8 +16,9 @@ import torch
 from cmpl.config import Config
 from cmpl.training.loop import Trainer
 from cmpl.training.metrics import mean_over_ranks
-from cmpl.training.runtime import MAX_WORKERS, Runtime
+from cmpl.training.runtime import Runtime
 from pipelines.files import written_whole
+from pipelines.loading.setup import MAX_WORKERS
 
 ENOUGH_WAIT_SHARE = 0.02
 """A step that waits for data for less of its time has nothing to gain."""

@@ -1,6 +1,7 @@
 """An opened data set: lists read, videos probed, the labeled subset drawn."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import numpy as np
 from pipelines.cache import cache_root
 from pipelines.catalog.manifest import Manifest, open_manifest
 from pipelines.catalog.pool import Pool, pool_of
-from pipelines.datasets.annotations import Annotations
+from pipelines.datasets.annotations import Annotations, ListOptions
 from pipelines.datasets.labeled_subset import labeled_subset
 from pipelines.datasets.registry import read_dataset
 from pipelines.errors import InputError
 from pipelines.progress import Progress, no_progress
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,13 +80,18 @@ def open_dataset(
     split_seed: int = 0,
     split_scheme: str = "uniform",
     official_split: int = 1,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    outside_root: bool = False,
     max_missing_share: float = 0.05,
     progress: Progress = no_progress,
 ) -> Dataset:
     """Opens a data set by the name that `--dataset` takes, or by a folder's path.
 
     root: the folder of a named data set. labeled: 1pct, 10pct, all, a number of videos a class, or a list's file;
-    split_seed says which ones. Videos never probed are probed now; the result is kept in the cache folder.
+    split_seed says which ones. path_column, label_column: titles of the columns of csv lists; None: usual ones.
+    outside_root: lists may name videos outside the data set's folder. Videos never probed are probed now; the result is
+    kept in the cache folder.
     Raises InputError for whatever does not fit.
     """
     if root is None and (Path(dataset).expanduser().is_dir() or "/" in dataset):
@@ -95,6 +103,7 @@ def open_dataset(
         None if root is None else Path(root),
         official_split=official_split,
         max_missing_share=max_missing_share,
+        lists=ListOptions(path_column=path_column, label_column=label_column, outside_root=outside_root),
         progress=progress,
     )
 
@@ -141,4 +150,24 @@ def probed(
                 f"{annotations.name}: none of the {len(opened)} {part} videos is usable; the first: {path}: {reason}"
             )
     chosen = draw(np.isin(np.arange(len(train)), train.usable))
-    return Dataset(annotations=annotations, train=train, val=val, unlabeled=manifest("unlabeled"), labeled=chosen)
+    unlabeled = manifest("unlabeled")
+    warn_of_shared(val, {"training": train, "unlabeled": unlabeled})
+    return Dataset(annotations=annotations, train=train, val=val, unlabeled=unlabeled, labeled=chosen)
+
+
+def warn_of_shared(val: Manifest, others: Mapping[str, Manifest | None]) -> None:
+    """Says in the log which validation videos are the same files as videos of other lists, by links or spellings."""
+    kind = np.dtype([("device", "<i8"), ("number", "<i8")])
+
+    def ids(manifest: Manifest) -> np.ndarray:
+        return np.ascontiguousarray(manifest.file_ids).view(kind).reshape(-1)
+
+    for name, other in others.items():
+        if other is None:
+            continue
+        shared = np.flatnonzero(np.isin(ids(val), ids(other)) & (val.file_ids[:, 1] >= 0))
+        if len(shared):
+            first = int(shared[0])
+            twin = int(np.flatnonzero(ids(other) == ids(val)[first])[0])
+            what = "%d validation videos are the same files as %s videos, such as %s and %s: results will be too good"
+            log.warning(what, len(shared), name, val.path(first), other.path(twin))

@@ -35,6 +35,7 @@ class Manifest:
     paths: tuple[str, ...]  # relative to root
     labels: np.ndarray  # (N,) int32, -1 where the class is unknown
     facts: np.ndarray  # (N,) FACTS
+    file_ids: np.ndarray  # (N, 2) int64, device and number of each file there, -1 where there is none
     codings: tuple[tuple[str, str], ...]  # (codec, pixel format)
     problems: Mapping[int, str]
 
@@ -111,7 +112,7 @@ def open_manifest(
         raise InputError(f"labels: received shape {labels.shape}; accepted: one for each of {len(paths)} paths")
     cache_file = manifest_file(root, cache_dir=cache_dir)
     table = load_table(cache_file)
-    sizes, mtimes, refused = _stat_all(root, paths)
+    sizes, mtimes, file_ids, refused = _stat_all(root, paths)
     rows = table.rows_of(paths)
     known = rows >= 0
     known[known] = (table.facts["size_bytes"][rows[known]] == sizes[known]) & (
@@ -140,11 +141,17 @@ def open_manifest(
         if results:
             table = table.with_results(results)
             save_table(cache_file, table)
-    return _manifest_of(root, paths, labels, table=table, refused=refused)
+    return _manifest_of(root, paths, labels, table=table, file_ids=file_ids, refused=refused)
 
 
 def _manifest_of(
-    root: Path, paths: tuple[str, ...], labels: np.ndarray, *, table: FactTable, refused: Mapping[int, str]
+    root: Path,
+    paths: tuple[str, ...],
+    labels: np.ndarray,
+    *,
+    table: FactTable,
+    file_ids: np.ndarray,
+    refused: Mapping[int, str],
 ) -> Manifest:
     rows = table.rows_of(paths)
     facts = np.zeros(len(paths), dtype=FACTS)
@@ -162,27 +169,28 @@ def _manifest_of(
         paths=paths,
         labels=labels,
         facts=facts,
+        file_ids=file_ids,
         codings=table.codings,
         problems=problems,
     )
 
 
-def _stat_all(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Returns sizes (N,), times (N,) and {index: why a file has none}. Threads: network disks are slow."""
+def _stat_all(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, str]]:
+    """Returns sizes (N,), times (N,), file ids (N, 2), {index: why none}. Threads: network disks are slow."""
 
-    def stat_some(first: int) -> list[tuple[int, int] | str]:
-        answers: list[tuple[int, int] | str] = []
+    def stat_some(first: int) -> list[tuple[int, ...] | str]:
+        answers: list[tuple[int, ...] | str] = []
         for path in paths[first : first + 4096]:
             try:
                 status = os.stat(f"{root}/{path}")
-                answers.append((status.st_size, status.st_mtime_ns))
+                answers.append((status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
             except (FileNotFoundError, NotADirectoryError):
                 answers.append("missing")
             except (OSError, ValueError) as error:
                 answers.append(f"unreadable: {getattr(error, 'strerror', None) or error}")
         return answers
 
-    sizes, mtimes = np.full((2, len(paths)), -1, dtype=np.int64)
+    found = np.full((len(paths), 4), -1, dtype=np.int64)
     refused: dict[int, str] = {}
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
         answers = [answer for part in pool.map(stat_some, range(0, len(paths), 4096)) for answer in part]
@@ -190,8 +198,8 @@ def _stat_all(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray,
         if isinstance(answer, str):
             refused[index] = answer
         else:
-            sizes[index], mtimes[index] = answer
-    return sizes, mtimes, refused
+            found[index] = np.array(answer, dtype=np.uint64).astype(np.int64)  # some disks number files beyond 2**63
+    return found[:, 0], found[:, 1], found[:, 2:], refused
 
 
 def _probe_all(

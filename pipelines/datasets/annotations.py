@@ -73,10 +73,11 @@ class Annotations:
         for part, videos in (("train", self.train), ("val", self.val)):
             if not len(videos):
                 raise InputError(f"{self.name}: no videos in {part}; accepted: at least one")
-        for part, videos in (("train", self.train), ("val", self.val), ("unlabeled", self.unlabeled)):
-            if videos is not None and len(videos) and videos.labels.max() >= len(self.classes):
+        parts = {"train": self.train, "val": self.val, "unlabeled": self.unlabeled}
+        for part, listed in parts.items():
+            if listed is not None and len(listed) and listed.labels.max() >= len(self.classes):
                 accepted = f"-1 to {len(self.classes) - 1}"
-                raise InputError(f"{self.name}: {part}: received label {videos.labels.max()}; accepted: {accepted}")
+                raise InputError(f"{self.name}: {part}: received label {listed.labels.max()}; accepted: {accepted}")
         counts = np.bincount(self.train.labels[self.train.labels >= 0], minlength=len(self.classes))
         if not counts.all():
             empty = self.classes[int(np.argmin(counts))]
@@ -88,14 +89,29 @@ class Annotations:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """What a user says of his lists.
+
+    path_column, label_column: titles of the columns; None: usual ones are looked for. outside_root: a list may name
+    videos outside the data set's folder.
+    """
+
+    path_column: str | None = None
+    label_column: str | None = None
+    outside_root: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """Settings handed to every reader; a reader ignores those that mean nothing to it.
 
     official_split: number of the official train/test split, from 1. max_missing_share: accepted share of a list's
-    videos that are missing, 0 to 1. progress: called by a reader that takes long.
+    videos that are missing, 0 to 1. lists: what the user says of his lists. progress: called by a reader that takes
+    long.
     """
 
     official_split: int = 1
+    lists: ListOptions = ListOptions()
     max_missing_share: float = 0.05
     progress: Progress = no_progress
 

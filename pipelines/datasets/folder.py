@@ -1,47 +1,60 @@
 """A data set of one's own: a folder a class, or csv lists."""
 
+import dataclasses
 import logging
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.annotations import Annotations, VideoList
-from pipelines.datasets.text_files import ListedVideo, read_csv_list
+from pipelines.datasets.annotations import Annotations, ListOptions, VideoList
+from pipelines.datasets.csv_lists import ListedVideo, read_csv_list
+from pipelines.datasets.suffixes import VIDEO_SUFFIXES, is_video
+from pipelines.datasets.text_files import check_decoded, read_classes
+from pipelines.datasets.tree import is_folder
 from pipelines.errors import InputError, nearest
 
 log = logging.getLogger(__name__)
 
-# fmt: off
-VIDEO_SUFFIXES = (
-    ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv",
+SYSTEM_FOLDERS = (
+    "$RECYCLE.BIN",
+    "@Recycle",
+    "@eaDir",
+    "System Volume Information",
+    "__MACOSX",
+    "lost+found",
+    "#recycle",
 )
-# fmt: on
-"""Compared in lower case."""
+"""Made by operating systems, archives and network disks."""
 
 LAYOUT = """accepted: a folder with
   train/<class>/<video>  val/<class>/<video>  and, optional, unlabeled/<any depth>/<video>
 or with the lists
-  train.csv  val.csv  and, optional, unlabeled.csv  (lines path,class; paths relative to the folder)
+  train.csv  val.csv  and, optional, unlabeled.csv  (lines path,class, or titles; paths relative to the folder)
+(sub-folders of a class folder belong to it)
 and, optional, classes.txt with one class a line, in the order wanted
 (Kinetics-400, UCF-101 and the lists of PySlowFast and MMAction2: --dataset k400, ucf101 or lists, and --data-root)"""
 
 
-def read_folder(root: Path, *, horizontal_flip: bool = True) -> Annotations:
-    """The data set that lies in `root`, in one of the layouts of `LAYOUT`; `train.csv` goes before `train/`.
+def read_folder(root: Path, *, horizontal_flip: bool = True, lists: ListOptions | None = None) -> Annotations:
+    """Reads the data set that lies in `root`, in one of the layouts of `LAYOUT`; `train.csv` goes before `train/`.
 
-    Without `classes.txt` the classes are those of the training part in alphabetical order. Hidden files and
-    files that are no videos by their suffix are left out, the latter counted in the log; links are followed.
-    Raises InputError for anything missing, a class folder without a video, a validation class that training
-    lacks, and whatever `Annotations` refuses.
+    Without `classes.txt` the classes are those of the training part in alphabetical order. A class folder's sub-folders
+    belong to it. Links are followed. Left out, and named in the log: hidden and system files, folders that cannot be
+    read, files that are no videos by their suffix, and classes without a video in the validation part.
+    Raises InputError for anything missing, a training class without a video, a validation class that training lacks,
+    and whatever `Annotations` refuses.
     """
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; {LAYOUT}")
-    read = _lists if (root / "train.csv").exists() else _folders
-    train, val, unlabeled = read(root)
+    if (root / "train.csv").exists():
+        train, val, unlabeled = _lists(root, lists or ListOptions())
+    else:
+        train, val, unlabeled = _folders(root)
     classes = _class_names(root, train)
     return Annotations(
         name=root.resolve().name,
@@ -64,14 +77,16 @@ def read_videos(root: Path) -> VideoList:
     return _unlabeled_list(root, paths)
 
 
-_Parts = tuple[Sequence[ListedVideo], Sequence[ListedVideo], Sequence[str] | None]
+_Parts = tuple[list[ListedVideo], list[ListedVideo], list[str] | None]
 
 
-def _lists(root: Path) -> _Parts:
+def _lists(root: Path, options: ListOptions) -> _Parts:
     if not (root / "val.csv").exists():
         raise InputError(f"{root}: train.csv but no val.csv; {LAYOUT}")
-    parts = [read_csv_list(root / f"{part}.csv") for part in ("train", "val")]
-    for part, videos in zip(("train", "val"), parts, strict=True):
+    train, val = (read_csv_list(root / f"{part}.csv", options) for part in ("train", "val"))
+    for part, videos in (("train", train), ("val", val)):
+        if not videos:
+            raise InputError(f"{root / part}.csv: lists no video; accepted: path,class, one a line")
         for video in videos:
             if video.label is None:
                 raise InputError(
@@ -79,7 +94,8 @@ def _lists(root: Path) -> _Parts:
                     "accepted: path,class (videos without a class belong into unlabeled.csv)"
                 )
     unlabeled = root / "unlabeled.csv"
-    return *parts, [video.path for video in read_csv_list(unlabeled)] if unlabeled.exists() else None
+    bare = dataclasses.replace(options, label_column=None)
+    return train, val, [video.path for video in read_csv_list(unlabeled, bare)] if unlabeled.exists() else None
 
 
 def _folders(root: Path) -> _Parts:
@@ -91,57 +107,75 @@ def _folders(root: Path) -> _Parts:
 
 
 def _class_folders(root: Path, part: str) -> list[ListedVideo]:
-    videos: list[ListedVideo] = []
-    entries = _entries(root / part)
-    loose = [entry.name for entry in entries if not entry.is_dir()]
-    if len(loose) == len(entries):
+    files, folders = _listed(root / part, must_be_read=True)
+    if not folders:
         raise InputError(f"{root}: {part}/ holds no class folder; {LAYOUT}")
-    _log_ignored(root / part, loose, why="not in a class folder")
-    for folder in entries:
-        if not folder.is_dir():
-            continue
-        names = [entry.name for entry in _entries(folder.path) if not entry.is_dir()]
-        chosen = [name for name in names if _is_video(name)]
-        _log_ignored(Path(folder.path), [name for name in names if not _is_video(name)], why="no videos")
-        if not chosen:
+    _log_ignored(root / part, files, why="not in a class folder")
+    # A link from a class folder to all of them must not gather the others' videos.
+    others = {os.path.realpath(root / part), *(os.path.realpath(root / part / name) for name in folders)}
+    videos: list[ListedVideo] = []
+    for name in folders:
+        paths = _videos_below(root, f"{part}/{name}", passed_over=others)
+        if not paths and part == "train":
             raise InputError(
-                f"{root}: empty class {folder.name!r}: {part}/{folder.name} holds no video; "
+                f"{root}: empty class {name!r}: {part}/{name} holds no video; "
                 f"accepted: at least one file in it named {', '.join(VIDEO_SUFFIXES)}"
             )
-        videos += [ListedVideo(path=f"{part}/{folder.name}/{name}", label=folder.name, line=0) for name in chosen]
+        if not paths:
+            log.warning("%s: no video of class %r to evaluate on", root / part / name, name)
+        videos += [ListedVideo(path=path, label=name, line=0) for path in paths]
+    deep = [video.path for video in videos if video.path.count("/") > 2]
+    if deep:
+        what = "%s: %d of %d videos lie in sub-folders and belong to the class folder above (such as %s)"
+        log.warning(what, root / part, len(deep), len(videos), deep[0])
     return videos
 
 
-def _videos_below(root: Path, part: str) -> list[str]:
-    """Videos at any depth, links followed, each folder entered once however many links lead to it."""
+def _videos_below(root: Path, part: str, *, passed_over: Collection[str] = ()) -> list[str]:
+    """Finds videos at any depth, links followed, each folder entered once however many links lead to it.
+
+    Folders whose real paths are in `passed_over` are not entered, `part` itself apart.
+    """
     found: list[str] = []
-    entered: set[str] = set()
+    entered = set(passed_over) - {os.path.realpath(root / part)}
     waiting = [part]
     while waiting:
         folder = waiting.pop()
         if os.path.realpath(root / folder) in entered:
             continue
         entered.add(os.path.realpath(root / folder))
-        entries = _entries(root / folder)
-        waiting += [f"{folder}/{entry.name}" for entry in entries if entry.is_dir()]
-        names = [entry.name for entry in entries if not entry.is_dir()]
-        _log_ignored(root / folder, [name for name in names if not _is_video(name)], why="no videos")
-        found += [f"{folder}/{name}" for name in names if _is_video(name)]
+        files, folders = _listed(root / folder, must_be_read=folder == part)
+        waiting += [f"{folder}/{name}" for name in folders]
+        _log_ignored(root / folder, [name for name in files if not is_video(name)], why="no videos")
+        found += [f"{folder}/{name}" for name in files if is_video(name)]
     return sorted(found)
 
 
-def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """What lies in a folder, sorted, without hidden files. A broken link counts as a file: it gets reported."""
+def _listed(folder: Path, *, must_be_read: bool) -> tuple[list[str], list[str]]:
+    """Names of the files and of the folders in a folder, sorted. Hidden and system ones are named in the log.
+
+    A broken link counts as a file: it gets reported. A folder that cannot be read is empty and named in the log; raises
+    InputError instead where it `must_be_read`.
+    """
+    files: list[str] = []
+    folders: list[str] = []
+    hidden: list[str] = []
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
+                    hidden.append(entry.name)
+                else:
+                    (folders if is_folder(entry) else files).append(entry.name)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); accepted: a readable folder") from error
-    return sorted(visible, key=lambda entry: entry.name)
-
-
-def _is_video(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+        if must_be_read:
+            raise InputError(f"{folder}: cannot be read ({error.strerror}); accepted: a readable folder") from error
+        log.warning("%s: passed over, it cannot be read (%s)", folder, error.strerror)
+        return [], []
+    told = [name for name in hidden if is_video(name) or name in SYSTEM_FOLDERS or (folder / name).is_dir()]
+    if told:
+        log.warning("%s: %d hidden or system files or folders passed over (such as %s)", folder, len(told), min(told))
+    return sorted(files), sorted(folders)
 
 
 def _log_ignored(folder: Path, names: Sequence[str], *, why: str) -> None:
@@ -150,34 +184,45 @@ def _log_ignored(folder: Path, names: Sequence[str], *, why: str) -> None:
 
 
 def _class_names(root: Path, train: Sequence[ListedVideo]) -> tuple[str, ...]:
+    """The classes of classes.txt, or those of the training part in alphabetical order, in the latter's spelling."""
     file = root / "classes.txt"
+    named = {same_text(video.label or ""): video.label or "" for video in reversed(train)}
     if not file.exists():
-        return tuple(sorted({video.label for video in train}))
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); accepted: a UTF-8 file, one class a line") from error
-    classes = tuple(line.strip() for line in lines if line.strip())
-    twice = [name for name, times in Counter(classes).items() if times > 1]
-    if twice:
-        raise InputError(f"{file}: class {twice[0]!r} is there twice; accepted: each class once")
+        classes = tuple(sorted(named.values()))
+    else:
+        classes = read_classes(file)
+        check_decoded(file, classes, set(named.values()))
+        twice = [name for name, times in Counter(map(same_text, classes)).items() if times > 1]
+        if twice:
+            raise InputError(f"{file}: class {twice[0]!r} is there twice; accepted: each class once")
+    _warn_of_cases(root, classes)
     return classes
 
 
+def _warn_of_cases(root: Path, classes: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    for name in classes:
+        other = first.setdefault(name.casefold(), name)
+        if other != name:
+            log.warning("%s: classes %r and %r differ in upper and lower case alone, and are two", root, other, name)
+
+
+def same_text(name: str) -> str:
+    """Returns a form that is the same for all spellings of a name: an accent is one character or two (NFC, NFD)."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _video_list(root: Path, videos: Sequence[ListedVideo], classes: tuple[str, ...], *, part: str) -> VideoList:
-    index_of = {name: index for index, name in enumerate(classes)}
-    for video in videos:
-        if video.label not in index_of:
+    index_of = {same_text(name): index for index, name in enumerate(classes)}
+    labels = np.zeros(len(videos), dtype=np.int32)
+    for number, video in enumerate(videos):
+        label = same_text(video.label or "")
+        if label not in index_of:
             source = "classes.txt" if (root / "classes.txt").exists() else "train"
             where = f"{part}.csv, line {video.line}" if video.line else part
-            raise InputError(
-                f"{root}: {where}: class {video.label!r} is not in {source}{nearest(video.label, classes)}"
-            )
-    return VideoList(
-        root=root,
-        paths=tuple(video.path for video in videos),
-        labels=np.array([index_of[video.label] for video in videos], dtype=np.int32),
-    )
+            raise InputError(f"{root}: {where}: class {label!r} is not in {source}{nearest(label, classes)}")
+        labels[number] = index_of[label]
+    return VideoList(root=root, paths=tuple(video.path for video in videos), labels=labels)
 
 
 def _unlabeled_list(root: Path, paths: Sequence[str]) -> VideoList:

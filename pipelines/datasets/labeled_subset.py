@@ -8,21 +8,25 @@ different files differ in these files' places alone.
 import csv
 import difflib
 import hashlib
+import io
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from pipelines.datasets.csv_lists import csv_text
 from pipelines.errors import InputError, nearest
 from pipelines.files import written_whole
 
 log = logging.getLogger(__name__)
 
 ACCEPTED = "1pct, 10pct, any <number>pct of each class, all, a number of videos per class, or a file of paths"
+_QUOTED = r'"(?:[^"]|"")*"'
+_ROW = re.compile(rf'(?:{_QUOTED}|[^"\n]*)(?:, *{_QUOTED})?[^\n]*(?:\n|$)')
 SCHEMES = ("uniform", "category-wise")
 VIDEOS_PER_CLASS = {"k400": {"1pct": 6, "10pct": 60}, "ucf101": {"1pct": 1, "10pct": 10}}
 """Videos a class that the paper's 1 % and 10 % mean on its data sets (Sec. 4.1), by data set."""
@@ -152,7 +156,7 @@ def _usable_of_list(chosen: np.ndarray, *, names: Sequence[str], usable: np.ndar
 def write_subset(
     file: Path, *, indices: np.ndarray, names: Sequence[str], labels: np.ndarray, classes: Sequence[str]
 ) -> None:
-    """Writes these videos as `name,class` lines, sorted by name; `labeled_subset` takes the file back.
+    """Writes these videos as `name,class` rows, sorted by name; `labeled_subset` takes the file back.
 
     Raises InputError where the file cannot be written.
     """
@@ -161,9 +165,8 @@ def write_subset(
             written_whole(file) as draft,
             open(draft, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
         ):
-            writer = csv.writer(stream, lineterminator="\n")
-            for index in sorted(indices, key=lambda index: names[index]):
-                writer.writerow([names[index], classes[labels[index]]])
+            ordered = sorted(indices, key=lambda index: names[index])
+            stream.write(csv_text((names[index], classes[labels[index]]) for index in ordered))
     except OSError as error:
         raise InputError(f"{file}: cannot be written ({error.strerror}); accepted: a path that can") from error
 
@@ -172,14 +175,12 @@ def _read_subset(
     file: Path, *, paths: Sequence[str], names: Sequence[str], labels: np.ndarray, classes: Sequence[str]
 ) -> np.ndarray:
     try:
-        lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise InputError(f"labeled: {file} cannot be read ({error.strerror}); accepted: {ACCEPTED}") from error
     index_of = dict(zip((*paths, *names), (*range(len(paths)), *range(len(names))), strict=True))
     first_line: dict[int, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in _rows(text):
         where = f"{file}, line {number}"
         path, name = _path_and_class(line, index_of, classes=classes)
         if path not in index_of:
@@ -198,6 +199,15 @@ def _read_subset(
     return np.array(sorted(first_line), dtype=np.int64)
 
 
+def _rows(text: str) -> Iterator[tuple[int, str]]:
+    """(number of its first line, text) of every row that is not blank. Line ends in quotes do not end a row."""
+    number = 1
+    for match in _ROW.finditer(text):
+        if match[0].strip():
+            yield number, match[0].removesuffix("\n")
+        number += match[0].count("\n")
+
+
 def _path_and_class(line: str, known: Mapping[str, int], *, classes: Sequence[str]) -> tuple[str, str | None]:
     """Splits a line. A path may hold commas and spaces, also unquoted: the whole line is tried first, then `path
     index` as PySlowFast writes it, then the last comma."""
@@ -207,13 +217,18 @@ def _path_and_class(line: str, known: Mapping[str, int], *, classes: Sequence[st
     path, _, index = line.rpartition(" ")
     if path in known and index.isdecimal():
         return path, classes[int(index)] if int(index) < len(classes) else index
-    if "\t" in line:
-        path, _, name = line.rpartition("\t")
-        return path, name.strip()
-    fields = next(csv.reader([line], skipinitialspace=True))
+    try:
+        fields = next(csv.reader(io.StringIO(line, newline=""), skipinitialspace=True))
+    except csv.Error:  # a field of more than 128 kB is no path
+        fields = [line[:80]]
+    if "\t" in line and fields[0] not in known:
+        path, _, tabbed = line.rpartition("\t")
+        return path, tabbed.strip()
     if len(fields) > 2:
         fields = line.rsplit(",", 1)
-    return fields[0].strip(), fields[1].strip() if len(fields) == 2 else None
+    path = fields[0] if fields[0] in known else fields[0].strip()
+    name = fields[1] if len(fields) == 2 else None
+    return path, name if name is None or name in classes else name.strip()
 
 
 def _nearest_path(path: str, paths: Sequence[str]) -> str:

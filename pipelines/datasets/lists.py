@@ -7,11 +7,17 @@ Looked for in the root, then in its annotations/:
     optional, with unlabeled, whose lines may be the path alone
     classes.txt, optional: the name of class 0, 1, ... one a line
 
+Labels count from 0. Where they are 1 to K, for the K classes of classes.txt or without one, they count from 1, and the
+log says so.
+
 Paths are relative to the root, or to videos_train/, train/ or videos/ in it (videos_val/ ... for validation), whichever
-holds more of them. Absolute paths are taken as they are.
+holds more of them. Absolute paths are taken as they are. Paths with `..` that lead out of the root are refused, unless
+the user allows them.
 """
 
+import dataclasses
 import itertools
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -21,9 +27,11 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
-from pipelines.datasets.text_files import LabeledPath, read_labeled_paths, read_lines
+from pipelines.datasets.text_files import LabeledPath, read_classes, read_labeled_paths
 from pipelines.datasets.tree import checked_absent, present
 from pipelines.errors import InputError
+
+log = logging.getLogger(__name__)
 
 WORDS = {"train": ("train",), "val": ("val", "validation", "test"), "unlabeled": ("unlabeled",)}
 _TRIED = 200
@@ -39,19 +47,28 @@ class _List:
 
 def read(root: Path | None, options: ReadOptions) -> Annotations:
     """Reads the data set `lists` for `registry`."""
-    return read_lists(needed(root), split=options.official_split, max_missing_share=options.max_missing_share)
+    return read_lists(
+        needed(root),
+        split=options.official_split,
+        max_missing_share=options.max_missing_share,
+        outside_root=options.lists.outside_root,
+    )
 
 
-def read_lists(root: Path, *, split: int = 1, max_missing_share: float = 0.05) -> Annotations:
-    """The data set whose lists lie under `root`; see the top of the file for what is looked for.
+def read_lists(
+    root: Path, *, split: int = 1, max_missing_share: float = 0.05, outside_root: bool = False
+) -> Annotations:
+    """Reads the data set whose lists lie under `root`; see the top of the file for what is looked for.
 
     Missing files keep their places in the lists. Raises InputError where no list or more than one fits, a line is not
-    of the format, a label is missing where one must be or beyond classes.txt, and where more than `max_missing_share`
-    of a list's files are missing.
+    of the format, a label is missing where one must be or beyond the classes, a path leads out of the root without
+    `outside_root`, and where more than `max_missing_share` of a list's files are missing.
     """
     root = Path(root)
     lists = [found for part in WORDS if (found := _find(root, part, split=split)) is not None]
-    classes = _classes(root, lists)
+    if not outside_root:
+        _check_inside(lists)
+    lists, classes = _counted(root, lists)
     for found in lists:
         _check_labels(found, len(classes))
     base = _base(root, lists)
@@ -84,13 +101,48 @@ def _find(root: Path, part: str, *, split: int) -> _List | None:
     )
 
 
-def _classes(root: Path, lists: Sequence[_List]) -> tuple[str, ...]:
-    """Without classes.txt a class is called by its number."""
-    for file in (root / "classes.txt", root / "annotations" / "classes.txt"):
-        if file.is_file():
-            return tuple(line for _, line in read_lines(file, accepted="one class a line"))
-    labels = [video.label for found in lists for video in found.videos if video.label is not None]
-    return tuple(str(label) for label in range(max(labels, default=-1) + 1))
+def _check_inside(lists: Sequence[_List]) -> None:
+    for found in lists:
+        for video in found.videos:
+            if ".." in video.path and os.path.normpath(video.path).startswith("../"):
+                raise InputError(
+                    f"{found.file}, line {video.line}: received the path {video.path!r}; accepted: a path inside the "
+                    "root, or any with --set data.outside_root=true"
+                )
+
+
+def _counted(root: Path, lists: list[_List]) -> tuple[list[_List], tuple[str, ...]]:
+    """Returns (lists with labels from 0, classes). Without classes.txt a class is called by its number."""
+    listed = [video for found in lists if found.part != "unlabeled" for video in found.videos]
+    labels = {video.label for video in listed if video.label is not None and video.label >= 0}
+    file = next((f for f in (root / "classes.txt", root / "annotations" / "classes.txt") if f.is_file()), None)
+    classes = None if file is None else read_classes(file)
+    num_classes = max(labels, default=-1) if classes is None else len(classes)
+    if (
+        labels
+        and min(labels) == 1
+        and max(labels) == num_classes
+        and (classes is not None or len(labels) == max(labels))
+    ):
+        log.warning("%s: labels are 1 to %d: they are taken to count from 1", lists[0].file, num_classes)
+        return [_from_zero(found) for found in lists], classes or tuple(str(label) for label in sorted(labels))
+    if classes is not None:
+        return lists, classes
+    if max(labels, default=-1) >= len(listed):  # else a wrong number would make as many classes
+        worst = max((v.label or 0, -v.line, found.file) for found in lists for v in found.videos)
+        raise InputError(
+            f"{worst[2]}, line {-worst[1]}: received label {worst[0]}; accepted: 0 to {len(listed) - 1}, since a class "
+            f"needs a video and {len(listed)} are listed"
+        )
+    return lists, tuple(str(label) for label in range(max(labels, default=-1) + 1))
+
+
+def _from_zero(found: _List) -> _List:
+    videos = [
+        dataclasses.replace(video, label=video.label - 1) if video.label is not None and video.label > 0 else video
+        for video in found.videos
+    ]
+    return dataclasses.replace(found, videos=videos)
 
 
 def _check_labels(found: _List, num_classes: int) -> None:
@@ -151,6 +203,6 @@ def _prefix(root: Path, names: Sequence[str], *, part: str) -> str:
     folders = ("", *(f"{stem}{word}/" for word in WORDS[part] for stem in ("videos_", "")), "videos/")
 
     def num_there(folder: str) -> int:
-        return sum((root / (folder + name)).exists() for name in tried)
+        return sum(os.path.exists(f"{root}/{folder}{name}") for name in tried)
 
     return max(folders, key=num_there)

@@ -6,9 +6,7 @@ In the new folder: videos/..., train.csv, val.csv, maybe unlabeled.csv, classes.
 so that an interrupted preparation goes on; failures.json with the videos that could not be used.
 """
 
-import csv
 import dataclasses
-import io
 import json
 import os
 import shutil
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.datasets.annotations import Annotations, VideoList
+from pipelines.datasets.csv_lists import csv_text, quoted
 from pipelines.errors import InputError, VideoError
 from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
@@ -278,12 +277,15 @@ def _write_lists(
         else:
             rows[part].append((item.target, annotations.classes[label]))
     for part, lines in rows.items():
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(dict.fromkeys(lines))
-        _write(out / f"{part}.csv", text.getvalue())
-    _write(out / "classes.txt", "".join(f"{name}\n" for name in annotations.classes))
+        _write(out / f"{part}.csv", csv_text(dict.fromkeys(lines)))
+    _write(out / "classes.txt", "".join(f"{_class_line(name)}\n" for name in annotations.classes))
     present = {name for _, name in rows["train"]}
     return tuple(name for name in annotations.classes if name not in present)
+
+
+def _class_line(name: str) -> str:
+    """A class as `read_classes` reads it back: in quotes only where it must be."""
+    return quoted(name) if name != name.strip() or "\n" in name or name.startswith('"') else name
 
 
 def _save(out: Path, done: Mapping[str, _Record], settings: Settings) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
-from pipelines.datasets.tree import checked_absent, present
+from pipelines.datasets.annotations import Annotations, ListOptions, ReadOptions, VideoList, needed
+from pipelines.datasets.tree import as_spelled, checked_absent, present
 from pipelines.errors import InputError, nearest
 from pipelines.progress import Progress, no_progress
 from pipelines.registry import Registry
@@ -35,6 +35,7 @@ def read_dataset(
     *,
     official_split: int = 1,
     max_missing_share: float = 0.05,
+    lists: ListOptions | None = None,
     progress: Progress = no_progress,
 ) -> Annotations:
     """Reads the data set `name` (built in, registered, or `module:function`) under `root`.
@@ -42,12 +43,22 @@ def read_dataset(
     The demo alone of the built-in ones can do without a root. Raises InputError for an unknown name, naming the
     nearest, and for whatever the reader refuses.
     """
-    options = ReadOptions(official_split=official_split, max_missing_share=max_missing_share, progress=progress)
+    options = ReadOptions(
+        official_split=official_split,
+        max_missing_share=max_missing_share,
+        lists=lists or ListOptions(),
+        progress=progress,
+    )
     return _read(name, root, options, field="data.dataset")
 
 
 def read_unlabeled(
-    name: str, root: Path | None, *, official_split: int = 1, max_missing_share: float = 0.05
+    name: str,
+    root: Path | None,
+    *,
+    official_split: int = 1,
+    max_missing_share: float = 0.05,
+    lists: ListOptions | None = None,
 ) -> VideoList:
     """Reads the training videos of a data set, its unlabeled ones included, all labels -1.
 
@@ -67,7 +78,9 @@ def read_unlabeled(
 
         videos = read_videos(needed(root))
     else:
-        options = ReadOptions(official_split=official_split, max_missing_share=max_missing_share)
+        options = ReadOptions(
+            official_split=official_split, max_missing_share=max_missing_share, lists=lists or ListOptions()
+        )
         annotations = _read(name, root, options, field="data.unlabeled")
         videos = annotations.train
         if annotations.unlabeled is not None:
@@ -92,20 +105,21 @@ def read_own_folder(root: Path | None, options: ReadOptions) -> Annotations:
     from pipelines.datasets.folder import read_folder
 
     root = needed(root)
-    annotations = read_folder(root)
+    annotations = read_folder(root, lists=options.lists)
     if not (root / "train.csv").exists():
         return annotations
 
     def searched(part: str) -> VideoList:
-        videos = getattr(annotations, part)
+        videos: VideoList = getattr(annotations, part)
+        paths = as_spelled(videos.root, videos.paths)
         absent = checked_absent(
-            videos.paths,
-            present(videos.root, videos.paths),
+            paths,
+            present(videos.root, paths),
             what=str(root / f"{part}.csv"),
             looked_in=str(videos.root),
             max_missing_share=options.max_missing_share,
         )
-        return dataclasses.replace(videos, absent=absent)
+        return dataclasses.replace(videos, paths=paths, absent=absent)
 
     return dataclasses.replace(annotations, train=searched("train"), val=searched("val"))
 

@@ -3,11 +3,12 @@
 import difflib
 import logging
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.datasets.folder import VIDEO_SUFFIXES
+from pipelines.datasets.suffixes import is_video
 from pipelines.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -52,11 +53,19 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
                     continue
                 if is_video(name):
                     videos.append(name)
-                elif entry.is_dir():
+                elif is_folder(entry):
                     folders.append(name)
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}); accepted: a readable folder") from error
     return videos, folders
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tells a folder, links followed. A link that leads to itself or nowhere is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _keep(by_stem: dict[str, str], names: Iterable[str], *, prefix: str) -> None:
@@ -64,11 +73,6 @@ def _keep(by_stem: dict[str, str], names: Iterable[str], *, prefix: str) -> None
         stem, path = name.rpartition(".")[0], prefix + name
         if by_stem.setdefault(stem, path) > path:
             by_stem[stem] = path
-
-
-def is_video(name: str) -> bool:
-    """Tells a video by its suffix alone."""
-    return name[name.rfind(".") :].lower() in VIDEO_SUFFIXES if "." in name else False
 
 
 def present(root: Path, paths: Sequence[str]) -> list[bool]:
@@ -80,10 +84,24 @@ def present(root: Path, paths: Sequence[str]) -> list[bool]:
         if folder not in names:
             try:
                 names[folder] = frozenset(os.listdir(root / folder))
-            except OSError:
+            except (OSError, ValueError):  # ValueError: a NUL in the name
                 names[folder] = frozenset()
         there.append(name in names[folder])
     return there
+
+
+def as_spelled(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Returns the paths, each in the spelling of its file: one accent may be one character (NFC) or two (NFD).
+
+    A path whose file is not there in any spelling stays as it is.
+    """
+    there = present(root, paths)
+    return tuple(path if found else _other_spelling(root, path) for path, found in zip(paths, there, strict=True))
+
+
+def _other_spelling(root: Path, path: str) -> str:
+    others = [unicodedata.normalize(form, path) for form in ("NFC", "NFD")]
+    return next((other for other in others if other != path and os.path.lexists(root / other)), path)
 
 
 def checked_absent(

@@ -1,4 +1,4 @@
-"""`cmpl bench-loader`: counting, words, the chart and the table. Nothing here is timed against a figure."""
+"""`cmpl bench-loader`: counting, words, the chart and the table. No test depends on a time."""
 
 import importlib.util
 import io
@@ -39,7 +39,6 @@ from cmpl.recipes.kinetics import k400
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch
 from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
-from pipelines.loading.graph import unlabeled_graph
 from pipelines.loading.loader import SemiLoader, clips_of
 from pipelines.loading.source import TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
@@ -237,7 +236,7 @@ def test_stages_make_what_the_loader_makes(media, tmp_path):
     """The views of the second batch, stage by stage, are the loader's, bit for bit."""
     pool = replace(vp9_pool(vp9(tmp_path, 3), num_frames=80), exact_seek=np.ones(3, dtype=bool))
     planner, engine = planner_of(pool), Engine(media=media, decoder="cpu")
-    stages = StreamStages(planner, unlabeled_graph, num_videos=2, engine=engine)
+    stages = StreamStages(planner, num_videos=2, engine=engine)
     watch = Stopwatch()
     stages.run(0, watch)
     ours = [clips_of(view) for view in stages.run(1, watch)]

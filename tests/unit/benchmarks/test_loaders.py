@@ -1,4 +1,4 @@
-"""The comparison of loaders and the GPU suite, in small: same frames for all, an honest gate, guarded sections."""
+"""The comparison of loaders and the GPU suite in small: equal frames, the gate, guarded sections."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""benchmarks/loaders/soak.py: the line through the samples, what is counted, and that it runs. Nothing is timed."""
+"""The soak: the line through the samples, what is counted, and that it runs."""
 
 import json
 import os

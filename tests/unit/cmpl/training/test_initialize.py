@@ -110,7 +110,6 @@ def test_a_network_is_not_put_together_from_another_ones_parts(tmp_path, depth, 
     other = CrossModel(
         primary=ResNet3D(depth=depth, width=width, num_classes=3),
         auxiliary=ResNet3D(depth=10, width=1 / 16, num_classes=3),
-        threshold=0.9,
     )
     tensors = {name: value.clone().contiguous() for name, value in ckpt.module_tensors(networks(3)).items()}
     save_file(tensors, tmp_path / "a.safetensors")

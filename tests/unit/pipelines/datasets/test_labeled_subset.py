@@ -297,3 +297,20 @@ def test_a_list_with_unusable_videos_is_taken_without_them(tmp_path, caplog):
 def test_write_subset_says_where_it_cannot_write(tmp_path):
     with pytest.raises(InputError, match="subset.csv: cannot be written"):
         write_subset(tmp_path / "no" / "subset.csv", indices=[0], names=PATHS, labels=LABELS, classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    "name", [" lead trail ", "x\ny", 'say "hi"', "caf\udce9", "a;b", "tab\there", "comma, blank", "'", '"q"']
+)
+def test_any_name_survives_the_programs_own_list(tmp_path, name):
+    paths, classes = (f"{name}/{name}.mp4", "other/1.mp4", f"{name}/2.mp4"), ("other", name)
+    labels = np.array([1, 0, 1])
+    write_subset(tmp_path / "list.csv", indices=np.array([0, 1]), names=paths, labels=labels, classes=classes)
+    drawn = labeled_subset(str(tmp_path / "list.csv"), paths=paths, labels=labels, classes=classes, split_seed=0)
+    assert drawn.tolist() == [0, 1]
+
+
+def test_a_field_of_any_length_is_named_not_followed_by_a_traceback(tmp_path):
+    (tmp_path / "list.csv").write_text("x" * 200_000 + ",y\n")
+    with pytest.raises(InputError, match="line 1: the data set has no training video 'x"):
+        labeled_subset(str(tmp_path / "list.csv"), paths=("a",), labels=np.array([0]), classes=("y",), split_seed=0)

@@ -148,6 +148,13 @@ def test_missing_files(tmp_path):
         ),
         ({"train__csv": "c/4.mp4 -2\n"}, "train.csv, line 1: received label -2"),
         ({"train__csv": "c/-3_.avi 1\n", "val__csv": "c/4.mp4 0\n"}, "train: empty class '0'"),
+        (
+            {"train__csv": "a b/2 2.mp4 0\nc/-3_.avi 100000000\n"},
+            r"train.csv, line 2: received label 100000000; accepted: 0 to 2, since a class needs a video",
+        ),
+        ({"train__csv": "../../etc/passwd.mp4 0\n"}, r"train.csv, line 1: received the path .*outside_root=true"),
+        ({"train__csv": f"c/{'9' * 5000}.mp4 {'9' * 5000}\n"}, "train.csv, line 1: received the path"),
+        ({"train__csv": "c/4\0.mp4 0\n"}, "train.csv, line 1: received the path"),
         ({"train__csv": "c/-3_.avi 0\n", "val__csv": "c/4.mp4\n"}, "val.csv, line 1: 'c/4.mp4' has no label"),
         (
             {"train__csv": "c/-3_.avi 0\n", "val__csv": "/c/4.mp4 0\n"},
@@ -162,6 +169,34 @@ def test_refuses(tmp_path, texts, message):
     write(tmp_path, **texts)
     with pytest.raises(InputError, match=message):
         read_lists(tmp_path)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_labels_from_1(tmp_path, named, caplog):
+    touch(tmp_path, [*TRAIN, *VAL])
+    write(tmp_path, train__txt=text_of(TRAIN, (1, 1, 2)), val__txt=text_of(VAL, (2,)))
+    if named:
+        write(tmp_path, classes__txt="run\nwalk\n")
+    annotations = read_lists(tmp_path)
+    assert annotations.classes == (("run", "walk") if named else ("1", "2"))
+    assert (annotations.train.labels.tolist(), annotations.val.labels.tolist()) == ([0, 0, 1], [1])
+    assert "labels are 1 to 2: they are taken to count from 1" in caplog.text
+
+
+def test_a_list_too_long_for_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.datasets.text_files.MAX_LINES", 2)
+    write(tmp_path, train__txt=text_of(TRAIN[:2], (0, 0)), val__txt=text_of(VAL, (0,)))
+    touch(tmp_path, [*TRAIN, *VAL])
+    read_lists(tmp_path)
+    write(tmp_path, train__txt=text_of(TRAIN, (0, 0, 0)))
+    with pytest.raises(InputError, match="train.txt: received more than 2 lines; accepted: at most so many"):
+        read_lists(tmp_path)
+
+
+def test_a_name_too_long_for_the_disk_is_missing(tmp_path):
+    touch(tmp_path, [*TRAIN, *VAL])
+    write(tmp_path, train__txt=text_of((*TRAIN, "x" * 5000 + ".mp4"), (0, 0, 0, 0)), val__txt=text_of(VAL, (0,)))
+    assert read_lists(tmp_path, max_missing_share=0.5).train.absent == (3,)
 
 
 def test_two_lists_for_one_part_are_named(tmp_path):
