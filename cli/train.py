@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +11,9 @@ from cli.options import config_of, experiment_options
 from cmpl.config import Config
 from cmpl.recipes.presets import FULL
 from cmpl.registries import method_class
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlabeled/<video>"
 
@@ -37,7 +41,7 @@ def command(
     subsets: int | None,
     autotune: bool,
     as_json: bool,
-    **options,
+    **options: Any,
 ) -> None:
     """Train on few labeled and many unlabeled videos, then evaluate.
 
@@ -77,7 +81,7 @@ def command(
         console.print(f"Stopped; a checkpoint lies in {path}. The same command goes on from there.", soft_wrap=True)
         ctx.exit(130)
     if subsets:
-        show_subsets(console, summary([o.result for o in outcomes]), title=str(path), as_json=as_json)
+        show_subsets(console, summary([o.result for o in outcomes if o.result]), title=str(path), as_json=as_json)
         return
     if as_json:
         if is_first_rank():
@@ -94,7 +98,7 @@ def preset_of_run(path: Path) -> str:
     return RunDirectory(path).config().preset or FULL
 
 
-def show_subsets(console, spreads: dict, *, title: str, as_json: bool) -> None:
+def show_subsets(console: "Console", spreads: dict, *, title: str, as_json: bool) -> None:
     """Mean and spread over the labeled subsets, as a line a figure or as JSON on stdout."""
     from cli.display import is_first_rank
 
@@ -119,7 +123,7 @@ def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     if ctx.params["data_root"]:
         batch += ["--data-root", ctx.params["data_root"]]
     lines = [
-        ("compare", [*_same_command(ctx), "--method", other]),
+        ("compare", [*_same_command(ctx, method=other), "--method", other]),
         ("one view", ["cmpl", "eval", str(path), "--clips", "1", "--crops", "1"]),
         ("see a batch", batch),
     ]
@@ -129,17 +133,21 @@ def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     return text
 
 
-def _same_command(ctx: click.Context) -> list[str]:
-    """The options that were given, but for the method and for where the run and its result go."""
+def _same_command(ctx: click.Context, *, method: str) -> list[str]:
+    """The options that were given, but for the method, its fields that `method` lacks, and where the run goes."""
     words = ["cmpl", "train"]
+    fields = {f"method.{name}" for name in method_class(method).Settings.field_names() if name != "name"}
     for option in ctx.command.params:
         source = ctx.get_parameter_source(option.name)
         if source is not click.core.ParameterSource.COMMANDLINE or option.name in ("method", "out", "as_json"):
             continue
-        if option.is_flag:
+        if isinstance(option, click.Option) and option.is_flag:
             words.append(option.opts[0])
             continue
         values = ctx.params[option.name]
         for value in values if option.multiple else (values,):
+            key = str(value).partition("=")[0].strip()
+            if option.name == "settings" and key.startswith("method.") and key not in fields:
+                continue
             words += [option.opts[0], str(value)]
     return words

@@ -2,6 +2,8 @@
 
 import contextlib
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,10 @@ def _train(
         runtime=runtime,
         ranks=ranks,
         reporter=reporter,
+        remarks=lambda problems: [
+            f"class {name!r}: none of its {number} labeled videos can be decoded, so it is learned from no label"
+            for name, number in classes_lost(data, problems).items()
+        ],
     )
     first_rank_does(ranks, lambda: claim(run, start))
     try:
@@ -159,11 +165,20 @@ def _train(
         "steps": schedule.last_step,
         "train_seconds": round(train_seconds, 1),
         "evaluation_seconds": round(time.monotonic() - begin, 1),
+        "classes_without_labels": list(classes_lost(data, set_aside)),
         "num_set_aside": len(set_aside),
         "set_aside": set_aside,
     }
     first_rank_does(ranks, lambda: run.write_result(result))
     return Outcome(path=run.path, result=result)
+
+
+def classes_lost(data: Dataset, problems: Mapping[str, str]) -> dict[str, int]:
+    """Classes of which no labeled video is left: name -> how many labeled videos it had. problems: path -> reason."""
+    pool = data.labeled_pool()
+    drawn = Counter(pool.labels.tolist())
+    left = {label for path, label in zip(pool.paths, pool.labels.tolist(), strict=True) if path not in problems}
+    return {data.classes[label]: number for label, number in sorted(drawn.items()) if label not in left}
 
 
 def _plan_of(config: Config, schedule: Schedule, method: Method, *, ranks: Ranks) -> TrainingPlan:

@@ -29,7 +29,9 @@ def train_subsets(
         if outcomes[-1].result is None:
             return outcomes
     with written_whole(path / "subsets.json") as draft:
-        draft.write_text(json.dumps(summary([outcome.result for outcome in outcomes]), indent=1) + "\n")
+        draft.write_text(
+            json.dumps(summary([outcome.result for outcome in outcomes if outcome.result]), indent=1) + "\n"
+        )
     return outcomes
 
 

@@ -66,6 +66,10 @@ def test_a_run_of_plugins_is_trained_and_evaluated(plugin, small_folder, monkeyp
     own += ["--method", "smoothed", "--set", "method.smoothing=0.2", "--set", "primary.architecture=small3d"]
     trained = call("train", *own, *words, "--steps", "1", "--workers", "0", "--out", "run")
     assert trained.exit_code == 0, trained.output
+    compare = next(line for line in trained.output.splitlines() if line.strip().startswith("compare"))
+    assert compare.endswith("--method cmpl")
+    assert "--plugin plugin_of_smoothing.py" in compare
+    assert "method.smoothing" not in compare  # which the other method lacks
     values = json.loads(Path("run/config.json").read_text())
     assert values["plugins"] == [str(plugin)]
     assert (values["method"]["name"], values["method"]["smoothing"]) == ("smoothed", 0.2)
