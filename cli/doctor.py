@@ -55,11 +55,11 @@ def _torch() -> str:
 def _dali() -> str:
     import torch
 
-    from pipelines.loading import dali
+    from pipelines.loading.dali import dali_problem, installed_dali
 
-    found = dali.installed()
+    found = installed_dali()
     has_gpu = torch.cuda.is_available()
-    if has_gpu and (misfit := dali.problem(found, torch_cuda=torch.version.cuda, driver=driver_version())):
+    if has_gpu and (misfit := dali_problem(found, torch_cuda=torch.version.cuda, driver=driver_version())):
         raise RuntimeError(misfit)
     if found is None:
         return "not installed; only a GPU needs it: pip install 'cmpl[cuda13]', or 'cmpl[cuda12]'"

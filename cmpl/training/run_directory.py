@@ -222,8 +222,7 @@ def default_run_path(config: Config, *, runs: Path, base: Config) -> Path:
     """runs/<data>-<labeled>-<method>-s<seed>, and what else differs from `base`, the recipe: -threshold0.5.
 
     A folder goes by its own name, a list of labeled videos by its file's; a split seed is named where it is not 0.
-    Of `module:name` the name is taken. The length is not named: a finished run is continued by the same command with
-    more steps.
+    Of `module:name` the name is taken. The length is not named: the same command with more steps continues a run.
     """
     data = config.data
     dataset, method = (text.rpartition(":")[2] for text in (data.dataset, config.method.name))

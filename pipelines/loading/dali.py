@@ -16,7 +16,7 @@ class Installed(NamedTuple):
     cuda: int  # major version of CUDA that it is built for
 
 
-def installed() -> Installed | None:
+def installed_dali() -> Installed | None:
     """The installed wheel; None where there is none."""
     for cuda, name in DISTRIBUTIONS.items():
         try:
@@ -26,7 +26,7 @@ def installed() -> Installed | None:
     return None
 
 
-def problem(found: Installed | None, *, torch_cuda: str | None, driver: str | None) -> str | None:
+def dali_problem(found: Installed | None, *, torch_cuda: str | None, driver: str | None) -> str | None:
     """Says what does not fit together, and what to install; None where all does.
 
     torch_cuda: such as "13.0", None for a build without CUDA. driver: such as "580.65.06", None where unknown.

@@ -85,7 +85,7 @@ def draw_strong(uniform: Sequence[float], *, spec: StrongSpec, size: int) -> Str
 
 
 def _draw_cutout(uniform: Sequence[float], *, fraction: float, size: int) -> tuple[int, int, int, int]:
-    """A square of random side, its centre anywhere in the crop, clipped at the crop's edges (Cutout, Sec. 3.3)."""
+    """A square of random side, its center anywhere in the crop, clipped at the crop's edges (Cutout, Sec. 3.3)."""
     side = round(uniform[0] * fraction * size)
     y, x = (int(u * size) - side // 2 for u in uniform[1:3])
     top, left = max(y, 0), max(x, 0)

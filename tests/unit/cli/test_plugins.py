@@ -83,6 +83,20 @@ def test_a_run_of_plugins_is_trained_and_evaluated(plugin, small_folder, monkeyp
     assert plugins_in_use() == (str(plugin),)
 
 
+@pytest.mark.parametrize(
+    "command", ["train", "eval", "split", "prepare", "table", "models", "show-batch", "bench-loader"]
+)
+def test_commands_take_plugins(command):
+    assert "--plugin MODULE" in " ".join(call(command, "--help").output.split())
+
+
+def test_a_plugins_data_set_is_split(plugin, small_folder):
+    words = ["--plugin", plugin, "--dataset", "beside", "--data-root", small_folder, "--labeled", "1", "--json"]
+    done = call("split", *words, "--out", "list.csv")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["file"] == "list.csv"
+
+
 def test_a_missing_plugin_is_named(plugin, small_folder):
     result = call("train", "--plugin", "no_such_plugin", "--dataset", small_folder)
     assert result.exit_code == 2

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from pipelines.loading import dali
-from pipelines.loading.dali import Installed, problem
+from pipelines.loading.dali import Installed, dali_problem, installed_dali
 
 CUDA13, CUDA12 = Installed("2.4.0", 13), Installed("2.4.0", 12)
 
@@ -16,7 +16,7 @@ CUDA13, CUDA12 = Installed("2.4.0", 13), Installed("2.4.0", 12)
     [(CUDA13, "13.0", "580.65.06"), (CUDA12, "12.8", "535.54.03"), (CUDA12, "12.8", "590.1"), (CUDA13, "13.0", None)],
 )
 def test_what_fits_is_no_problem(found, torch_cuda, driver):
-    assert problem(found, torch_cuda=torch_cuda, driver=driver) is None
+    assert dali_problem(found, torch_cuda=torch_cuda, driver=driver) is None
 
 
 @pytest.mark.parametrize(
@@ -31,16 +31,16 @@ def test_what_fits_is_no_problem(found, torch_cuda, driver):
     ],
 )
 def test_what_does_not_fit_is_named_with_what_to_install(found, torch_cuda, driver, words):
-    message = problem(found, torch_cuda=torch_cuda, driver=driver)
+    message = dali_problem(found, torch_cuda=torch_cuda, driver=driver)
     assert message is not None
     assert re.search(words, message), message
 
 
 def test_the_wheel_of_the_tests_is_found():
     version = importlib.metadata.version("nvidia-dali-cuda130")
-    assert dali.installed() == Installed(version, 13)
+    assert installed_dali() == Installed(version, 13)
 
 
 def test_without_a_wheel_there_is_none(monkeypatch):
     monkeypatch.setattr(dali, "DISTRIBUTIONS", {13: "no-such-wheel"})
-    assert dali.installed() is None
+    assert installed_dali() is None
