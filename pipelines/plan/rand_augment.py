@@ -1,4 +1,4 @@
-"""The strong view (Sec. 3.3): RandAugment's operations with their parameters, then Cutout, as values of a plan.
+"""The strong view (Sec. 3.3) as values of a plan: RandAugment's operations, then Cutout.
 
 Geometric operations of a clip are composed into one affine map, applied once; the others follow in the order
 drawn. All parameters are constant over the frames of a clip, and statistics (the mean of `contrast`, the range of
