@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import cmpl
 from cli.main import main
 from pipelines.registry import PLUGINS_VARIABLE, plugins_in_use
 
@@ -77,6 +78,8 @@ def test_a_run_of_plugins_is_trained_and_evaluated(plugin, small_folder, monkeyp
     os.environ.pop(PLUGINS_VARIABLE)
     del sys.modules["plugin_of_smoothing"]
     monkeypatch.chdir("/")
+    network = cmpl.load_run(plugin.parent / "run").networks["primary"]
+    assert network.num_features == 32
     evaluated = call("eval", plugin.parent / "run", "--device", "cpu", "--json")
     assert evaluated.exit_code == 0, evaluated.output
     assert json.loads(evaluated.stdout)["num_evaluated"] > 0
