@@ -123,7 +123,7 @@ def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     if ctx.params["data_root"]:
         batch += ["--data-root", ctx.params["data_root"]]
     lines = [
-        ("compare", [*_same_command(ctx), "--method", other]),
+        ("compare", [*_same_command(ctx, method=other), "--method", other]),
         ("one view", ["cmpl", "eval", str(path), "--clips", "1", "--crops", "1"]),
         ("see a batch", batch),
     ]
@@ -133,9 +133,10 @@ def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     return text
 
 
-def _same_command(ctx: click.Context) -> list[str]:
-    """The options that were given, but for the method and for where the run and its result go."""
+def _same_command(ctx: click.Context, *, method: str) -> list[str]:
+    """The options that were given, but for the method, its fields that `method` lacks, and where the run goes."""
     words = ["cmpl", "train"]
+    fields = {f"method.{name}" for name in method_class(method).Settings.field_names() if name != "name"}
     for option in ctx.command.params:
         source = ctx.get_parameter_source(option.name)
         if source is not click.core.ParameterSource.COMMANDLINE or option.name in ("method", "out", "as_json"):
@@ -145,5 +146,8 @@ def _same_command(ctx: click.Context) -> list[str]:
             continue
         values = ctx.params[option.name]
         for value in values if option.multiple else (values,):
+            key = str(value).partition("=")[0].strip()
+            if option.name == "settings" and key.startswith("method.") and key not in fields:
+                continue
             words += [option.opts[0], str(value)]
     return words

@@ -11,7 +11,7 @@ Box = tuple[int, int, int, int]
 
 
 def weak_box(*, width: int, height: int, short_side: int, crop_size: int) -> Box:
-    """T_weak: the short side scaled to `short_side`, then the centre `crop_size` x `crop_size` (Sec. 3.3)."""
+    """T_weak: the short side scaled to `short_side`, then the center `crop_size` x `crop_size` (Sec. 3.3)."""
     return _box(0.5, 0.5, width=width, height=height, share=crop_size / short_side)
 
 
@@ -32,7 +32,7 @@ def standard_box(
 
 
 def evaluation_boxes(num_crops: int, *, width: int, height: int) -> list[Box]:
-    """`num_crops` squares of the whole short side along the longer side, first to last (Sec. 4.1); 1 is the centre."""
+    """`num_crops` squares of the whole short side along the longer side, first to last (Sec. 4.1); 1 is the center."""
     places = [0.5] if num_crops == 1 else [i / (num_crops - 1) for i in range(num_crops)]
     return [_box(p, p, width=width, height=height, share=1.0) for p in places]
 

@@ -1,4 +1,4 @@
-"""Views of a video made on a CPU, by the process that decodes it, from pictures that its cache still holds.
+"""Makes the views of a video on a CPU, frame by frame, in the process that decodes it.
 
 FFmpeg's scaler crops and scales (planar RGB, bilinear: what the tests' oracle and the DALI graph do), numpy does
 the rest. Legend: F frames, S crop side, H x W picture.

@@ -1,4 +1,4 @@
-"""The strong view's operations on a CPU, in numpy: one warp, tone curves, a color matrix, a filter, Cutout.
+"""The strong view's operations in numpy: one warp, tone curves, a color matrix, a filter, Cutout.
 
 DALI's CPU operators do the same in a multiple of the time (`python -m benchmarks.loaders.augment`). Values are those of
 `pipelines.plan.operations`; all but the warp work in place.
