@@ -3,7 +3,9 @@
 Legend: V videos of a batch, N clips, M crops, T frames a clip, S side, K classes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from cmpl.methods.views import normalized
 from cmpl.training.ranks import Ranks, gather
 from cmpl.training.runtime import Runtime
+from pipelines.errors import InputError
 from pipelines.progress import Progress, no_progress
 
 MAX_PIXELS = 1 << 24
@@ -26,9 +29,18 @@ class Predictions:
     probabilities: np.ndarray  # (N, K) float32
 
 
+class ClipLoader(Protocol):
+    """Gives (videos, labels, clips) of a batch; pipelines.loading.loader.EvaluationLoader is one."""
+
+    num_videos: int
+    problems: dict[str, str]
+
+    def __iter__(self) -> Iterator[tuple[list[int], list[int], tuple[Tensor, ...]]]: ...
+
+
 def predict(
     networks: dict[str, nn.Module],
-    loader,
+    loader: ClipLoader,
     *,
     runtime: Runtime,
     ranks: Ranks,
@@ -63,7 +75,7 @@ def view_probabilities(network: nn.Module, views: Tensor) -> Tensor:
     return torch.cat(parts).view(num_videos, num_views, -1).mean(dim=1)
 
 
-def accuracy(predictions: Predictions, classes: tuple[str, ...]) -> dict:
+def accuracy(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, Any]:
     """{"top1", "top5", "per_class": {class: top-1}} as shares of 1; top-5 is top-K where there are fewer classes."""
     ranked = np.argsort(-predictions.probabilities, axis=1, kind="stable")
     hits = ranked == predictions.labels[:, None]
@@ -85,4 +97,9 @@ def _collected(rows: list, names: list[str], problems: dict[str, str]) -> tuple[
         name: Predictions(labels=labels, probabilities=np.stack([values[name] for *_, values in ordered]))
         for name in names
     }
+    for name, predicted in predictions.items():
+        if not np.isfinite(predicted.probabilities).all():
+            raise InputError(
+                f"{name}: its answers are not finite, as training diverged; accepted: weights from before that"
+            )
     return predictions, all_problems

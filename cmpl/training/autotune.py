@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from cmpl.config import Config
-from cmpl.training.loop import Trainer
+from cmpl.training.loop import Batches, Loader, Trainer
 from cmpl.training.metrics import mean_over_ranks
 from cmpl.training.runtime import Runtime
 from pipelines.files import written_whole
@@ -110,7 +110,7 @@ def autotune(
     runtime: Runtime,
     *,
     trainer: Trainer,
-    loader_at: Callable[[Config, Runtime, int], object],
+    loader_at: Callable[[Config, Runtime, int], Loader],
     num_cores: int,
     trial_seconds: float = 5.0,
 ) -> Choice:
@@ -164,7 +164,7 @@ def raised(knobs: Knobs, names: tuple[str, ...], *, most: Knobs) -> Knobs:
     )
 
 
-def pace(trainer: Trainer, loader, *, seconds: float, num_made_ahead: int) -> tuple[float, float]:
+def pace(trainer: Trainer, loader: Batches, *, seconds: float, num_made_ahead: int) -> tuple[float, float]:
     """(steps a second, share of the time spent waiting for data) over about so many seconds; the mean over ranks.
 
     All ranks take as many steps. Batches made ahead before the first step are used up before the clock starts.
@@ -183,7 +183,7 @@ def pace(trainer: Trainer, loader, *, seconds: float, num_made_ahead: int) -> tu
     return num_steps / means["elapsed"], means["wait_share"]
 
 
-def timed_steps(trainer: Trainer, loader, *, num_steps: int) -> tuple[float, float]:
+def timed_steps(trainer: Trainer, loader: Batches, *, num_steps: int) -> tuple[float, float]:
     """Takes so many of the trainer's own steps: (seconds they took, seconds of these spent waiting for data)."""
     wait_mark = loader.wait_seconds
     synchronize(trainer.runtime.device)

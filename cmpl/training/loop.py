@@ -35,15 +35,21 @@ STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end training after the current step."""
 
 
-class Loader(Protocol):
-    """What the loop asks of a loader; pipelines.loading.loader.SemiLoader is one."""
+class Batches(Protocol):
+    """What a step asks of a loader."""
 
     wait_seconds: float
+
+    def __next__(self) -> SemiBatch: ...
+
+
+class Loader(Batches, Protocol):
+    """What the loop asks of a loader; pipelines.loading.loader.SemiLoader is one."""
+
     num_unlabeled: int
 
     @property
     def problems(self) -> dict[str, str]: ...
-    def __next__(self) -> SemiBatch: ...
     def close(self) -> None: ...
 
 
@@ -91,7 +97,8 @@ class Trainer:
         self.step = 0
         self.earlier_seconds = 0.0  # of training, before this call
         self.begun_at = self.saved_at = time.monotonic()
-        self.best_top1, self.best_step = -1.0, None
+        self.best_top1 = -1.0
+        self.best_step: int | None = None
         self.saved_step: int | None = None
         self.validated_step: int | None = None
         self.sums = TermSums()
@@ -101,7 +108,8 @@ class Trainer:
     @property
     def evaluated(self) -> Method:
         """The method whose networks are evaluated: the average where there is one."""
-        return self.average.module if self.average else self.method
+        average: Method = self.average.module if self.average else self.method  # type: ignore[assignment]
+        return average
 
     @property
     def wall_seconds(self) -> float:
@@ -158,7 +166,7 @@ class Trainer:
         planned = self.validate is not None and every > 0 and self.step % every == 0
         return planned and self.validated_step != self.step
 
-    def update(self, loader: Loader) -> None:
+    def update(self, loader: Batches) -> None:
         """One update. No line of it waits for the device."""
         plan, accumulate = self.plan, self.plan.accumulate
         done, length = self.step - plan.first_step, self.num_steps - plan.first_step
@@ -192,8 +200,9 @@ class Trainer:
 
     def _gradients_exchanged(self, is_last: bool) -> contextlib.AbstractContextManager[object]:
         """Ranks exchange gradients once a step, with the last micro-step."""
-        waiting = self.ranks.num_ranks > 1 and not is_last
-        return self.parallel.no_sync() if waiting else contextlib.nullcontext()
+        if isinstance(self.parallel, DistributedDataParallel) and not is_last:
+            return self.parallel.no_sync()
+        return contextlib.nullcontext()
 
     def _report(self, log: MetricsLog | None, loader: Loader, seconds: float, waited: float, num_steps: int) -> None:
         """Reads the sums, once, and tells the log and the reporter."""
@@ -365,8 +374,9 @@ def prepared(method: Method, plan: TrainingPlan, runtime: Runtime, ranks: Ranks)
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     method = method.to(runtime.device)
     if plan.compile:
-        for network in {method.primary, method.auxiliary} - {None}:
-            network.compile()
+        for network in {method.primary, method.auxiliary}:
+            if isinstance(network, nn.Module):
+                network.compile()
     return method.train()
 
 

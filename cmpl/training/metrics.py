@@ -83,7 +83,7 @@ class MetricsLog:
         return lines
 
 
-def _tensorboard(folder: Path, first_step: int):
+def _tensorboard(folder: Path, first_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
