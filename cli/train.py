@@ -147,7 +147,7 @@ def _given(ctx: click.Context, names: Collection[str | None]) -> list[str]:
             continue
         if ctx.get_parameter_source(option.name) is not click.core.ParameterSource.COMMANDLINE:
             continue
-        if option.is_flag:
+        if isinstance(option, click.Option) and option.is_flag:
             words.append(option.opts[0])
             continue
         values = ctx.params[option.name]

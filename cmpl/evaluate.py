@@ -29,18 +29,22 @@ class Predictions:
     probabilities: np.ndarray  # (N, K) float32
 
 
-class ClipLoader(Protocol):
-    """Gives (videos, labels, clips) of a batch; pipelines.loading.loader.EvaluationLoader is one."""
+class ClipsOfVideos(Protocol):
+    """What is predicted: pipelines.loading.loader.EvaluationLoader is one.
 
-    num_videos: int
-    problems: dict[str, str]
+    Gives (pool indices, classes, for each network's shape its clips (V, views, 3, T, S, S) uint8) of some videos.
+    """
 
+    @property
+    def num_videos(self) -> int: ...
+    @property
+    def problems(self) -> dict[str, str]: ...
     def __iter__(self) -> Iterator[tuple[list[int], list[int], tuple[Tensor, ...]]]: ...
 
 
 def predict(
     networks: dict[str, nn.Module],
-    loader: ClipLoader,
+    loader: ClipsOfVideos,
     *,
     runtime: Runtime,
     ranks: Ranks,

@@ -144,11 +144,11 @@ def chosen_checkpoint(folder: Path, which: str) -> tuple[Path, Checkpoint, list[
     """
     if which not in ("last", "best"):
         raise InputError(f"which: received {which!r}; accepted: last, best")
+    complaints: list[str] = []
     if which == "best":
         best = best_checkpoint(folder)
         if best is not None:
             return best, load_checkpoint(best), []
-        complaints: list[str] = []
     else:
         found, complaints = last_good_checkpoint(folder)
         if found is not None:

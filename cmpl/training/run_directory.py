@@ -222,15 +222,16 @@ def default_run_path(config: Config, *, runs: Path, base: Config) -> Path:
     """runs/<data>-<labeled>-<method>-s<seed>, and what else differs from `base`, the recipe: -threshold0.5.
 
     A folder goes by its own name, a list of labeled videos by its file's; a split seed is named where it is not 0.
-    The length is not: a finished run is continued by the same command with more steps.
+    Of `module:name` the name is taken. The length is not named: the same command with more steps continues a run.
     """
     data = config.data
-    name = Path(data.root).name if data.dataset == "folder" and data.root else data.dataset
+    dataset, method = (text.rpartition(":")[2] for text in (data.dataset, config.method.name))
+    name = Path(data.root).name if data.dataset == "folder" and data.root else dataset
     labeled = Path(data.labeled).stem if "/" in data.labeled else data.labeled
     split = f"-split{data.split_seed}" if data.split_seed else ""
     preset = f"-{config.preset}" if config.preset else ""
     changed = _changed_fields(config, base)
-    return runs / f"{_plain(name)}-{_plain(labeled)}{split}-{config.method.name}{preset}-s{config.seed}{changed}"
+    return runs / f"{_plain(name)}-{_plain(labeled)}{split}-{method}{preset}-s{config.seed}{changed}"
 
 
 def _changed_fields(config: Config, base: Config) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from cmpl.config import RuntimeConfig
 from pipelines.errors import InputError
+from pipelines.loading.dali import dali_problem, installed_dali
 from pipelines.loading.nvdec import nvdec_problem
 from pipelines.loading.setup import default_workers
 
@@ -50,6 +51,8 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
         raise InputError(
             "runtime.sync_batch_norm: received true on a CPU; accepted: false, torch has it for GPUs alone"
         )
+    if kind == "cuda" and (misfit := dali_problem(installed_dali(), torch_cuda=torch.version.cuda, driver=None)):
+        raise InputError(f"runtime.device: received {config.device!r}, but {misfit}; accepted: cpu")
     device = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
     backend, why_backend = _backend(config.backend, kind)
     amp, why_amp = _amp(config.amp, device)

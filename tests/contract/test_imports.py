@@ -20,7 +20,7 @@ COMPOSERS = {"cmpl/build.py", "cmpl/session.py", "cmpl/start.py"}
 SEEN_BESIDES = {
     "cmpl/recipes/registry.py": {"pipelines.datasets.registry"},
     "cmpl/training/autotune.py": {"pipelines.loading.setup"},
-    "cmpl/training/runtime.py": {"pipelines.loading.nvdec", "pipelines.loading.setup"},
+    "cmpl/training/runtime.py": {"pipelines.loading.dali", "pipelines.loading.nvdec", "pipelines.loading.setup"},
 }
 """A recipe is asked for by a data set's name, so it must know the names of plug-ins; the runtime asks for NVDEC and, as
 autotuning does, for the number of workers."""

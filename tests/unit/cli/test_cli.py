@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from cmpl.recipes.registry import RECIPES, recipe_for
 from cmpl.training.reporter import StepReport
 from pipelines.errors import InputError
 from tests.support.commands import SMALL, small
+from tests.support.runs import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,26 @@ def test_train_then_eval(small_folder):
     assert "run is finished" in again.stdout
     assert f"cmpl train --dataset {small_folder} --labeled 1" in again.stdout
     assert "--steps 2 --workers 0 --method supervised" in again.stdout
+
+
+WITHOUT_DALI = """
+import sys
+sys.modules["nvidia"] = None  # as where it is not installed
+from cli.main import main
+if __name__ == "__main__":
+    main(sys.argv[1:])
+"""
+
+
+def test_a_machine_without_a_gpu_trains_without_dali(small_folder, tmp_path):
+    """With a worker, which is spawned: the script guards its main part."""
+    script = tmp_path / "without_dali.py"
+    script.write_text(WITHOUT_DALI)
+    words = ["train", *small(small_folder), "--steps", "1", "--workers", "2", "--out", str(tmp_path / "run"), "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script, *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] == 1
 
 
 def test_a_stopped_training_says_how_to_go_on(small_folder, monkeypatch):

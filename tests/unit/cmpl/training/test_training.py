@@ -296,6 +296,8 @@ def test_run_names(tmp_path):
     assert name(many[0]) != name(many[1])
     row = row_config("table6-both", dataset="folder", labeled="all")
     assert name(with_settings(row, {"data.root": "/data/own"})) == "own-all-cmpl-s0"
+    by_module = {"method.name": "cmpl.methods.fixmatch:FixMatch", "data.dataset": "/a/b.py:read"}
+    assert name(with_settings(demo(), by_module)) == "read-2-FixMatch-s0"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")
