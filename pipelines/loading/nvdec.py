@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.catalog.pool import Pool
 
-PIXEL_FORMATS = {
+PIXEL_FORMATS: dict[str, dict[str, tuple[str, ...]]] = {
     "mixed": {
         "h264": ("yuv420p", "yuvj420p"),
         "hevc": ("yuv420p", "yuvj420p", "yuv420p10le"),
