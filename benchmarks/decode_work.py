@@ -1,4 +1,4 @@
-"""How many frames a decoder goes through for those that clips show, counted by packets."""
+"""Counts the frames that a decoder goes through for those that clips show."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class DecodeWork:
 
 
 def decode_work(path: Path | str, frames: np.ndarray, *, exact_seek: bool) -> DecodeWork:
-    """Counts packets, one a frame, for the distinct ones of these frames of a video.
+    """Counts the packets, one a frame, that the distinct ones of these frames of a video need.
 
     Raises VideoError where the file cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Hardware, versions and summaries of samples, which every benchmark writes beside its figures."""
+"""Hardware, versions and summaries that every benchmark writes beside its figures."""
 
 import importlib.metadata
 import os
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("torch", "nvidia-dali-cuda130", "av", "numpy")
+_PACKAGES = ("torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av", "numpy")
 
 
 def environment() -> dict[str, Any]:
-    """Hardware, versions and thread settings of this process, ready for JSON."""
+    """Collects hardware, versions and thread settings of this process, ready for JSON."""
     import torch
 
     gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
 
 
 def summarize(samples_seconds: Sequence[float]) -> dict[str, Any]:
-    """Median, quartiles and number of the samples.
+    """Gives median, quartiles and number of the samples.
 
     Raises:
         ValueError: no samples.

@@ -1,4 +1,4 @@
-"""What a package costs before it does anything: seconds to import, bytes on the disk."""
+"""Cost of a package before it does anything: seconds to import, bytes on the disk."""
 
 import importlib.metadata
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def import_seconds(modules: str, *, num_repeats: int = 5) -> float:
-    """Median seconds of `import modules` in processes of their own; a first one brings the files into memory."""
+    """Times `import modules` in new processes: the median in seconds. A first run brings the files into memory."""
     code = f"import time; begin = time.perf_counter(); import {modules}; print(time.perf_counter() - begin)"
 
     def once() -> float:
@@ -19,7 +19,7 @@ def import_seconds(modules: str, *, num_repeats: int = 5) -> float:
 
 
 def installed_bytes(package: str) -> dict[str, int]:
-    """{package: bytes of its files} of a package and of all that it brings, as far as installed; numpy is left out."""
+    """Gives {package: bytes of its files} for a package and all that it requires and that is installed, but numpy."""
     found: dict[str, int] = {}
     waiting = [package]
     while waiting:

@@ -43,7 +43,7 @@ class Footprint:
 
 
 def footprint(pid: int | None = None) -> Footprint:
-    """Reads /proc: a process (this one by default) and its descendants. Some milliseconds of work a process.
+    """Reads /proc: a process (this one by default) and its descendants. Takes some milliseconds a process.
 
     Raises OSError where the system does not tell that memory (Linux before 5.9).
     """
@@ -71,7 +71,7 @@ def footprint(pid: int | None = None) -> Footprint:
 
 
 def _family_stats(root: int) -> dict[int, list[str]]:
-    """The fields of /proc/*/stat behind the name, of a process and its descendants."""
+    """Reads the fields of /proc/*/stat behind the name, of a process and its descendants."""
     stats = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -84,7 +84,7 @@ def _family_stats(root: int) -> dict[int, list[str]]:
 
 
 def _family(root: int, parents: dict[int, int]) -> set[int]:
-    """The process and its descendants."""
+    """Finds the process and its descendants."""
     family, found = {root}, {root}
     while found:
         found = {process for process, parent in parents.items() if parent in found} - family
@@ -93,7 +93,7 @@ def _family(root: int, parents: dict[int, int]) -> set[int]:
 
 
 def gpu_memory_bytes(device_index: int | None) -> int | None:
-    """Memory in use on a GPU, by torch, DALI and whoever else; None without one."""
+    """Gives the bytes in use on a GPU, by torch, DALI and all others; None without a GPU."""
     if device_index is None:
         return None
     import torch
@@ -103,7 +103,7 @@ def gpu_memory_bytes(device_index: int | None) -> int | None:
 
 
 class DecoderMeter:
-    """How busy a GPU's video decoders are. `problem` says why that cannot be read, and is None where it can."""
+    """Reads how busy a GPU's video decoders are. `problem` says why that cannot be read, and is None where it can."""
 
     def __init__(self, device_index: int | None, *, library: ctypes.CDLL | None = None) -> None:
         self.problem: str | None = None
@@ -134,5 +134,5 @@ class DecoderMeter:
         return percent.value / 100
 
     def share(self) -> float | None:
-        """Share of the last sampling period (a fraction of a second) in which they were busy."""
+        """Gives the share of the last sampling period (a fraction of a second) in which they were busy."""
         return None if self.problem else self._read()

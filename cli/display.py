@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from cmpl.training.reporter import Reporter, StepReport
+from cmpl.training.reporter import OutputClosedError, Reporter, StepReport
 from pipelines.printable import printable
 
 NETWORKS = ("primary", "auxiliary")
@@ -25,7 +25,19 @@ def is_first_rank() -> bool:
 
 def console_of(*, stderr: bool = False) -> Console:
     """Where text for people goes: stdout, or stderr where stdout is for JSON."""
-    return Console(stderr=stderr, quiet=not is_first_rank())
+    return PipedConsole(stderr=stderr, quiet=not is_first_rank())
+
+
+class PipedConsole(Console):
+    """A console that says when nobody reads it any more, where Rich would end the program without a word."""
+
+    def on_broken_pipe(self) -> None:
+        """Raises OutputClosedError; what Python still holds for the pipe goes nowhere."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+        raise OutputClosedError("output: its reader is gone (a closed pipe)")
 
 
 @contextlib.contextmanager
@@ -101,7 +113,8 @@ class LiveReporter(Reporter):
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError, OutputClosedError):  # the terminal may be gone
+            self._live.stop()
 
     def note(self, text: str) -> None:
         say(self._console, text)
@@ -126,7 +139,10 @@ class LiveReporter(Reporter):
 
 def say(console: Console, text: str) -> None:
     """Prints one line as it is: never wrapped, no markup read into paths, control characters of names as escapes."""
-    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    try:
+        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    except OSError as error:
+        raise OutputClosedError(f"output: cannot be written ({error.strerror})") from error
 
 
 def step_line(report: StepReport) -> str:
@@ -192,7 +208,7 @@ def result_lines(result: dict) -> list[str]:
     ]
     if "train_seconds" in result:
         lines.append(
-            f"{result['num_labeled']} labelled and {result['num_unlabeled']} unlabelled videos, "
+            f"{result['num_labeled']} labeled and {result['num_unlabeled']} unlabeled videos, "
             f"{count(result['steps'], 'step')} in {duration(result['train_seconds'])}, "
             f"evaluated in {duration(result['evaluation_seconds'])}"
         )

@@ -53,9 +53,19 @@ def _torch() -> str:
 
 
 def _dali() -> str:
-    import nvidia.dali
+    import torch
 
-    return nvidia.dali.__version__
+    from pipelines.loading.dali import dali_problem, installed_dali
+
+    found = installed_dali()
+    has_gpu = torch.cuda.is_available()
+    if has_gpu and (misfit := dali_problem(found, torch_cuda=torch.version.cuda, driver=driver_version())):
+        raise RuntimeError(misfit)
+    if found is None:
+        return "not installed; only a GPU needs it: pip install 'cmpl[cuda13]', or 'cmpl[cuda12]'"
+    if has_gpu:
+        import nvidia.dali  # noqa: F401  (its libraries must load, too)
+    return f"{found.version}, built for CUDA {found.cuda}{'' if has_gpu else '; not used without a GPU'}"
 
 
 def _pyav() -> str:
@@ -83,11 +93,16 @@ def _gpus() -> str:
 
 
 def _driver() -> str:
+    return driver_version() or "none: no nvidia-smi that answers"
+
+
+def driver_version() -> str | None:
+    """The NVIDIA driver's version, such as 580.65.06; None where nvidia-smi does not tell it."""
     if shutil.which("nvidia-smi") is None:
-        return "no nvidia-smi"
+        return None
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    return answer.stdout.splitlines()[0] if answer.returncode == 0 else (answer.stdout + answer.stderr).strip()
+    return answer.stdout.splitlines()[0].strip() if answer.returncode == 0 and answer.stdout.strip() else None
 
 
 def _nvdec() -> str:

@@ -1,6 +1,7 @@
 """`cmpl eval`: evaluates a checkpoint of a run."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -20,6 +21,8 @@ from pipelines.registry import use_plugins
     metavar="N",
     help="Crops a clip along the longer side.  [default: the run's, 3]",
 )
+@click.option("--data-root", metavar="FOLDER", help="Where the data set lies now.  [default: as in training]")
+@click.option("--other-videos", is_flag=True, help="Also on other validation videos than the run's, of its classes.")
 @click.option("--checkpoint", type=click.Choice(("last", "best")), default="last", show_default=True)
 @click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
 @plugin_option
@@ -29,6 +32,8 @@ def command(
     run: str | None,
     clips: int | None,
     crops: int | None,
+    data_root: str | None,
+    other_videos: bool,
     checkpoint: str,
     device: str,
     plugins: tuple[str, ...],
@@ -47,7 +52,14 @@ def command(
     console = console_of(stderr=as_json)
     with reporter_on(console) as reporter:
         result = session.evaluate_run(
-            path, clips=clips, crops=crops, which=checkpoint, reporter=reporter, device=device
+            path,
+            clips=clips,
+            crops=crops,
+            which=checkpoint,
+            reporter=reporter,
+            device=device,
+            data_root=os.path.abspath(os.path.expanduser(data_root)) if data_root else None,
+            other_videos=other_videos,
         )
     if as_json:
         click.echo(json.dumps({"run": str(path), **result}, indent=1))

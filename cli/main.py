@@ -3,6 +3,7 @@
 Processes that DALI spawns import this module again: it must stay light and do nothing on import.
 """
 
+import errno
 import importlib
 import logging
 from typing import Any
@@ -25,6 +26,10 @@ COMMANDS = {
     "doctor": ("cli.doctor", "Say what is installed and what training would use here, and why."),
 }
 """Name -> (module that holds `command`, its first line of help)."""
+
+
+OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EPIPE, errno.EIO)
+"""Errors of the system that no program can mend: a full or unwritable disk, a closed pipe."""
 
 
 class UserError(click.ClickException):
@@ -54,13 +59,18 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Exit code 2 for InputError and 130 for Ctrl-C, both without a traceback."""
+        """Exit code 2 for InputError and for what the machine lacks, 130 for Ctrl-C, all without a traceback."""
         if logging.lastResort is not None:  # the handler of warnings, as nothing else is set up
             logging.lastResort.setFormatter(PrintableFormatter())
         try:
             return super().invoke(ctx)
         except InputError as error:
             raise UserError(printable(str(error))) from error
+        except OSError as error:
+            if error.errno not in OF_THE_MACHINE:
+                raise
+            what = f"{error.filename}: " if error.filename else ""
+            raise UserError(printable(f"{what}{error.strerror}")) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(130)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cmpl.config import Config, changed, with_settings
+from cmpl.recipes.presets import FULL, PRESETS, with_preset
 from cmpl.recipes.registry import RECIPES, recipe_for, row_config, row_for
 from cmpl.registries import METHODS
 from pipelines.errors import InputError
@@ -61,6 +62,11 @@ _EXPERIMENT = (
     click.option(
         "--method", metavar="NAME", help=f"How to learn: {', '.join(METHODS.names())}.  [default: the recipe's]"
     ),
+    click.option(
+        "--preset",
+        type=click.Choice((FULL, *PRESETS)),
+        help="Smaller networks and clips.  [default: cpu for a folder without a GPU, else full]",
+    ),
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of initialization and sampling."),
     click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), help="Where to compute."),
     click.option(
@@ -89,10 +95,11 @@ def config_of(
     data_root: str | None,
     settings: tuple[str, ...],
     recipe: str | None = None,
+    preset: str | None = None,
     plugins: tuple[str, ...] = (),
     **options: Any,
 ) -> Config:
-    """The data set's recipe, or the one named, then the options that were given, then each `key=value` of --set.
+    """The data set's recipe, or the one named, its preset, the options that were given, each `key=value` of --set.
 
     Plug-ins are imported first; the configuration names them, and those of CMPL_PLUGINS. `dataset` may be the path of
     a folder; with a recipe it may be left out. Raises InputError for whatever cannot be.
@@ -120,7 +127,12 @@ def config_of(
     if root is not None:
         given["data.root"] = root
     given |= parsed
-    config = with_settings(_recipe(name, recipe, given.get("data.labeled")), given)
+    if name == "folder" and "data.labeled" not in given and _has_unlabeled(given.get("data.root")):
+        given["data.labeled"] = "all"
+    base = _recipe(name, recipe, given.get("data.labeled"))
+    if preset is None and name == "folder" and recipe is None and not _has_gpu(given.get("runtime.device", "auto")):
+        preset = "cpu"
+    config = with_settings(with_preset(base, preset), given)
     config = dataclasses.replace(_with_absolute_files(config), plugins=plugins_in_use())
     if recipe and row_for(recipe).starts_from_weights and config.init is None:
         raise InputError(
@@ -128,6 +140,18 @@ def config_of(
             "weights with torchvision's names, such as resnet50-0676ba61.pth from download.pytorch.org/models"
         )
     return config
+
+
+def _has_unlabeled(root: str | None) -> bool:
+    """Whether a folder has unlabeled videos of its own: then all labels in it were given to be used."""
+    return root is not None and any((Path(root) / name).exists() for name in ("unlabeled", "unlabeled.csv"))
+
+
+def _has_gpu(device: str) -> bool:
+    """Whether a GPU would compute."""
+    import torch  # here, since `--help` does without it
+
+    return device != "cpu" and torch.cuda.is_available()
 
 
 def _with_absolute_files(config: Config) -> Config:

@@ -78,7 +78,7 @@ def command(*, out: str | None, as_json: bool, **options: Any) -> None:
 
 def _default_name(data: DataConfig) -> str:
     """`k400-1pct-s0.csv`, with the scheme and the official split where they are not the usual ones."""
-    words = [Path(data.root).name if data.dataset == "folder" else data.dataset]
+    words = [Path(data.root).name if data.dataset == "folder" and data.root else data.dataset]
     words += [f"split{data.official_split}"] if data.official_split != 1 else []
     words += [Path(data.labeled).stem]
     words += [data.split_scheme] if data.split_scheme != "uniform" else []

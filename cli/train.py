@@ -3,12 +3,17 @@
 import json
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.options import config_of, experiment_options
 from cmpl.config import Config
+from cmpl.recipes.presets import FULL
 from cmpl.registries import method_class
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlabeled/<video>"
 
@@ -19,13 +24,13 @@ LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlab
 @click.option("--init", metavar="FILE", help="Weights to start from: a 2D ResNet's, inflated in time, or a run's.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of training in optimizer steps.")
 @click.option("--epochs", type=float, metavar="N", help="Length of training in passes over the unlabeled videos.")
-@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Workers; 0: none but the trainer.")
+@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Workers; 0: none but the trainer itself.")
 @click.option(
-    "--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/<data>-<labels>-<method>-s<seed>]"
+    "--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/, named after data, method and changes]"
 )
 @click.option("--scale-lr", is_flag=True, help="Scale the learning rate by the videos of a step over 192.")
 @click.option("--subsets", type=click.IntRange(min=2), metavar="N", help="Train N labeled subsets, report the mean.")
-@click.option("--autotune", is_flag=True, help="First try which loader threads, processes and prefetch serve best.")
+@click.option("--autotune", is_flag=True, help="First try which loader threads, workers and prefetch serve best.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
 @click.pass_context
 def command(
@@ -36,7 +41,7 @@ def command(
     subsets: int | None,
     autotune: bool,
     as_json: bool,
-    **options,
+    **options: Any,
 ) -> None:
     """Train on few labeled and many unlabeled videos, then evaluate.
 
@@ -48,14 +53,17 @@ def command(
       cmpl train --dataset k400 --data-root /data/k400 --labeled 10pct --set batch.accumulate=16
       cmpl train --recipe table3-aux-r18 --data-root /data/k400
     """
+    if options["preset"] is None and out and (Path(out) / "config.json").exists():
+        options["preset"] = preset_of_run(Path(out))
     if scale_lr:
         options["settings"] = (*options["settings"], "optim.scale_lr=true")
     config = config_of(**options)
     from cli.display import console_of, is_first_rank, reporter_on, show_result
     from cmpl import session
+    from cmpl.recipes.registry import base_of
     from cmpl.training.run_directory import default_run_path
 
-    path = Path(out) if out else default_run_path(config, runs=Path("runs"))
+    path = Path(out) if out else default_run_path(config, runs=Path("runs"), base=base_of(config))
     if options["recipe"] and not out:
         path = path.with_name(f"{config.recipe}-{path.name}")
     console = console_of(stderr=as_json)
@@ -73,7 +81,7 @@ def command(
         console.print(f"Stopped; a checkpoint lies in {path}. The same command goes on from there.", soft_wrap=True)
         ctx.exit(130)
     if subsets:
-        show_subsets(console, summary([o.result for o in outcomes]), title=str(path), as_json=as_json)
+        show_subsets(console, summary([o.result for o in outcomes if o.result]), title=str(path), as_json=as_json)
         return
     if as_json:
         if is_first_rank():
@@ -83,7 +91,14 @@ def command(
     console.print(next_steps(ctx, config, path), markup=False, highlight=False, soft_wrap=True)
 
 
-def show_subsets(console, spreads: dict, *, title: str, as_json: bool) -> None:
+def preset_of_run(path: Path) -> str:
+    """The preset that a run began with: it goes on with it on any machine."""
+    from cmpl.training.run_directory import RunDirectory
+
+    return RunDirectory(path).config().preset or FULL
+
+
+def show_subsets(console: "Console", spreads: dict, *, title: str, as_json: bool) -> None:
     """Mean and spread over the labeled subsets, as a line a figure or as JSON on stdout."""
     from cli.display import is_first_rank
 
@@ -125,7 +140,7 @@ def _same_command(ctx: click.Context) -> list[str]:
         source = ctx.get_parameter_source(option.name)
         if source is not click.core.ParameterSource.COMMANDLINE or option.name in ("method", "out", "as_json"):
             continue
-        if option.is_flag:
+        if isinstance(option, click.Option) and option.is_flag:
             words.append(option.opts[0])
             continue
         values = ctx.params[option.name]

@@ -1,4 +1,4 @@
-"""The only composition root: configuration -> objects. Names are turned into code here and nowhere else."""
+"""The only composition root: configuration -> objects, by the names of the registries."""
 
 import functools
 from dataclasses import fields, replace

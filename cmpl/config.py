@@ -167,6 +167,8 @@ class Config:
     """One run."""
 
     recipe: str = "k400"
+    preset: str | None = None
+    """What the recipe was made smaller by: see recipes/presets.py."""
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
     init: str | None = None
     """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialize.py."""

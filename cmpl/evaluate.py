@@ -3,7 +3,9 @@
 Legend: V videos of a batch, N clips, M crops, T frames a clip, S side, K classes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,9 +28,22 @@ class Predictions:
     probabilities: np.ndarray  # (N, K) float32
 
 
+class ClipsOfVideos(Protocol):
+    """What is predicted: pipelines.loading.loader.EvaluationLoader is one.
+
+    Gives (pool indices, classes, for each network's shape its clips (V, views, 3, T, S, S) uint8) of some videos.
+    """
+
+    @property
+    def num_videos(self) -> int: ...
+    @property
+    def problems(self) -> dict[str, str]: ...
+    def __iter__(self) -> Iterator[tuple[list[int], list[int], tuple[Tensor, ...]]]: ...
+
+
 def predict(
     networks: dict[str, nn.Module],
-    loader,
+    loader: ClipsOfVideos,
     *,
     runtime: Runtime,
     ranks: Ranks,

@@ -8,6 +8,7 @@ from torch import nn
 
 from cmpl import build, session
 from cmpl.config import Config
+from cmpl.recipes.registry import base_of
 from cmpl.training.checkpoint import chosen_checkpoint, load_evaluated
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory, default_run_path
@@ -29,12 +30,12 @@ class Run:
 
 
 def train(config: Config, *, out: Path | str | None = None, reporter: Reporter | None = None) -> session.Outcome:
-    """Trains to the end and evaluates, in `out` or else in runs/<dataset>-<labeled>-<method>-s<seed>.
+    """Trains to the end and evaluates, in `out` or else in a folder under runs/ named after the configuration.
 
     Goes on where an earlier call was stopped, and says nothing without a reporter.
     Raises InputError for whatever in the configuration or the data cannot be.
     """
-    path = Path(out) if out is not None else default_run_path(config, runs=Path("runs"))
+    path = Path(out) if out is not None else default_run_path(config, runs=Path("runs"), base=base_of(config))
     return session.train(config, path=path, reporter=reporter or Reporter())
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,16 +11,17 @@ from typing import Any
 import torch
 
 from cmpl import build
-from cmpl.config import Config
+from cmpl.config import Config, OptimConfig
 from cmpl.evaluate import accuracy, predict
 from cmpl.methods.method import Method
+from cmpl.recipes.presets import FULL
 from cmpl.start import Start, check_evaluated, claim, start_of
 from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated
 from cmpl.training.course import Schedule
 from cmpl.training.initialize import initialize
 from cmpl.training.loop import Trainer
-from cmpl.training.plan import TrainingPlan, peak_learning_rate, plan_of, videos_per_step
+from cmpl.training.plan import PAPER_BATCH, TrainingPlan, peak_learning_rate, plan_of, videos_per_step
 from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
@@ -129,6 +132,10 @@ def _train(
         runtime=runtime,
         ranks=ranks,
         reporter=reporter,
+        remarks=lambda problems: [
+            f"class {name!r}: none of its {number} labeled videos can be decoded, so it is learned from no label"
+            for name, number in classes_lost(data, problems).items()
+        ],
     )
     first_rank_does(ranks, lambda: claim(run, start))
     try:
@@ -158,11 +165,20 @@ def _train(
         "steps": schedule.last_step,
         "train_seconds": round(train_seconds, 1),
         "evaluation_seconds": round(time.monotonic() - begin, 1),
+        "classes_without_labels": list(classes_lost(data, set_aside)),
         "num_set_aside": len(set_aside),
         "set_aside": set_aside,
     }
     first_rank_does(ranks, lambda: run.write_result(result))
     return Outcome(path=run.path, result=result)
+
+
+def classes_lost(data: Dataset, problems: Mapping[str, str]) -> dict[str, int]:
+    """Classes of which no labeled video is left: name -> how many labeled videos it had. problems: path -> reason."""
+    pool = data.labeled_pool()
+    drawn = Counter(pool.labels.tolist())
+    left = {label for path, label in zip(pool.paths, pool.labels.tolist(), strict=True) if path not in problems}
+    return {data.classes[label]: number for label, number in sorted(drawn.items()) if label not in left}
 
 
 def _plan_of(config: Config, schedule: Schedule, method: Method, *, ranks: Ranks) -> TrainingPlan:
@@ -308,6 +324,8 @@ def _introduce(
         f"labeled{and_unlabeled} x {batch.accumulate}), learning rate {rate:g}"
         f"{' (scaled with the batch)' if config.optim.scale_lr else ''}"
     )
+    for line in _remarks(config, data, num_videos_per_step=videos):
+        reporter.note(line)
     if schedule.first_step:
         reporter.note(
             f"continues a finished run with a fresh schedule: from step {schedule.first_step} the learning rate falls "
@@ -323,3 +341,22 @@ def _introduce(
             f"{len(unusable)} unusable video{'s' if len(unusable) > 1 else ''} set aside, listed in result.json; "
             f"the first: {path}: {reason}"
         )
+
+
+def _remarks(config: Config, data: Dataset, *, num_videos_per_step: int) -> list[str]:
+    """What was chosen for the user and may not be what he wants."""
+    lines = []
+    if config.preset:
+        lines.append(
+            f"preset {config.preset}: smaller networks and clips than the paper's; --preset {FULL} takes those"
+        )
+    if config.data.labeled == "all" and data.unlabeled is not None:
+        lines.append("all labels are used, as there are unlabeled videos beside them; --labeled takes fewer")
+    paper = OptimConfig().lr
+    if config.optim.lr == paper and not config.optim.scale_lr and num_videos_per_step < PAPER_BATCH:
+        scaled = paper * num_videos_per_step / PAPER_BATCH
+        lines.append(
+            f"learning rate {paper:g} is the paper's for {PAPER_BATCH} videos a step, and a step here has "
+            f"{num_videos_per_step}: --scale-lr would take {scaled:.2g}, a larger batch.accumulate keeps the number"
+        )
+    return lines

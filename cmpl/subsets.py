@@ -1,4 +1,4 @@
-"""The paper's protocol: several labelled subsets, one run each, the mean of their results (Sec. 4.1)."""
+"""The paper's protocol: several labeled subsets, one run each, the mean of their results (Sec. 4.1)."""
 
 import json
 import math
@@ -23,13 +23,15 @@ def train_subsets(
     _check_drawn(config, num_subsets=num_subsets)
     outcomes = []
     for split_seed in range(num_subsets):
-        reporter.note(f"labelled subset {split_seed} of {num_subsets}")
+        reporter.note(f"labeled subset {split_seed} of {num_subsets}")
         subset = with_settings(config, {"data.split_seed": str(split_seed)})
         outcomes.append(train(subset, path=path / f"subset-{split_seed}", reporter=reporter, tune_loader=tune_loader))
         if outcomes[-1].result is None:
             return outcomes
     with written_whole(path / "subsets.json") as draft:
-        draft.write_text(json.dumps(summary([outcome.result for outcome in outcomes]), indent=1) + "\n")
+        draft.write_text(
+            json.dumps(summary([outcome.result for outcome in outcomes if outcome.result]), indent=1) + "\n"
+        )
     return outcomes
 
 

@@ -32,12 +32,12 @@ FONT = "font-family='Helvetica, Arial, sans-serif'"
 
 
 def text(x: float, y: float, words: str, *, size: int = 12, anchor: str = "middle", color: str = "#1f2937") -> str:
-    """One line of text; `y` is its baseline in pixels."""
+    """Draws one line of text; `y` is its baseline in pixels."""
     return f"<text x='{x:g}' y='{y:g}' font-size='{size}' text-anchor='{anchor}' fill='{color}'>{escape(words)}</text>"
 
 
 def panel(rows: dict[tuple[str, str, str], dict[str, Any]], arm: str, left: float, top_rate: int) -> Iterator[str]:
-    """The bars of one arm. `top_rate` is the rate, in videos a second, at the upper edge."""
+    """Draws the bars of one arm. `top_rate` is the rate, in videos a second, at the upper edge."""
 
     def height(rate: float) -> float:
         return BOTTOM - (BOTTOM - TOP) * rate / top_rate
@@ -63,7 +63,7 @@ def panel(rows: dict[tuple[str, str, str], dict[str, Any]], arm: str, left: floa
 
 
 def draw(result: dict[str, Any]) -> str:
-    """The chart as SVG. Raises KeyError if the result lacks a loader that the chart shows."""
+    """Draws the chart as SVG. Raises KeyError if the result lacks a loader that the chart shows."""
     rows = {(row["files"], row["arm"], row["peer"]): row for row in result["rows"]}
     shown = [rows[files, arm, loader] for arm in PANELS for files in FILES for loader in LOADERS]
     top_rate = STEP * (int(max(row["upper_quartile"] for row in shown)) // STEP + 1)

@@ -31,7 +31,7 @@ FOLDERS = {
     "benchmarks/loaders": "This project's loader beside other ways to load the same clips.",
     "benchmarks/training": "The cost of a training step, and what the methods reach on the demo.",
     "benchmarks/gpu": "What a GPU has to be asked, in one command.",
-    "tests/support": "What tests share, slow twins included. Nothing that trains imports it.",
+    "tests/support": "Helpers that tests share, slow twins included. Nothing that trains imports it.",
 }
 """Folder -> one sentence. A folder without one takes the first line of its `__init__.py`, if that has any."""
 
@@ -62,7 +62,7 @@ Carrying a sample costs less than half of what it cost through DALI
 
 
 def first_line(path: Path) -> str:
-    """First docstring line of a module, with what goes on below if it does not end there; empty if there is none."""
+    """Returns a module's first docstring line, with the lines below if the sentence goes on; may be empty."""
     try:
         docstring = ast.get_docstring(ast.parse(path.read_text()))
     except SyntaxError:
@@ -74,7 +74,7 @@ def first_line(path: Path) -> str:
 
 
 def modules_of(root: Path) -> dict[str, list[Path]]:
-    """Folder, relative to `root` -> its modules by name, `__init__.py` left out; no folder without modules."""
+    """Maps each folder that has modules, relative to `root`, to them by name. Leaves out `__init__.py`."""
     found: dict[str, list[Path]] = {}
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py"), key=lambda p: (p.parent.as_posix(), p.name)):
@@ -84,7 +84,7 @@ def modules_of(root: Path) -> dict[str, list[Path]]:
 
 
 def architecture(root: Path = ROOT) -> str:
-    """The text of docs/ARCHITECTURE.md for the modules under `root`."""
+    """Writes the text of docs/ARCHITECTURE.md for the modules under `root`."""
     parts = [HEAD]
     for folder, paths in modules_of(root).items():
         sentence = FOLDERS.get(folder) or first_line(root / folder / "__init__.py")

@@ -1,4 +1,4 @@
-"""The bars of `cmpl bench-loader` as a picture, drawn by matplotlib."""
+"""Draws the bar chart of `cmpl bench-loader` by matplotlib."""
 
 import importlib.util
 from pathlib import Path
@@ -21,7 +21,7 @@ def check_plots(file: str) -> None:
 
 
 def save_plot(measured: Measured, file: Path) -> None:
-    """Writes the bars as a PNG, the first row on top: stages blue, what runs whole orange."""
+    """Writes the bars as a PNG, the first row on top: single stages blue, whole runs orange."""
     from matplotlib.figure import Figure
 
     shown = bars(measured)

@@ -1,4 +1,4 @@
-"""The words of `cmpl bench-loader`: which part limits the machine, and what to change.
+"""Says what `cmpl bench-loader` found: which part limits the machine, and what to change.
 
 Pure functions of `Measured`. Rates are videos a second.
 """
@@ -11,25 +11,25 @@ from benchmarks.bench_loader.rows import STAGES, WHOLE, Measured, Row
 from cmpl.training.autotune import ENOUGH_WAIT_SHARE
 
 CHART_REACH = 3
-"""Bars end at so many times what training needs: what lies above limits nothing."""
+"""Bars end at this multiple of what training needs: what is faster limits nothing."""
 CROWDED = 1.5
-"""Threads and processes a core above which they get into each other's way."""
+"""More threads and processes a core than this slow each other down."""
 NVDEC_ENGINES = 8
-"""Threads that keep the decoders of today's largest GPUs busy (seven on an H100)."""
+"""This many threads keep the decoders of the largest GPUs busy (an H100 has seven)."""
 NOTABLE_LOSS = 0.85
-"""What is below this share of its expectation is worth a sentence."""
+"""A rate below this share of what was expected is worth a sentence."""
 WASTEFUL = 2.0
-"""Frames decoded for each one used above which decoding is worth mending."""
+"""More frames decoded than this for each one used are worth mending."""
 MAX_WORKERS_NAMED = 16
 
 Known = TypeVar("Known", int, float)
 
 
 def limit(m: Measured) -> str:
-    """What limits training: trainer, workers, read, cut, decode, threads or augment.
+    """Names what limits training: trainer, workers, read, cut, decode, threads or augment.
 
-    workers: they are the narrowest part and cores are free for more. threads: so with NVDEC, and more
-    threads can keep more of its engines busy. Else the stage that takes longest of the narrowest part.
+    workers: the workers are the narrowest part, and cores are free for more of them. threads: NVDEC is the narrowest
+    part, and more threads can keep more of its engines busy. Else: the slowest stage of the narrowest part.
     """
     if _known(m.rows["training"].wait_share) < ENOUGH_WAIT_SHARE:
         return "trainer"
@@ -41,20 +41,20 @@ def limit(m: Measured) -> str:
 
 
 def _known(figure: Known | None) -> Known:
-    """A figure that its row always has. Raises ValueError where it was not measured."""
+    """Returns a figure that its row always has. Raises ValueError where it was not measured."""
     if figure is None:
         raise ValueError("figure: received None; accepted: a number, which this row always has")
     return figure
 
 
 def reading_seconds(m: Measured) -> dict[str, float]:
-    """Seconds a video of the stages that workers do, one after another."""
+    """Gives the seconds a video of each stage that a worker does, one after another."""
     names = {"views": ("read", "decode", "augment"), "frames": ("read", "decode"), "cuts": ("read", "cut")}[m.media]
     return {name: m.rows[name].seconds_per_video for name in names}
 
 
 def graph_seconds(m: Measured) -> dict[str, float]:
-    """Seconds a video of the stages that a GPU does; NVDEC and its other units work side by side."""
+    """Gives the seconds a video of each stage that a GPU does; NVDEC and its other units work side by side."""
     names: dict[str, dict[str, str]] = {
         "views": {},
         "frames": {"augment": "augment"},
@@ -64,12 +64,12 @@ def graph_seconds(m: Measured) -> dict[str, float]:
 
 
 def spare_cores(m: Measured) -> int:
-    """Cores that torch's own threads leave."""
+    """Counts the cores that torch's own threads leave free."""
     return max(1, m.num_cores - m.torch_threads)
 
 
 def advice(m: Measured) -> list[str]:
-    """Which resource limits this machine, and what to change, in sentences."""
+    """Says in sentences which resource limits this machine, and what to change."""
     waiting = _known(m.rows["training"].wait_share)
     training, ceiling, loader = (m.rows[name].videos_per_second for name in ("training", "trainer, replayed", "loader"))
     sentences = [
@@ -124,7 +124,7 @@ def _decode(m: Measured) -> Iterator[str]:
             "fast at random."
         )
     else:
-        yield "`cmpl prepare` makes smaller pictures of large ones, which decode faster."
+        yield "`cmpl prepare` makes large frames smaller, which decodes faster."
 
 
 def _threads(m: Measured) -> Iterator[str]:
@@ -155,7 +155,7 @@ _ADVICE: dict[str, Callable[[Measured], Iterator[str]]] = {
 
 
 def _crowded(m: Measured) -> Iterator[str]:
-    """Too many at work on the same cores."""
+    """Says where too many threads and processes share the cores."""
     at_work = m.num_workers + m.loader_threads + m.torch_threads
     ceiling = m.rows["trainer, replayed"].videos_per_second
     if at_work > CROWDED * m.num_cores and m.rows["training"].videos_per_second < NOTABLE_LOSS * ceiling:
@@ -166,7 +166,7 @@ def _crowded(m: Measured) -> Iterator[str]:
 
 
 def _slower_together(m: Measured) -> Iterator[str]:
-    """Where the parts promise more than the whole gives."""
+    """Says where the whole is slower than its parts promise."""
     parts = max([sum(reading_seconds(m).values()) / max(1, m.num_workers), *graph_seconds(m).values()])
     loader, training = m.rows["loader"], m.rows["training"]
     if loader.videos_per_second < NOTABLE_LOSS / 2 / parts:
@@ -183,7 +183,7 @@ def _slower_together(m: Measured) -> Iterator[str]:
 
 
 def facts(m: Measured) -> list[str]:
-    """What was counted, the memory in use, and what is missing."""
+    """Lists what was counted, the memory in use, and what was not measured."""
     work, training = m.work, m.rows["training"]
     lines = [
         "Frames decoded for each distinct frame that the clips show (packets, counted): "
@@ -200,8 +200,10 @@ def facts(m: Measured) -> list[str]:
 
 
 def bars(m: Measured) -> list[tuple[Row, float, bool]]:
-    """(row, length from 0 to 1, whether it is cut off): the stages' and the whole's rates on one scale, which ends at a
-    few times what training needs."""
+    """Gives (row, length from 0 to 1, whether it is cut off) of each bar.
+
+    All rates share one scale, which ends at a few times what training needs.
+    """
     rows = [m.rows[name] for name in (*STAGES, *WHOLE) if name in m.rows]
     needed = max(m.rows[name].videos_per_second for name in ("trainer, replayed", "training"))
     end = min(CHART_REACH * needed, max(row.videos_per_second for row in rows))
@@ -209,7 +211,7 @@ def bars(m: Measured) -> list[tuple[Row, float, bool]]:
 
 
 def rate(value: float) -> str:
-    """12.3, 4,567: three digits, or whole numbers."""
+    """Writes a rate with three digits, or as a whole number: 12.3, 4,567."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -1,9 +1,7 @@
-"""The figures of `cmpl bench-loader` as values.
+"""The figures of `cmpl bench-loader` as values. Neither torch nor DALI is imported.
 
-Light: neither torch nor DALI.
-
-Legend: a batch is one micro-step's labeled and unlabeled videos; a clip is one view for one network, so that an
-unlabeled video makes four (weak and strong) and a labeled one two, or half of that with a single network.
+Legend: a batch is one micro-step's labeled and unlabeled videos; a clip is one view for one network. So an unlabeled
+video makes four (weak and strong) and a labeled one two, or half of that with a single network.
 """
 
 import dataclasses
@@ -42,7 +40,7 @@ class Row:
     cpu_seconds_per_clip: float
     """Processor time of this process and its children; a mean."""
     bytes_per_clip: float | None = None
-    """What a stage gives on: encoded video, frames or views; a mean."""
+    """Bytes that a stage hands on: encoded video, frames or views; a mean."""
     wait_share: float | None = None
     """Share of the step's time spent waiting for data."""
     host_memory_bytes: int | None = None
@@ -66,7 +64,7 @@ class Row:
 
 
 def row_of(name: str, batch_seconds: Sequence[float], *, num_videos: int, **others: Any) -> Row:
-    """A row from the seconds that each batch of so many videos took."""
+    """Makes a row from the seconds that each batch of `num_videos` videos took."""
     summary = summarize(batch_seconds)
     return Row(
         name=name,
@@ -80,13 +78,13 @@ def row_of(name: str, batch_seconds: Sequence[float], *, num_videos: int, **othe
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """All rows, what was counted, with what settings, and why what is missing is missing."""
+    """All rows, what was counted, the settings, and the reasons why a figure is missing."""
 
     rows: dict[str, Row]
     work: DecodeWork
     missing: dict[str, str]
     media: str
-    """What workers give on: views, frames or cuts (`pipelines.loading.source`)."""
+    """What workers hand over: views, frames or cuts (`pipelines.loading.sample`)."""
     device: str
     num_cores: int
     num_workers: int

@@ -1,4 +1,4 @@
-"""Every stage of a clip's path alone: read, cut, decode, augment, hand-off.
+"""Measures each stage of a clip's path alone: read, cut, decode, augment, hand-off.
 
 They run in this process, from the page cache, and take turns over the same few batches. `bench_loader.rows` has the
 legend.
@@ -47,7 +47,7 @@ LEAST_SECONDS = 1e-7
 
 @dataclass
 class Cost:
-    """What one stage took for one batch."""
+    """Time and bytes of one stage for one batch."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -128,8 +128,10 @@ class StreamStages:
         )
 
     def _hand_on(self, watch: Stopwatch, *, decoded_bytes: int) -> tuple[Tensor, ...]:
-        """Hands finished views over; else runs DALI's part, with NVDEC augmentation being the whole graph less its
-        decoding, each run alone."""
+        """Hands finished views over, or runs DALI's part.
+
+        With NVDEC, augmentation is the whole graph less its decoding, each run alone.
+        """
         if self._graph is None:
             with watch.stage("hand-off"):
                 views = ViewBatches(self._source, engine=self._alone).next().views
@@ -156,19 +158,22 @@ class StreamStages:
 
 
 def plan_that_decodes(source: TrainSource, position: int) -> ClipPlan:
-    """The plan that training would use: a broken video's is its replacement's. Its file is in the page cache then."""
+    """Returns the plan that training would use: for a broken video that of its replacement.
+
+    Reads the file, which is in the page cache from then on.
+    """
     return source.planner.plan(position, attempt=len(source.sample(position).problems))
 
 
 def whole_graph(source: ReplaySource, *, engine: Engine) -> "Pipeline":
-    """The graph of the source's stream."""
+    """Starts the graph of the source's stream."""
     from pipelines.loading.graph import training_graph  # not above: without a GPU nothing imports DALI
 
     return training_graph(source, engine=engine)
 
 
 def decoding_graph(source: ReplaySource, *, engine: Engine) -> "Pipeline":
-    """The gpu back end's decode stage and nothing else."""
+    """Starts a graph of the decode stage and nothing else."""
     from nvidia.dali import fn, pipeline_def
 
     from pipelines.loading.graph import decode, sample
@@ -192,7 +197,7 @@ def decoding_graph(source: ReplaySource, *, engine: Engine) -> "Pipeline":
 def measure_stages(
     config: Config, plans: tuple[Planner, Planner], *, engine: Engine, seconds: float
 ) -> tuple[dict[str, Row], DecodeWork]:
-    """A row for every stage that this back end has, from about so many seconds in all, and the counted work."""
+    """Measures every stage that this back end has for about `seconds` in all. Returns its rows and the counted work."""
     parts = [(plans[0], config.batch.labeled)]
     if method_class(config.method.name).uses_unlabeled:
         parts.append((plans[1], config.batch.unlabeled))
@@ -214,7 +219,7 @@ def measure_stages(
 
 
 def stage_rows(samples: list[dict[str, Cost]], *, num_videos: int, clips_per_video: float) -> dict[str, Row]:
-    """One row a stage. On a GPU the graph's time holds NVDEC's, which is taken off (the costs are changed)."""
+    """Makes one row a stage. On a GPU the graph's time holds NVDEC's, which is taken off: the costs are changed."""
     for stages in samples:
         if decoding := stages.get("decode, NVDEC"):
             augment = stages["augment"]

@@ -1,4 +1,4 @@
-"""The whole loader, the trainer alone, and both together, with the configured processes and threads."""
+"""Measures the whole loader, the trainer alone, and both together, with the configured workers."""
 
 import dataclasses
 import functools
@@ -40,6 +40,8 @@ class Replayed:
     def __init__(self, batch: SemiBatch) -> None:
         self._batch = copied(batch)
         self.num_videos = batch.num_videos
+        self.num_unlabeled = len(batch.unlabeled.truth) if batch.unlabeled is not None else 0
+        self.problems: dict[str, str] = {}
 
     def __next__(self) -> SemiBatch:
         return self._batch
@@ -53,7 +55,7 @@ AnyLoader = SemiLoader | Replayed
 
 
 def copied(batch: Part) -> Part:
-    """The same batch in memory of its own, in the same order: the pipeline's buffers may go."""
+    """Copies a batch into memory of its own, in the same memory order: the pipeline's buffers may go."""
     made: Any = batch
     if isinstance(batch, Tensor):
         made = batch.clone()
@@ -66,9 +68,9 @@ def copied(batch: Part) -> Part:
 def measure(
     config: Config, data: Dataset, *, runtime: Runtime, num_cores: int, seconds: float, note: Callable[[str], None]
 ) -> Measured:
-    """Every row; about `seconds` for all stages together and for each of the three that run whole.
+    """Measures every row: about `seconds` for all stages together, and for each of the three whole runs.
 
-    `note` hears what comes next. Workers have ended on return.
+    `note` is told what comes next. Workers have ended on return.
     """
     plans = build.planners(config, data)
     engine, meter = build.engine_of(config, runtime), DecoderMeter(runtime.device_index)
@@ -110,7 +112,7 @@ def whole_rows(
     meter: DecoderMeter,
     note: Callable[[str], None],
 ) -> Iterator[Row]:
-    """The loader, the trainer on one batch, and the trainer on the loader."""
+    """Measures the loader, the trainer on one batch, and the trainer on the loader."""
 
     trainer = trainer_of(config, data, plans, runtime=runtime)
     halfway = len(plans[1].pool) // (2 * config.batch.unlabeled)  # files that no other row has brought into memory
@@ -146,7 +148,7 @@ def whole_rows(
 
 
 def take(loader: AnyLoader, num_batches: int) -> float:
-    """Takes so many batches; nobody waits, as nothing else is to be done: 0."""
+    """Takes `num_batches` batches. Returns 0 seconds of waiting, since no step waits for them."""
     for _ in range(num_batches):
         next(loader)
     return 0.0
@@ -163,7 +165,7 @@ def measure_whole(
     clips_per_video: float,
     meter: DecoderMeter,
 ) -> Row:
-    """Calls `advance(number)`, which gives the seconds that it waited for data, for about so many seconds."""
+    """Calls `advance(number)`, which returns the seconds it waited for data, again and again for about `seconds`."""
     advance(num_warmups)
     per_sample, waited = STEPS_PER_SAMPLE[runtime.device.type], 0.0
     samples: list[float] = []
@@ -195,7 +197,7 @@ def measure_whole(
 
 
 def trainer_of(config: Config, data: Dataset, plans: tuple[Planner, Planner], *, runtime: Runtime) -> Trainer:
-    """The real trainer with fresh networks. Single steps write nothing, so that its folder is never made."""
+    """Makes the real trainer with fresh networks. Single steps write nothing, so its folder is never made."""
     method = build.method_of(config, num_classes=len(data.classes))
     num_steps = steps_of(config, num_unlabeled_videos=len(plans[1].pool), num_ranks=1)
     return Trainer(
@@ -212,12 +214,12 @@ def trainer_of(config: Config, data: Dataset, plans: tuple[Planner, Planner], *,
 
 
 def no_loader(micro_step: int) -> NoReturn:
-    """Single steps take their loader with them."""
+    """Raises RuntimeError: single steps are given their loader."""
     raise RuntimeError(f"loader: received a call for micro-step {micro_step}; accepted: none, batches are given")
 
 
 def reasons_missing(runtime: Runtime, meter: DecoderMeter) -> dict[str, str]:
-    """What has no figure here, and why."""
+    """Lists what has no figure here, and why."""
     missing = {}
     if runtime.backend == "cpu":
         missing["decode, NVDEC"] = nvdec_problem() or "frames are decoded on the CPU (runtime.backend)"

@@ -1,4 +1,4 @@
-"""The questions of the GPU suite on decoding: each yields what it finds, piece by piece."""
+"""Sections of the GPU suite on decoding: each yields what it finds, piece by piece."""
 
 import time
 
@@ -8,7 +8,7 @@ from benchmarks.gpu.setup import Found, Suite, seconds_per_video
 
 
 def decode_time(suite: Suite) -> Found:
-    """Against the clip's start: whole files beside cuts, and what cutting costs the processor."""
+    """Times decoding by the clip's start, of whole files and of cuts, and the processor time of cutting."""
     from pipelines.video.cut import cut
 
     shape, num_frames = suite.shape, 60 if suite.cpu else 300
@@ -29,7 +29,7 @@ def decode_time(suite: Suite) -> Found:
 
 
 def sizes(suite: Suite) -> Found:
-    """The width that NVDEC's decoders are cached by: 340 against multiples of 16."""
+    """Times decoding by width, 340 against multiples of 16: NVDEC's decoders are cached by size."""
     from benchmarks.loaders.videos import write_video
 
     shape = suite.shape
@@ -45,8 +45,9 @@ def sizes(suite: Suite) -> Found:
 
 
 def threads(suite: Suite) -> Found:
-    """DALI's decoding threads, 1 to 16, on cuts of the planned clips in batches of 32: pictures a second, and the share
-    that they are of what NVDEC decodes where every thread has one long stream, up to 8, from start to end."""
+    """Times 1 to 16 decoding threads of DALI on cuts of the planned clips, in batches of 32.
+
+    Yields frames a second, and their share of what NVDEC decodes where each thread, up to 8, has one long stream."""
     from benchmarks.decode_work import num_packets
     from pipelines.video.cut import cut
 
@@ -55,18 +56,18 @@ def threads(suite: Suite) -> Found:
         jobs = suite.workload(paths, num_samples=4 if suite.cpu else 32).jobs()
         cuts = [cut(video.path, frames, exact_seek=video.exact_seek) for video, frames in jobs]
         items = [(made.content, made.frames) for made in cuts]
-        pictures_a_video = sum(num_packets(made.content) for made in cuts) / len(cuts)
+        frames_a_video = sum(num_packets(made.content) for made in cuts) / len(cuts)
         streams = [(path.read_bytes(), np.arange(num_frames, dtype=np.int32)) for path in paths]
         for number in numbers:
             videos_per_second = 1 / seconds_per_video(items, suite, num_threads=number)
             most = num_frames / seconds_per_video(streams[:number], suite, num_threads=number, num_repeats=3)
-            rate = pictures_a_video * videos_per_second
+            rate = frames_a_video * videos_per_second
             yield (
                 f"{kind}: {number}",
                 {
                     "videos_per_second": videos_per_second,
-                    "pictures_per_second": rate,
-                    "long_streams_pictures_per_second": most,
+                    "frames_per_second": rate,
+                    "long_streams_frames_per_second": most,
                     "share": rate / most,
                 },
             )

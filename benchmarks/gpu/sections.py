@@ -1,4 +1,4 @@
-"""The questions of the GPU suite, but for decoding: each yields what it finds, piece by piece."""
+"""Sections of the GPU suite except decoding: each yields what it finds, piece by piece."""
 
 import ctypes
 import dataclasses
@@ -20,7 +20,7 @@ PAPER_ITERATIONS, PAPER_BATCH = 300_000, 192
 
 
 def probe(suite: Suite) -> Found:
-    """Is NVDEC there, and does it decode one H.264 file?"""
+    """Asks whether NVDEC is there and decodes one H.264 file."""
     import torch
 
     from pipelines.loading.nvdec import nvdec_problem
@@ -35,13 +35,13 @@ def probe(suite: Suite) -> Found:
     kind, paths = next(iter(suite.videos().items()))
     frames = np.arange(0, 32, 8, dtype=np.int32)
     begin = time.perf_counter()
-    pictures = decoded([(paths[0].read_bytes(), frames)], suite)[0]
+    shown = decoded([(paths[0].read_bytes(), frames)], suite)[0]
     yield "first_decode_seconds", time.perf_counter() - begin
-    yield "decoded", {"kind": kind, "shape": list(pictures.shape)}
+    yield "decoded", {"kind": kind, "shape": list(shown.shape)}
 
 
 def parity(suite: Suite) -> Found:
-    """The gpu back end's pixels beside the cpu one's, on the same plans: frames, weak and strong views."""
+    """Compares the gpu back end's pixels with the cpu one's on the same plans: frames, weak and strong views."""
     from benchmarks.loaders.decoders import OURS, Setup
     from benchmarks.loaders.workload import BATCH_SIZE, FrozenSource
     from pipelines.loading.engine import Engine
@@ -71,13 +71,13 @@ def parity(suite: Suite) -> Found:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """Mean and largest absolute difference, of 255, and how many pixels are further than 8 apart."""
+    """Gives the mean and largest absolute difference, of 255, and the share of pixels more than 8 apart."""
     apart = np.abs(a.astype(np.int16) - b)
     return {"mean": float(apart.mean()), "max": int(apart.max()), "share_over_8": float((apart > 8).mean())}
 
 
 def augment(suite: Suite) -> Found:
-    """The table of `benchmarks.loaders.augment`: DALI's graph on the GPU beside what workers do."""
+    """Runs `benchmarks.loaders.augment`: DALI's graph on the GPU beside the workers' numpy."""
     from benchmarks.loaders.augment import run
 
     num_videos, num_rounds = (2, 1) if suite.cpu else (12, 5)
@@ -85,7 +85,7 @@ def augment(suite: Suite) -> Found:
 
 
 def loaders(suite: Suite) -> Found:
-    """The table of `benchmarks.loaders.on_gpu`."""
+    """Runs `benchmarks.loaders.on_gpu`."""
     from benchmarks.loaders.on_gpu import run_gpu
 
     for kind, paths in suite.videos().items():
@@ -104,7 +104,7 @@ def loaders(suite: Suite) -> Found:
 
 
 def step(suite: Suite) -> Found:
-    """The table of `benchmarks.training.step`."""
+    """Runs `benchmarks.training.step`."""
     import torch
 
     from benchmarks.training.step import cases, run
@@ -117,7 +117,7 @@ def step(suite: Suite) -> Found:
 
 
 def training(suite: Suite) -> Found:
-    """The trainer itself on the made files: videos a second, the share of waiting, and the paper's schedule at that."""
+    """Trains on the made files: videos a second, the share of waiting, and the paper's schedule at that rate."""
     from cmpl.config import with_settings
     from cmpl.recipes.kinetics import k400
     from cmpl.session import train
@@ -174,7 +174,7 @@ TINY = ONE_GPU | {
 
 
 def corrupt(suite: Suite) -> Found:
-    """Broken files among good ones: are they named, and do batches go on?"""
+    """Puts broken files among good ones: are they named, and do batches go on?"""
     from pipelines.loading.loader import StreamLoader
     from pipelines.loading.sample import Media
     from pipelines.loading.source import TrainSource

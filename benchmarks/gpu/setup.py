@@ -1,4 +1,4 @@
-"""The shared parts of the GPU suite: files, geometry, the gpu back end, and a decoder to time."""
+"""Shared parts of the GPU suite: files, geometry, the gpu back end, and a decoder to time."""
 
 import statistics
 import time
@@ -85,7 +85,7 @@ class Suite:
 
 
 def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int) -> "Pipeline":
-    """DALI's decoder on the same files in every batch."""
+    """Starts DALI's decoder on the same files in every batch."""
     from nvidia.dali import fn, pipeline_def
 
     from pipelines.loading.graph import decode_cut
@@ -105,7 +105,7 @@ def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, nu
 
 
 def decoded(items: list[tuple[bytes, np.ndarray]], suite: Suite) -> list[np.ndarray]:
-    """The frames (F, H, W, 3) of each."""
+    """Decodes the frames (F, H, W, 3) of each file."""
     (clips,) = decoding_pipeline(items, suite, num_threads=1).run()
     return [np.array(clips.as_cpu().at(i)) for i in range(len(items))]
 
@@ -113,7 +113,7 @@ def decoded(items: list[tuple[bytes, np.ndarray]], suite: Suite) -> list[np.ndar
 def seconds_per_video(
     items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int = 8, num_repeats: int = 7
 ) -> float:
-    """Median over batches, in the steady state."""
+    """Times decoding: the median over batches, in the steady state."""
     import torch
 
     from cmpl.training.autotune import synchronize

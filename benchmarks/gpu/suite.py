@@ -1,7 +1,7 @@
-"""All questions to a GPU in one command of less than eight minutes.
+"""Measures all that needs a GPU, in one command of less than eight minutes.
 
-Every section runs in a process of its own with a time limit, so that one that fails, hangs or loses the GPU costs the
-others nothing; what it found before that is kept.
+Every section runs in a process of its own with a time limit. One that fails, hangs or loses the GPU costs the others
+nothing, and what it found before that is kept.
 
     python -m benchmarks.gpu.suite [--only SECTION]... [--cpu] [--json benchmarks/results/gpu_suite.json]
 
@@ -39,7 +39,7 @@ SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
 
 
 def run_section(name: str, suite: Suite, out: Path) -> None:
-    """In the section's own process: every piece is written as soon as it is there."""
+    """Runs a section in this process. Every piece is written as soon as it is there."""
     found = {}
     for key, value in SECTIONS[name][0](suite):
         found[key] = value
@@ -49,7 +49,7 @@ def run_section(name: str, suite: Suite, out: Path) -> None:
 
 
 def guarded(name: str, suite: Suite) -> dict[str, Any]:
-    """A section in a process of its own: what it found, how long it took, and how it failed if it did."""
+    """Runs a section in a process of its own. Returns what it found, how long it took, and why it failed if it did."""
     out, limit_seconds, begin = suite.folder / f"{name}.json", SECTIONS[name][1], time.monotonic()
     out.unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.gpu.suite", "--section", name, "--folder", str(suite.folder)]
@@ -82,7 +82,7 @@ def _last_line(log: Path) -> str:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 @click.option("--section", type=click.Choice(list(SECTIONS)), hidden=True, help="Run it in this process.")
 def main(only: tuple[str, ...], cpu: bool, folder: Path | None, json_path: Path | None, section: str | None) -> None:
-    """Everything that wants a GPU: probe, parity, decoding, loaders, step, training, corrupt files."""
+    """Measure all that needs a GPU: probe, parity, decoding, loaders, step, training, corrupt files."""
     from pipelines.cache import cache_root
 
     suite = Suite(folder=(folder or cache_root() / "gpu_suite").resolve(), cpu=cpu)
@@ -104,7 +104,7 @@ def main(only: tuple[str, ...], cpu: bool, folder: Path | None, json_path: Path 
 
 
 def _short(value: object) -> str:
-    """One found value in a few words; tables row by row."""
+    """Writes one found value in a few words, tables row by row."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict) and "rows" in value:

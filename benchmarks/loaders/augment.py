@@ -1,8 +1,8 @@
-"""Views from decoded frames, by workers and by DALI's graph: `python -m benchmarks.loaders.augment`.
+"""Compares views made by workers with those of DALI's graph, from the same decoded frames.
 
 One thread, the same frames in memory, the paper's geometry. First a gate: views must agree to 2 of 255 in the mean.
-The whole augmentation, then a strong view with each of RandAugment's operations alone; with a GPU, DALI's graph on it
-too, in batches like a training step's.
+Measures the whole augmentation, then a strong view with each of RandAugment's operations alone. With a GPU, DALI's
+graph runs there too, in batches like a training step's.
 
     python -m benchmarks.loaders.augment [--rounds 7] [--json FILE]
 """
@@ -42,19 +42,19 @@ WORKER, DALI_CPU, DALI_GPU = "worker", "DALI, CPU", "DALI, GPU"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decoded:
-    """Planned videos whose frames are in memory, as either way wants them."""
+    """Planned videos whose frames are in memory, in the form that each way wants."""
 
     planner: Planner
-    pictures: list[list[tuple[int, av.VideoFrame]]]  # (slot, picture) pairs, as `pipelines.views.make` takes them
+    frames_by_slot: list[list[tuple[int, av.VideoFrame]]]  # as `pipelines.views.make` takes them
     frames: list[np.ndarray]  # (F, H, W, 3), as DALI's graph takes them
 
     @property
     def batch_size(self) -> int:
-        """Videos in all; each way makes their views at once."""
+        """Number of videos; each way makes all their views at once."""
         return len(self.frames)
 
     def source(self) -> ReplaySource:
-        """What DALI's graph is fed with."""
+        """Makes the source of DALI's graph."""
         plans = [self.planner.plan(position) for position in range(self.batch_size)]
         samples = [
             Sample(
@@ -69,26 +69,26 @@ class Decoded:
     def views(self) -> list[list[np.ndarray]]:
         """Makes each video's views as workers do."""
         source, made = TrainSource(planner=self.planner, media=Media.VIEWS, batch_size=self.batch_size), []
-        for position, pictures in enumerate(self.pictures):
+        for position, by_slot in enumerate(self.frames_by_slot):
             plan = self.planner.plan(position)
             views, size = source.views(plan), picture_size(self.planner.pool, plan.video)
-            made.append(views_of(pictures, views, wanted_frames(views), picture_size=size))
+            made.append(views_of(by_slot, views, wanted_frames(views), picture_size=size))
         return made
 
 
 def decoded_videos(planner: Planner, *, num_videos: int) -> Decoded:
-    """The first videos of a plan."""
-    pictures, frames = [], []
+    """Decodes the first videos of a plan."""
+    by_slot, frames = [], []
     for position in range(num_videos):
         plan = planner.plan(position)
         path, exact_seek = planner.pool.paths[plan.video], bool(planner.pool.exact_seek[plan.video])
-        pictures.append(list(decode_each(path, np.unique(plan.frames), exact_seek=exact_seek)))
+        by_slot.append(list(decode_each(path, np.unique(plan.frames), exact_seek=exact_seek)))
         frames.append(decode_frames(path, plan.frames, exact_seek=exact_seek))
-    return Decoded(planner=planner, pictures=pictures, frames=frames)
+    return Decoded(planner=planner, frames_by_slot=by_slot, frames=frames)
 
 
 def ways(decoded: Decoded, *, num_threads: int) -> dict[str, Callable[[], Sequence[Any]]]:
-    """{name: makes all views of all videos once}; each gives its outputs."""
+    """Gives {name: function that makes all views of all videos once and returns them}."""
 
     def dali(device_index: int | None) -> Callable[[], Sequence[Any]]:
         engine = Engine(media=Media.FRAMES, device_index=device_index, num_threads=num_threads, prefetch_batches=1)
@@ -107,7 +107,7 @@ def ways(decoded: Decoded, *, num_threads: int) -> dict[str, Callable[[], Sequen
 
 
 def differences(made: dict[str, Callable[[], Sequence[Any]]]) -> dict[str, float]:
-    """How far each way's views are from the workers', mean absolute difference of 255; the largest."""
+    """Gives each way's largest mean absolute difference (of 255) from the workers' views."""
     ours = made[WORKER]()
     found = {}
     for name, make in made.items():
@@ -122,7 +122,7 @@ def differences(made: dict[str, Callable[[], Sequence[Any]]]) -> dict[str, float
 def measure(
     made: dict[str, Callable[[], Sequence[Any]]], *, num_videos: int, num_rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Seconds a video of each way, in turns."""
+    """Measures the seconds a video of each way, in turns."""
     samples: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(num_rounds + 1):
         for name, make in made.items():
@@ -140,7 +140,7 @@ def run(
     whole_only: bool = False,
     note: Callable[[str], None] = click.echo,
 ) -> list[dict[str, Any]]:
-    """A row for the paper's augmentation and one for each operation alone."""
+    """Measures the paper's augmentation, and each operation alone: a row each."""
     paths = make_videos(folder, num_videos=4, kinds=(ORIGINAL,))[ORIGINAL]
     planner = workload_of(paths, num_samples=num_videos, geometry=GEOMETRY).planner
     decoded = decoded_videos(planner, num_videos=num_videos)
@@ -168,7 +168,7 @@ def run(
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the files are kept (default: the cache).")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 def main(num_videos: int, num_rounds: int, folder: Path | None, json_path: Path | None) -> None:
-    """Weak and strong views: the workers' way beside DALI's graph."""
+    """Compare the workers' weak and strong views with DALI's graph."""
     torch.set_num_threads(1)
     rows = run(folder or cache_root() / "benchmarks", num_videos=num_videos, num_rounds=num_rounds)
     if json_path:

@@ -49,7 +49,7 @@ class Carrier(Protocol):
 
 
 def replayed(case: Case) -> ReplaySource:
-    """Finished views of noise, weak and strong ones of both clips: one batch, over and over."""
+    """Makes one batch of finished views of noise, weak and strong ones of both clips, and repeats it."""
     rng, (primary, auxiliary) = np.random.default_rng(0), case.shapes
     size, one = case.crop_size, np.ones(1, dtype=np.int64)
     pool = Pool(
@@ -129,7 +129,7 @@ class DaliWorkers:
 
 @dataclass(frozen=True, kw_only=True)
 class EndlessSamples:
-    """A map-style data set for torch's DataLoader, which knows no end."""
+    """An endless map-style data set for torch's DataLoader."""
 
     source: ReplaySource
 

@@ -1,4 +1,4 @@
-"""Cost of carrying finished views from workers to the trainer.
+"""Measures the cost of carrying finished views from workers to the trainer.
 
     python -m benchmarks.loaders.carrying [--rounds 9] [--json FILE]
 
@@ -43,7 +43,7 @@ def take(carrier: Carrier, num_batches: int) -> int:
 
 
 def check(carriers: Mapping[str, Carrier], source: ReplaySource) -> None:
-    """The gate: each carrier's first two batches are the source's. Raises ValueError for one whose bytes differ."""
+    """Compares each carrier's first two batches with the source's: the gate. Raises ValueError where bytes differ."""
     expected = [np.stack(views) for views in zip(*(sample.media for sample in source.batch), strict=True)]
     for name, carrier in carriers.items():
         for _ in range(2):
@@ -53,7 +53,7 @@ def check(carriers: Mapping[str, Carrier], source: ReplaySource) -> None:
 
 
 def measure(case: Case, *, num_workers: int, num_rounds: int) -> list[dict[str, Any]]:
-    """A row for each carrier: seconds, processor time and memory. Every round begins with another carrier."""
+    """Measures seconds, processor time and memory: a row a carrier. Every round begins with another carrier."""
     source, carriers, memory = replayed(case), {}, {}
     for name, make in CARRIERS.items():
         before = footprint().memory_bytes
@@ -84,7 +84,7 @@ def measure(case: Case, *, num_workers: int, num_rounds: int) -> list[dict[str, 
 
 
 def show(rows: list[dict[str, Any]], note: Callable[[str], None]) -> None:
-    """One line a carrier."""
+    """Prints one line a carrier."""
     for row in rows:
         note(
             f"  {row['carrier']:<24} {1e3 * row['median_seconds']:7.2f} ms a video "
@@ -96,7 +96,7 @@ def show(rows: list[dict[str, Any]], note: Callable[[str], None]) -> None:
 def run(
     cases: Sequence[Case], *, workers: Sequence[int], num_rounds: int, note: Callable[[str], None] = click.echo
 ) -> list[dict[str, Any]]:
-    """The rows of all cases with each number of workers."""
+    """Measures all cases with each number of workers."""
     rows = []
     for case in cases:
         for num_workers in workers:
@@ -111,7 +111,7 @@ def run(
 @click.option("--rounds", "num_rounds", default=9, show_default=True, help="Rounds in which the carriers take turns.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 def main(num_rounds: int, json_path: Path | None) -> None:
-    """Carrying finished views from workers: this project, DALI on a CPU, torch's DataLoader."""
+    """Compare three ways to carry views from workers: this project, DALI on a CPU, torch's DataLoader."""
     import torch
 
     torch.set_num_threads(1)

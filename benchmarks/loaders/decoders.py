@@ -1,4 +1,4 @@
-"""Competing decoders of a clip, each as its documentation advises: a small function a library.
+"""Decoders of other libraries, each called as its documentation advises.
 
 Legend: F frames asked for, H x W pixels. A decoder takes a Video and ascending, distinct presentation indices and
 gives (F, H, W, 3) uint8 RGB. Libraries are imported only when used.
@@ -19,12 +19,12 @@ from pipelines.video.frames import decode_frames
 Clip = TypeVar("Clip")  # an array or a tensor (F, H, W, 3) uint8
 OURS = "cmpl"
 SEEK_GAP_FRAMES = 32
-"""Where two frames asked for are further apart, a variant seeks between them; others decode on."""
+"""One variant seeks where two frames asked for are further apart than this; the other decodes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
-    """A file and what a data set's list would say of it."""
+    """A file, with what a data set's list says of it."""
 
     path: str
     fps: float
@@ -43,7 +43,7 @@ class Library(Generic[Clip]):
     """True if it can also decode one video on several threads."""
 
     def problem(self) -> str | None:
-        """Why it cannot be used here, or None."""
+        """Says why it cannot be used here; None where it can."""
         if importlib.util.find_spec(self.package) is None:
             return f"{self.package} is not installed"
         try:
@@ -55,7 +55,7 @@ class Library(Generic[Clip]):
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A loader as it is run: N processes of one thread, or one process of N threads, and its other settings."""
+    """Settings of a loader: N processes of one thread or one process of N threads, and its own options."""
 
     loader: str
     num_workers: int = 1
@@ -66,14 +66,14 @@ class Setup:
         return ", ".join([f"{self.num_workers} x {self.num_threads}", *(f"{k}={v}" for k, v in self.options)])
 
     def decode(self, video: Video, frames: np.ndarray) -> np.ndarray:
-        """The frames in the order asked for, with repetitions; each is decoded once, whoever decodes."""
+        """Decodes the frames in the order asked for, with repetitions. Every library decodes each frame once."""
         wanted, slots = np.unique(frames, return_inverse=True)
         clip = LIBRARIES[self.loader].decode(video, wanted, num_threads=self.num_threads, **dict(self.options))
         return clip if len(wanted) == len(frames) and (wanted == frames).all() else clip[slots]
 
 
 def setups(loader: str, *, num_cores: int) -> list[Setup]:
-    """The settings that are tried: as many processes as cores, and where it can, as many threads."""
+    """Lists the settings to try: as many processes as cores and, where the library can, as many threads."""
     shapes = [(num_cores, 1)] + ([(1, num_cores)] if LIBRARIES[loader].own_threads and num_cores > 1 else [])
     return [
         Setup(loader=loader, num_workers=workers, num_threads=threads, options=tuple(choice.items()))
@@ -83,12 +83,12 @@ def setups(loader: str, *, num_cores: int) -> list[Setup]:
 
 
 def decode_ours(video: Video, frames: np.ndarray, *, num_threads: int) -> np.ndarray:
-    """This project, by one thread."""
+    """Decodes by this project, in one thread."""
     return decode_frames(video.path, frames, exact_seek=video.exact_seek)
 
 
 def decode_pyav(video: Video, frames: np.ndarray, *, num_threads: int, seek: str) -> np.ndarray:
-    """PyAV as its cookbook has it: seek back to a keyframe, decode on, convert the frames that are wanted."""
+    """Decodes by PyAV as its cookbook does: seek back to a keyframe, decode on, convert the frames that are wanted."""
     images = np.empty(0)
     with av.open(video.path) as container:
         stream = container.streams.video[0]
@@ -118,13 +118,13 @@ def _tick(stream: av.VideoStream) -> Fraction:
 
 
 def _runs(frames: np.ndarray, seek: str) -> list[np.ndarray]:
-    """The frames in groups; before each one is a seek."""
+    """Splits the frames into groups; before each group the decoder seeks."""
     gaps = np.flatnonzero(np.diff(frames) > SEEK_GAP_FRAMES) + 1
     return np.split(frames, gaps) if seek == "each clip" else [frames]
 
 
 def decode_opencv(video: Video, frames: np.ndarray, *, num_threads: int, seek: str) -> np.ndarray:
-    """OpenCV: `grab` decodes, and only the frames that are wanted are converted by `retrieve`."""
+    """Decodes by OpenCV: `grab` decodes each frame, `retrieve` converts only those that are wanted."""
     import cv2
 
     cv2.setNumThreads(num_threads)
@@ -147,7 +147,7 @@ def decode_opencv(video: Video, frames: np.ndarray, *, num_threads: int, seek: s
 
 
 def decode_decord(video: Video, frames: np.ndarray, *, num_threads: int) -> np.ndarray:
-    """decord: `get_batch` seeks by itself and converts only what it returns."""
+    """Decodes by decord: `get_batch` seeks by itself and converts only what it returns."""
     import decord
 
     return decord.VideoReader(video.path, ctx=decord.cpu(0), num_threads=num_threads).get_batch(frames).asnumpy()
@@ -156,7 +156,7 @@ def decode_decord(video: Video, frames: np.ndarray, *, num_threads: int) -> np.n
 def decode_torchcodec(
     video: Video, frames: np.ndarray, *, num_threads: int, seek_mode: str = "approximate"
 ) -> np.ndarray:
-    """torchcodec on the CPU: the batch method, approximate seeking (exact on files of constant rate)."""
+    """Decodes by torchcodec on the CPU: the batch method, approximate seeking (exact on files of constant rate)."""
     from torchcodec.decoders import VideoDecoder
 
     decoder = VideoDecoder(
@@ -183,7 +183,7 @@ LIBRARIES: dict[str, Library[np.ndarray]] = {
 
 
 def reference_frames(video: Video, frames: np.ndarray) -> np.ndarray:
-    """Every frame decoded in order, and the ones asked for picked: what all others are compared with."""
+    """Decodes every frame in order and picks those asked for: the reference of the comparison."""
     with av.open(video.path) as container:
         pictures: Iterator[np.ndarray] = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
         kept = {index: picture for index, picture in enumerate(pictures) if index in set(frames.tolist())}
@@ -191,7 +191,7 @@ def reference_frames(video: Video, frames: np.ndarray) -> np.ndarray:
 
 
 def begin_worker(setup: Setup) -> None:
-    """Prepares a decoding process: everything is imported before time is taken, and no library adds threads."""
+    """Prepares a worker: imports everything before time is taken, and lets no library add threads."""
     os.environ["OMP_NUM_THREADS"] = str(setup.num_threads)
     LIBRARIES[setup.loader].problem()
     if LIBRARIES[setup.loader].package == "torchcodec":

@@ -1,12 +1,16 @@
-"""This project beside other loaders of the same clips: `python -m benchmarks.loaders.on_cpu`.
+"""Compares this project with other loaders of the same clips on a CPU.
 
-One frozen list of plans (videos, frames, crops, operations), as many cores and the same page cache for everybody. Three
-arms: "decode" takes the frames of both networks out of a file; "whole" goes on to weak and strong views, which all
-workers make with this project's code, so that only reading and decoding differ; "whole, DALI's operators"
-has DALI's CPU operators behind the other decoders, as one would put a loader together without this project. All
-take turns, round by round; each runs at the best of the settings that its documentation names. Before that a gate:
-whose pixels are further than 2 of 255 (mean) from those of plain decoding does not take part. Loaders that are not
-installed are named and left out:
+    python -m benchmarks.loaders.on_cpu [--rounds 5] [--json FILE]
+
+All get one frozen list of plans (videos, frames, crops, operations), as many cores and the same page cache. Arms:
+
+- decode: the frames of both networks out of a file.
+- whole: weak and strong views. All workers make them with this project's code: only reading and decoding differ.
+- whole, DALI's operators: DALI's CPU operators behind the other decoders, a loader without this project.
+
+All take turns, round by round. Each runs at the best of the settings that its documentation names. First a gate: a
+loader whose pixels differ from plain decoding by more than 2 of 255 in the mean does not take part. Loaders that are
+not installed are named and left out:
 
     pip install decord opencv-python-headless torchcodec      (torchcodec needs FFmpeg's shared libraries)
 """
@@ -34,19 +38,19 @@ from pipelines.video.cut import cut
 from pipelines.video.transcode import STRIDE
 
 MAX_DIFFERENCE = 2.0
-"""Gray levels of 255, mean over a sample: decoders round and convert colors differently, but show the same frames."""
+"""Gray levels of 255, mean over a sample. Decoders round and convert colors differently, but show the same frames."""
 NUM_PARITY_SAMPLES, NUM_TRIED_SAMPLES, NUM_TRIED_ROUNDS = 4, 8, 2
 WHOLE_ARMS = {"whole": "views", "whole, DALI's operators": "frames"}
-"""What workers with another decoder give on (`benchmarks.loaders.workload.whole_runner`)."""
+"""What workers with another decoder hand over (`benchmarks.loaders.workload.whole_runner`)."""
 Row = dict[str, Any]  # what one loader did in one arm, ready for JSON
 REACH = {ORIGINAL: 1.5, PREPARED: 2.0, ALIGNED: 2.0}
-"""How many times the best other loader's rate this project is meant to have."""
+"""The wanted ratio of this project's rate to the best other loader's."""
 
 
 def best_setups(
     workload: Workload, names: Sequence[str], *, num_cores: int
 ) -> dict[str, tuple[Setup, dict[str, float]]]:
-    """For each loader the fastest of its settings in a short trial, and the seconds a video of all that were tried."""
+    """Finds each loader's fastest settings in a short trial. Returns them, and the seconds a video of all settings."""
     chosen = {}
     for loader in names:
         tried: dict[Setup, float] = {}
@@ -64,7 +68,7 @@ def best_setups(
 
 
 def differences(runners: Mapping[str, DecodeRunner], workload: Workload) -> dict[str, float]:
-    """The gate: each loader's largest mean absolute difference (of 255) from plain decoding over some samples."""
+    """Gives each loader's largest mean absolute difference (of 255) from plain decoding over some samples: the gate."""
     references = [reference_frames(*job).astype(np.int16) for job in workload.jobs(NUM_PARITY_SAMPLES)]
 
     def difference(frames: np.ndarray, reference: np.ndarray) -> float:
@@ -83,8 +87,9 @@ class Runner(Protocol):
 
 
 def take_turns(runners: Mapping[str, Runner], workload: Workload, *, num_rounds: int) -> dict[str, Row]:
-    """{loader: median and quartiles of videos a second, processor time a video}, measured in turns. Every round begins
-    with another loader, so that nobody always comes after the same one."""
+    """Measures all loaders in turns. Returns {loader: median and quartiles of videos a second, processor time a video}.
+
+    Every round begins with another loader, so that none always comes after the same one."""
     measured: dict[str, list[tuple[float, float]]] = {loader: [] for loader in runners}
     order = list(runners)
     for number in range(num_rounds):
@@ -108,10 +113,10 @@ def _rates(seconds_per_video: list[float]) -> Row:
 
 
 def decoded_per_used(workload: Workload) -> dict[str, float]:
-    """Frames decoded for each distinct frame that clips show, by this project (counted) and as bounds:
+    """Counts the frames decoded for each distinct frame that clips show, by this project and as bounds.
 
-    ours: what comes out of the decoder. needed: packets of the GOPs that hold the frames, without those that nobody
-    refers to. whole_gops: with these. from_start: everything up to the last frame.
+    ours: frames that come out of the decoder. needed: packets of the GOPs that hold the frames, without those that no
+    other refers to. whole_gops: with these. from_start: everything up to the last frame.
     """
     ours, work = 0, DecodeWork()
     for video, frames in workload.jobs():
@@ -132,7 +137,7 @@ def run(
     geometry: Geometry = GEOMETRY,
     note: Callable[[str], None] = click.echo,
 ) -> dict[str, Any]:
-    """Everything on the CPU: rows of all arms for each kind of files, what was counted, who is missing and why."""
+    """Runs all arms on each kind of files. Returns their rows, the counts, and who is missing and why."""
     missing = {loader: problem for loader in LIBRARIES if (problem := LIBRARIES[loader].problem())}
     rows: list[Row] = []
     work = {}
@@ -166,7 +171,7 @@ def run(
 
 
 def reached(rows: list[Row]) -> dict[str, Row]:
-    """{files, arm: this project's rate over the best other loader's, and what is meant}; where both took part."""
+    """Gives {files, arm: this project's rate over the best other loader's, and the wanted ratio}."""
     found = {}
     for files, arm in dict.fromkeys((row["files"], row["arm"]) for row in rows):
         rates = {
@@ -180,7 +185,7 @@ def reached(rows: list[Row]) -> dict[str, Row]:
 
 
 def show(rows: list[Row], note: Callable[[str], None]) -> None:
-    """One table of one arm."""
+    """Prints the table of one arm."""
     note(
         f"\n{rows[0]['files']} files, {rows[0]['arm']}: videos/s (quartiles), processor time a video, difference of 255"
     )
@@ -213,7 +218,7 @@ def main(
     folder: Path | None,
     json_path: Path | None,
 ) -> None:
-    """This project beside decord, OpenCV, PyAV and torchcodec, on the same clips."""
+    """Compare this project with decord, OpenCV, PyAV and torchcodec on the same clips."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if num_cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:num_cores])

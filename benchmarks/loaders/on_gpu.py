@@ -1,6 +1,6 @@
-"""NVDEC on one GPU by this project, by plain DALI, by torchcodec and by PyNvVideoCodec.
+"""Compares this project on one GPU with plain DALI, torchcodec and PyNvVideoCodec.
 
-All frames and views end on the GPU. Decoders that are called from Python run in as many threads as DALI's has.
+All frames and views end on the GPU. Decoders called from Python run in as many threads as DALI.
 Legend: F frames asked for, H x W pixels; clips (F, H, W, 3) uint8.
 """
 
@@ -32,11 +32,11 @@ from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner
 
 NUM_THREADS = 8
-"""Threads of every arm: one more than an H100's or H200's NVDEC engines."""
+"""Threads of every arm: one more than an H100 or H200 has NVDEC engines."""
 
 
 def decode_torchcodec(video: Video, frames: np.ndarray) -> torch.Tensor:
-    """torchcodec on NVDEC, by its "beta" back end, which keeps decoders from file to file."""
+    """Decodes by torchcodec on NVDEC with its "beta" back end, which keeps decoders from file to file."""
     from torchcodec.decoders import VideoDecoder, set_cuda_backend
 
     with set_cuda_backend("beta"):
@@ -48,7 +48,7 @@ _OF_THREAD = threading.local()
 
 
 def decode_pynvvideocodec(video: Video, frames: np.ndarray) -> torch.Tensor:
-    """PyNvVideoCodec: one SimpleDecoder a thread, given the next file by `reconfigure_decoder`."""
+    """Decodes by PyNvVideoCodec: one SimpleDecoder a thread, given the next file by `reconfigure_decoder`."""
     import PyNvVideoCodec as nvc
 
     decoder = getattr(_OF_THREAD, "decoder", None)
@@ -58,8 +58,8 @@ def decode_pynvvideocodec(video: Video, frames: np.ndarray) -> torch.Tensor:
         )
     else:
         decoder.reconfigure_decoder(video.path)
-    pictures = decoder.get_batch_frames_by_index(frames.tolist())
-    return torch.stack([torch.from_dlpack(picture) for picture in pictures])  # a copy: surfaces are used again
+    surfaces = decoder.get_batch_frames_by_index(frames.tolist())
+    return torch.stack([torch.from_dlpack(surface) for surface in surfaces])  # a copy: surfaces are used again
 
 
 DECODERS: dict[str, Library[torch.Tensor]] = {
@@ -73,10 +73,10 @@ READER, WHOLE_FILES = "DALI readers.video", "DALI whole files"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WholeFileSource(FrozenSource):
-    """The frozen list as DALI's decoder is told of it by its documentation: a file's bytes and frame indices."""
+    """The frozen list as DALI's documentation feeds its decoder: a whole file's bytes, and frame indices."""
 
     def sample(self, position: int) -> Sample:
-        """One video of the list."""
+        """Makes one video of the list."""
         plan = self.planner.plan(position % self.num_samples)
         content = Path(self.planner.pool.paths[plan.video]).read_bytes()
         ids = Ids(number=position, video=plan.video, label=-1)
@@ -85,7 +85,7 @@ class WholeFileSource(FrozenSource):
 
 @dataclass(kw_only=True)
 class CudaSource:
-    """Batches that a decoder makes on the GPU, in threads; called by DALI in this process."""
+    """Batches that a decoder makes on the GPU, in threads. DALI calls it in this process."""
 
     library: Library[torch.Tensor]
     workload: Workload
@@ -97,7 +97,7 @@ class CudaSource:
         return self.clips(range(first, first + BATCH_SIZE))
 
     def clips(self, positions: range) -> list[torch.Tensor]:
-        """One clip a position, finished."""
+        """Decodes one clip a position, and waits for the GPU."""
         jobs = [self.workload.job(position % self.workload.num_samples) for position in positions]
         clips = list(self.pool.map(self._decode, jobs))
         torch.cuda.synchronize()
@@ -145,7 +145,7 @@ def media_of(loader: str, workload: Workload, *, engine: Engine, folder: Path) -
 
 
 def reader_lists(workload: Workload, folder: Path) -> list[tuple[Path, ClipShape]]:
-    """For each network a file_list with the span of every planned clip; the reader can take one clip a video."""
+    """Writes a file_list for each network, with the span of every planned clip: the reader takes one clip a video."""
     lists = []
     for k, shape in enumerate(workload.planner.geometry.shapes):
         lines = []
@@ -160,7 +160,7 @@ def reader_lists(workload: Workload, folder: Path) -> list[tuple[Path, ClipShape
 
 
 def read(file_list: Path, shape: ClipShape) -> Node:
-    """One network's clips by DALI's own reader, which seeks, decodes and shuffles by itself."""
+    """Reads one network's clips by DALI's own reader, which seeks, decodes and shuffles by itself."""
     clips, _ = fn.readers.video(
         device="gpu",
         file_list=str(file_list),
@@ -175,7 +175,8 @@ def read(file_list: Path, shape: ClipShape) -> Node:
 
 
 def pipeline_of(media: Begins, *, arm: str, planner: Planner, engine: Engine) -> Pipeline:
-    """The frames of both networks, or their weak and strong views, by the stages of `pipelines.loading.graph`."""
+    """Starts a graph of both networks' frames, or of their weak and strong views, by the stages of
+    `pipelines.loading.graph`."""
 
     geometry, strong = planner.geometry, planner.strong
     branches = photometric_functions(strong)
@@ -215,7 +216,7 @@ def pipeline_of(media: Begins, *, arm: str, planner: Planner, engine: Engine) ->
 
 
 class PipelineBatches:
-    """A pipeline's outputs, taken as the trainer would."""
+    """A pipeline's outputs, taken as the trainer takes them."""
 
     def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
         self._pipeline, self._engine = pipeline, engine
@@ -238,7 +239,7 @@ class CudaDecodeRunner:
         self._run()
 
     def round(self) -> tuple[float, float]:
-        """Seconds and processor seconds for the whole list."""
+        """Gives the seconds and processor seconds of the whole list."""
         return timed(self._run)
 
     def close(self) -> None:
@@ -251,7 +252,7 @@ class CudaDecodeRunner:
 
 
 def difference_of(loader: str, workload: Workload, *, engine: Engine, folder: Path) -> float:
-    """Mean absolute difference (of 255) of the first samples' frames from plain decoding on the CPU; the largest."""
+    """Gives the largest mean absolute difference (of 255) of some samples' frames from plain decoding on the CPU."""
     media = media_of(loader, workload, engine=engine, folder=folder)
     pipeline = pipeline_of(media, arm="decode", planner=workload.planner, engine=engine)
     outputs = [output.as_cpu() for output in pipeline.run()]
@@ -273,8 +274,9 @@ def run_gpu(
     engine: Engine,
     geometry: Geometry = GEOMETRY,
 ) -> dict[str, Any]:
-    """Both arms of each kind of files; who is missing or failed, and why. Whoever does not pass the gate is measured
-    all the same, and marked."""
+    """Runs both arms on each kind of files. Returns their rows, and who is missing or failed and why.
+
+    A loader that does not pass the gate is measured all the same, and marked."""
     missing = {name: problem for name, loader in DECODERS.items() if (problem := loader.problem())}
     rows: list[Row] = []
     for kind, paths in videos.items():
@@ -308,7 +310,7 @@ def run_gpu(
 def runner_of(
     loader: str, workload: Workload, *, arm: str, engine: Engine, folder: Path
 ) -> BatchRunner | CudaDecodeRunner:
-    """A loader ready to take its turns."""
+    """Starts a loader that can take its turns."""
     if arm == "decode" and loader in DECODERS:
         return CudaDecodeRunner(loader, workload)
     planner = workload.planner

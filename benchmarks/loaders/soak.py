@@ -1,11 +1,9 @@
-"""The memory of the whole loader over time, and its slope.
+"""Measures the memory of the whole loader over time, and its slope.
 
-    python -m benchmarks.loaders.soak
-
-Both streams, workers, DALI's graphs and the hand-off to torch, as in training; every batch is dropped as soon
-as it has come. Memory is that of this process and its children without the pages of files (libraries, videos), what
-they share counted once. Growth is a straight line through the samples after the warm-up; its standard error takes them
-as independent, which they are not quite. Short runs show how the allocator settles: half an hour says something.
+Both streams, workers, DALI's graphs and the hand-off to torch, as in training; every batch is dropped as soon as
+it has come. Memory is that of this process and its children, without the pages of files (libraries, videos); what they
+share counts once. Growth is a straight line through the samples after the warm-up. Its standard error takes them as
+independent, which they are not quite. Short runs show only how the allocator settles: take half an hour.
 
     python -m benchmarks.loaders.soak [--minutes 30] [--dataset NAME|FOLDER] [--benchmark-files] [--json FILE]
 """
@@ -47,7 +45,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What was held `seconds` after the beginning, when so many videos had come."""
+    """What was held `seconds` after the beginning, when `num_videos` videos had come."""
 
     seconds: float
     num_videos: int
@@ -69,7 +67,7 @@ class Growth:
 def soak(
     loader: Iterator[SemiBatch], *, seconds: float, every_seconds: float, settle_device: Callable[[], None]
 ) -> Iterator[Sample]:
-    """Takes batches for so long, and looks every so often at what is held."""
+    """Takes batches for `seconds`, and looks every `every_seconds` at what is held."""
     begin = time.monotonic()
     now, next_look, num_videos = begin, begin, 0
     while now - begin < seconds:
@@ -82,10 +80,9 @@ def soak(
 
 
 def growth_of(samples: Sequence[Sample], *, warm_up_share: float = WARM_UP_SHARE) -> Growth:
-    """The least-squares line through the samples after the warm-up.
+    """Fits the least-squares line through the samples after the warm-up.
 
-    Raises:
-        ValueError: fewer than three of them.
+    Raises ValueError for fewer than three of them.
     """
     first = warm_up_share * samples[-1].seconds if samples else 0.0
     kept = [sample for sample in samples if sample.seconds >= first]
@@ -108,7 +105,7 @@ def growth_of(samples: Sequence[Sample], *, warm_up_share: float = WARM_UP_SHARE
 
 
 def configuration(dataset: str, *, workers: int | None) -> Config:
-    """The recipe of a data set's name, or of a folder's path."""
+    """Makes the recipe of a data set's name, or of a folder's path."""
     settings = {} if workers is None else {"runtime.workers": str(workers)}
     if os.path.isdir(dataset):
         return with_settings(recipe_for("folder")(), settings | {"data.root": os.path.abspath(dataset)})
@@ -116,14 +113,14 @@ def configuration(dataset: str, *, workers: int | None) -> Config:
 
 
 def loader_on_data(config: Config, *, runtime: Runtime) -> SemiLoader:
-    """What a training run on the data set would read."""
+    """Makes the loader of a training run on the data set."""
     data = build.open_data(config)
     plans = build.planners(config, data)
     return build.loader_of(config, plans, runtime=runtime, ranks=Ranks(), first_micro_step=0)
 
 
 def loader_on_benchmark_files(config: Config, *, runtime: Runtime, folder: Path) -> SemiLoader:
-    """The original-like files that loaders are compared on, at the paper's sizes."""
+    """Makes a loader of the original-like files that loaders are compared on, at the paper's sizes."""
     files = make_videos(folder, num_videos=NUM_BENCHMARK_VIDEOS, kinds=(ORIGINAL,))
     unlabeled = workload_of(files[ORIGINAL], num_samples=NUM_BENCHMARK_VIDEOS).planner
     return SemiLoader(
@@ -136,7 +133,7 @@ def loader_on_benchmark_files(config: Config, *, runtime: Runtime, folder: Path)
 
 
 def summary(samples: Sequence[Sample], growth: Growth) -> list[str]:
-    """What was found, in sentences."""
+    """Says in sentences what was found."""
     last = samples[-1]
     files, threads = ({getattr(s.held, name) for s in samples[1:]} for name in ("num_files", "num_threads"))
     return [
@@ -151,7 +148,7 @@ def summary(samples: Sequence[Sample], growth: Growth) -> list[str]:
 def run(
     make_loader: Callable[[], SemiLoader], *, runtime: Runtime, seconds: float, every_seconds: float
 ) -> dict[str, Any]:
-    """Samples as they come on the screen; workers have ended on return."""
+    """Runs the loader and prints each sample. Workers have ended on return."""
     loader = make_loader()
     looking = soak(
         loader, seconds=seconds, every_seconds=every_seconds, settle_device=lambda: synchronize(runtime.device)

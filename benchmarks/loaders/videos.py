@@ -1,6 +1,6 @@
-"""The files that loaders are compared on, made here so that everybody measures the same ones.
+"""Makes the files that loaders are compared on, the same ones on every machine.
 
-Originals are what a Kinetics file is: 340x256, 30 frames a second, ten seconds, x264's defaults (GOPs of up to 250
+Originals are like a Kinetics file: 340x256, 30 frames a second, ten seconds, x264's defaults (GOPs of up to 250
 frames, B-frames). Prepared ones are the same videos in the two forms that `pipelines.video.transcode` gives.
 """
 
@@ -34,7 +34,7 @@ def make_videos(
     size: tuple[int, int] = SIZE,
     kinds: tuple[str, ...] = KINDS,
 ) -> dict[str, list[Path]]:
-    """The same videos in several kinds of files, {kind: paths}; those that are there already are kept."""
+    """Makes the same videos in several kinds of files, {kind: paths}; keeps those that are there already."""
     width, height = size
     stem = f"{width}x{height}-{num_frames}"
 
@@ -63,23 +63,24 @@ def write_video(
     codec: str = "libx264",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encodes `pictures` into an MP4 with the encoder's defaults, or with `options`."""
+    """Encodes the frames of `scene` into an MP4 with the encoder's defaults, or with `options`."""
     width, height = size
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=FPS, options={"threads": "1", **(options or {})})
         if not isinstance(stream, av.VideoStream):
             raise ValueError(f"codec: received {codec!r}; accepted: a video codec")
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for picture in pictures(num_frames, size=size, seed=seed):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for frame in scene(num_frames, size=size, seed=seed):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     return path
 
 
-def pictures(num_frames: int, *, size: tuple[int, int], seed: int) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) uint8 of a scene that costs x264 about as many bits as Kinetics does (0.5 Mb/s at 340x256): a
-    textured wall that an unsteady camera passes, seen through a reflection that moves otherwise, two patches before it,
-    a little noise, two cuts."""
+def scene(num_frames: int, *, size: tuple[int, int], seed: int) -> Iterator[np.ndarray]:
+    """Draws frames (H, W, 3) uint8 that cost x264 about as many bits as Kinetics (0.5 Mb/s at 340x256).
+
+    An unsteady camera passes a textured wall, seen through a reflection that moves otherwise, with two patches before
+    it, a little noise and two cuts."""
     width, height = size
     rng = np.random.default_rng(seed)
     walls = [texture(rng, width=width + 128, height=height + 64) for _ in range(3)]
@@ -90,18 +91,18 @@ def pictures(num_frames: int, *, size: tuple[int, int], seed: int) -> Iterator[n
     for t in range(num_frames):
         (pan, tilt), (drift, sway), *places = (0.5 + 0.5 * np.sin(speeds * t + phases)).tolist()
         y, x = int(tilt * 64), int(pan * 128)
-        picture = walls[sum(t >= share * num_frames for share in CUTS)][y : y + height, x : x + width].copy()
+        frame = walls[sum(t >= share * num_frames for share in CUTS)][y : y + height, x : x + width].copy()
         y, x = int(sway * 64), int(drift * 128)
-        picture += glass[y : y + height, x : x + width]
+        frame += glass[y : y + height, x : x + width]
         for patch, (across, down) in zip(patches, places, strict=True):
             y, x = int(down * (height - patch.shape[0])), int(across * (width - patch.shape[1]))
-            picture[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+            frame[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
         shift = int(rng.integers(width))
-        yield np.clip(picture + noise[:, shift : shift + width], 0, 255).astype(np.uint8)
+        yield np.clip(frame + noise[:, shift : shift + width], 0, 255).astype(np.uint8)
 
 
 def texture(rng: np.random.Generator, *, width: int, height: int) -> np.ndarray:
-    """(height, width, 3) float32: noise of several scales, the coarse ones strong."""
+    """Draws noise of several scales, the coarse ones strong: (height, width, 3) float32."""
     image = np.full((height, width, 3), 128.0, dtype=np.float32)
     for cell in (64, 32, 16, 8, 4):
         coarse = rng.normal(0, 3 + cell / 2.5, (height // cell + 2, width // cell + 2, 3))

@@ -1,6 +1,6 @@
-"""The frozen list of clips that loaders are compared on, and how one of them is run over it.
+"""The frozen list of clips that loaders are compared on, and the runners that go through it.
 
-Decoding processes import this file: neither torch nor DALI is imported here but where they are used.
+Workers import this file: neither torch nor DALI is imported here but where they are used.
 """
 
 import time
@@ -41,17 +41,17 @@ class Workload:
     num_samples: int
 
     def job(self, position: int) -> tuple[Video, np.ndarray]:
-        """What a decoder is asked for: a file and frame indices (F,)."""
+        """Gives what a decoder is asked for: a file and frame indices (F,)."""
         plan = self.planner.plan(position)
         return video_of(self.planner.pool, plan.video), plan.frames
 
     def jobs(self, num: int | None = None) -> list[tuple[Video, np.ndarray]]:
-        """Those of the first `num` positions, or of all."""
+        """Gives the jobs of the first `num` positions, or of all."""
         return [self.job(position) for position in range(min(num or self.num_samples, self.num_samples))]
 
 
 def workload_of(paths: Sequence[Path], *, num_samples: int, geometry: Geometry = GEOMETRY) -> Workload:
-    """Plans over these files, always the same ones."""
+    """Plans over these files, always in the same way."""
     root = paths[0].parent
     manifest = open_manifest(
         root, [path.name for path in paths], np.zeros(len(paths), np.int64), cache_dir=root / "manifests"
@@ -62,22 +62,22 @@ def workload_of(paths: Sequence[Path], *, num_samples: int, geometry: Geometry =
 
 
 def video_of(pool: Pool, index: int) -> Video:
-    """One video of a pool, as loaders are told of it."""
+    """Returns one video of a pool, as loaders are told of it."""
     return Video(path=pool.paths[index], fps=float(pool.fps[index]), exact_seek=bool(pool.exact_seek[index]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrozenSource(TrainSource):
-    """The frozen list over and over, decoded by another loader; this project by its own source.
+    """The frozen list over and over, decoded by `setup`'s loader.
 
-    Another loader's frames go on as they are to DALI's operators, or become views as this project makes them (`media`).
+    Frames of another loader go to DALI's operators, or become views by this project's code (`media`).
     """
 
     setup: Setup
     num_samples: int
 
     def sample(self, position: int) -> Sample:
-        """One video of the list."""
+        """Makes one video of the list."""
         position %= self.num_samples
         if self.setup.loader == OURS:
             return super().sample(position)
@@ -92,14 +92,15 @@ class FrozenSource(TrainSource):
             )
         wanted = np.unique(plan.frames)
         clip = np.ascontiguousarray(self.setup.decode(video, wanted))
-        pictures = ((k, av.VideoFrame.from_numpy_buffer(frame, format="rgb24")) for k, frame in enumerate(clip))
+        decoded = ((k, av.VideoFrame.from_numpy_buffer(frame, format="rgb24")) for k, frame in enumerate(clip))
         size = picture_size(self.planner.pool, plan.video)
-        return Sample(tuple(views_of(pictures, self.views(plan), wanted, picture_size=size)), None, ids)
+        return Sample(tuple(views_of(decoded, self.views(plan), wanted, picture_size=size)), None, ids)
 
 
 class DecodeRunner:
-    """Frames alone, made and thrown away in processes that stay from round to round; `setup` may be exchanged for one
-    of the same shape."""
+    """Decodes frames and drops them, in workers that stay from round to round.
+
+    `setup` may be exchanged for one with as many workers and threads."""
 
     def __init__(self, setup: Setup, workload: Workload) -> None:
         self.setup, self._jobs = setup, workload.jobs()
@@ -109,7 +110,7 @@ class DecodeRunner:
         self._run(self._jobs[: 2 * setup.num_workers])
 
     def round(self, num_samples: int | None = None) -> tuple[float, float]:
-        """Seconds and processor seconds for the whole list, or for the first samples."""
+        """Gives the seconds and processor seconds of the whole list, or of the first samples."""
         return timed(lambda: self._run(self._jobs[:num_samples]))
 
     def frames(self, num_samples: int) -> list[np.ndarray]:
@@ -141,7 +142,7 @@ class Batched(Protocol):
 
 
 class BatchRunner:
-    """Batches of a source that repeats the list; what is made is taken as the trainer would, and dropped."""
+    """Takes the batches of a source that repeats the list, as the trainer takes them, and drops them."""
 
     def __init__(self, batches: Batched, workload: Workload, *, engine: "Engine") -> None:
         self._batches, self._engine = batches, engine
@@ -149,8 +150,8 @@ class BatchRunner:
         self._take(self._num_batches)
 
     def round(self) -> tuple[float, float]:
-        """Seconds and processor seconds for the whole list in the steady state: batches made ahead while others were
-        measured go first."""
+        """Gives the seconds and processor seconds of the whole list, in the steady state: batches that were made ahead
+        while others were measured go first."""
         self._take(self._engine.prefetch_batches + 1)
         measured = timed(lambda: self._take(self._num_batches))
         wait_until_idle()
@@ -170,17 +171,17 @@ class BatchRunner:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds on the clock, and of processor time in this process and its children."""
+    """Gives the seconds on the clock, and those of processor time in this process and its children."""
     cpu_before, begin = usage().cpu_seconds, time.perf_counter()
     work()
     return time.perf_counter() - begin, usage().cpu_seconds - cpu_before
 
 
 def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int) -> BatchRunner:
-    """A loader, or this project, up to finished views.
+    """Starts a loader up to finished views.
 
-    views: the workers make them, all with this project's code. frames: this project likewise; DALI's CPU operators
-    behind another decoder, as a loader is put together without this project.
+    media: with views, workers make them by this project's code. With frames, DALI's CPU operators make them behind
+    another decoder, and this project makes them in its workers.
     """
     from pipelines.loading.batches import batches_of  # not above: every decoding process imports this file
     from pipelines.loading.engine import Engine
@@ -198,7 +199,7 @@ def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int
 
 
 def wait_until_idle(*, least_seconds: float = 0.1, most_seconds: float = 10.0) -> None:
-    """Until this process and its children do nothing: what one loader makes ahead must not be in the next one's way."""
+    """Waits until this process and its children do nothing: batches made ahead must not slow the next loader."""
     end, before = time.monotonic() + most_seconds, usage().cpu_seconds
     while time.monotonic() < end:
         time.sleep(least_seconds)

@@ -1,4 +1,6 @@
-"""3D convolutions as conv3d or as 2D ones: `python -m benchmarks.training.convolution`.
+"""Times 3D convolutions as conv3d and as 2D ones.
+
+    python -m benchmarks.training.convolution [--repeats 15] [--json FILE]
 
 Times forward + backward of every kind of layer of Table A4 and of whole networks. The forms of one case take
 turns in one run. On a GPU under bf16 autocast at the paper's sizes, else in fp32 at sizes for one thread.
@@ -14,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -26,6 +29,8 @@ from cmpl.models.resnet3d import ResNet3D
 from cmpl.training.autotune import synchronize
 
 NUM_WARMUPS = 3
+
+Row = dict[str, Any]  # ready for JSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,7 @@ class NetCase:
 
 
 def layer_cases(*, on_gpu: bool) -> list[LayerCase]:
-    """The distinct layers of the demo's two networks and of R50 at widths 1/4 and 1."""
+    """Lists the distinct layers of the demo's two networks and of R50 at widths 1/4 and 1."""
     cases = []
 
     def add(
@@ -145,8 +150,8 @@ def net_steps(case: NetCase, *, device: torch.device) -> dict[str, Callable[[], 
     return steps
 
 
-def measure(steps: dict[str, Callable[[], None]], *, num_repeats: int, device: torch.device) -> dict[str, dict]:
-    """Summaries by form; in every repeat each form runs once, in turn."""
+def measure(steps: dict[str, Callable[[], None]], *, num_repeats: int, device: torch.device) -> dict[str, Row]:
+    """Times every form; in each repeat each form runs once, in turn. Returns summaries by form."""
     samples: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(NUM_WARMUPS + num_repeats):
         for name, step in steps.items():
@@ -159,7 +164,7 @@ def measure(steps: dict[str, Callable[[], None]], *, num_repeats: int, device: t
     return {name: summarize(seconds) for name, seconds in samples.items()}
 
 
-def rows(*, num_repeats: int, device: torch.device) -> Iterator[dict]:
+def rows(*, num_repeats: int, device: torch.device) -> Iterator[Row]:
     on_gpu = device.type == "cuda"
     for layer in layer_cases(on_gpu=on_gpu):
         for form, times in measure(layer_steps(layer, device=device), num_repeats=num_repeats, device=device).items():
@@ -176,7 +181,7 @@ def _clips(shape: tuple[int, ...], *, device: torch.device) -> Tensor:
 def _step(
     module: nn.Module, clips: Tensor, *, function: Callable[[Tensor], Tensor] | None = None, bf16: bool = False
 ) -> Callable[[], None]:
-    """Forward and backward of a module, or of another function of its weights."""
+    """Makes a function that runs a module, or another function of its weights, forward and backward."""
     weights, function = list(module.parameters()), function or module
     bf16 = bf16 or clips.is_cuda
     with torch.no_grad(), torch.autocast(clips.device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -193,7 +198,7 @@ def _step(
 
 
 def _sum_of_2d(layer: Convolution, clips: Tensor) -> Tensor:
-    """A T x H x W kernel as T 2D convolutions of shifted frames: what 'volume' layers might have been."""
+    """Computes a T x H x W kernel as T 2D convolutions of shifted frames: an alternative form of 'volume' layers."""
     t, reach = clips.shape[2], layer.kernel_size[0] // 2
     padded = F.pad(clips.permute(0, 2, 3, 4, 1), (0, 0, 0, 0, 0, 0, reach, reach)).permute(0, 4, 1, 2, 3)
 
@@ -206,7 +211,7 @@ def _sum_of_2d(layer: Convolution, clips: Tensor) -> Tensor:
     return images_as_frames(images, num_frames=t)
 
 
-def _line(row: dict) -> str:
+def _line(row: Row) -> str:
     case = row["case"]
     if row["what"] == "net":
         name = f"{case['name']} {case['input_shape']}"
@@ -223,7 +228,7 @@ def _line(row: dict) -> str:
 @click.option("--threads", "num_threads", default=1, show_default=True, help="Torch's threads on the CPU.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 def main(num_repeats: int, num_threads: int, json_path: Path | None) -> None:
-    """3D convolutions as conv3d or as 2D ones: every kind of layer and whole networks."""
+    """Time 3D convolutions as conv3d and as 2D ones: every kind of layer, and whole networks."""
     torch.set_num_threads(num_threads)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""Top-1 of the methods on the demo over labeled subsets, at equal steps and at equal compute.
+"""Measures top-1 of the methods on the demo over labeled subsets, at equal steps and equal compute.
 
     python -m benchmarks.training.method_check --json benchmarks/results/method_check_cpu.json
 
@@ -97,7 +97,7 @@ def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folde
 
 
 def summary(rows: list[Row], columns: list[Arm]) -> dict[str, dict[str, Row]]:
-    """Mean and standard error of each arm, and of each paired difference between two of them."""
+    """Gives mean and standard error of each arm, and of each paired difference between two of them."""
     by_arm = {str(arm): {row["subset"]: row["top1"] for row in rows if row["arm"] == str(arm)} for arm in columns}
     pairs = [(a, b) for i, a in enumerate(by_arm) for b in list(by_arm)[i + 1 :]]
     return {
@@ -110,13 +110,13 @@ def summary(rows: list[Row], columns: list[Arm]) -> dict[str, dict[str, Row]]:
 
 
 def mean_and_error(values: list[float]) -> Row:
-    """Mean, standard error of the mean, number of values."""
+    """Gives mean, standard error of the mean, and number of values."""
     found = spread(values)
     return {"mean": found["mean"], "standard_error": found["standard_error"], "num": len(values)}
 
 
 @click.command()
-@click.option("--subsets", default=5, show_default=True, help="Label subsets, by seed 0, 1, ...")
+@click.option("--subsets", default=5, show_default=True, help="Labeled subsets, by seed 0, 1, ...")
 @click.option("--steps", default=800, show_default=True, help="Steps of the equal-steps arms.")
 @click.option("--labeled", default="2", show_default=True, help="Labeled videos a class.")
 @click.option("--only", multiple=True, help="Only arms of this method, at equal steps.")
@@ -132,7 +132,7 @@ def main(
     folder: str,
     json_path: Path | None,
 ) -> None:
-    """Top-1 of supervised, fixmatch and cmpl on the demo over label subsets, with paired differences."""
+    """Measure top-1 of supervised, fixmatch and cmpl on the demo over labeled subsets, with paired differences."""
     settings = dict(assignment.split("=", 1) for assignment in assignments)
     columns = [Arm(m, steps) for m in only] if only else arms(steps, labeled=labeled, settings=settings)
     jobs = [(arm, subset, labeled, settings, folder) for subset in range(subsets) for arm in columns]

@@ -1,4 +1,4 @@
-"""The training step of CMPL: BatchNorm's groupings, and a plain conv3d implementation.
+"""Times the training step of CMPL: BatchNorm's groupings, and a plain conv3d implementation.
 
 Both networks, labeled + weak + strong, forward, backward and SGD, on clips that are there already. The arms of one
 case take turns in one run. On a GPU under bf16 autocast at the paper's sizes, else in float32 at sizes for one thread.
@@ -48,7 +48,7 @@ class Case:
 
 
 def cases(*, on_gpu: bool) -> list[Case]:
-    """The demo; and Kinetics-400, whole on a GPU (batch of one GPU, and 32 + 160), small on a CPU."""
+    """Lists the demo and Kinetics-400: at the paper's sizes on a GPU (2 + 10 and 8 + 40 videos), small on a CPU."""
     demo = Case(
         name="demo",
         networks=((10, 1 / 4, 4), (10, 1 / 8, 8)),
@@ -69,7 +69,7 @@ def cases(*, on_gpu: bool) -> list[Case]:
 
 
 def batch_of(case: Case, *, device: torch.device, plain: bool) -> SemiBatch:
-    """Clips of noise in the memory order of the pipeline, or in torch's own for the plain implementation."""
+    """Makes clips of noise in the memory order of the pipeline, or in torch's own for the plain implementation."""
 
     def view(num_videos: int) -> ClipBatch:
         def clips(num_frames: int) -> Tensor:
@@ -90,7 +90,7 @@ def batch_of(case: Case, *, device: torch.device, plain: bool) -> SemiBatch:
 def step_of(
     case: Case, *, batch_norm: str, device: torch.device, plain: bool = False, compiled: bool = False
 ) -> Callable[[], None]:
-    """One update of both networks."""
+    """Makes a function that updates both networks once."""
     networks = [
         ResNet3D(
             depth=depth,
@@ -122,7 +122,7 @@ def step_of(
 
 
 def needed_flops(case: Case) -> float:
-    """Floating-point operations of a step whose weak views need no gradient."""
+    """Counts the floating-point operations of a step whose weak views need no gradient."""
     labeled, unlabeled = passes_a_video(method_settings("cmpl", batch_norm="weak-no-grad"))
     passes = labeled * case.num_labeled + unlabeled * case.num_unlabeled
     return sum(
@@ -135,7 +135,7 @@ def needed_flops(case: Case) -> float:
 
 
 def peak_flops_per_second(device: torch.device) -> float:
-    """Rate of a large matrix product: bf16 on a GPU, float32 on a CPU; the median of ten."""
+    """Measures the rate of a large matrix product: bf16 on a GPU, float32 on a CPU; the median of ten."""
     size, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     samples = []
@@ -149,7 +149,7 @@ def peak_flops_per_second(device: torch.device) -> float:
 
 
 def run(measured: Sequence[Case], *, num_repeats: int, compiled: bool, device: torch.device) -> dict[str, Any]:
-    """Every arm of these cases, with rates."""
+    """Measures every arm of these cases, with rates."""
     peak, rows = peak_flops_per_second(device), []
     for case in measured:
         steps = {mode: step_of(case, batch_norm=mode, device=device) for mode in BATCH_NORMS}
@@ -169,7 +169,7 @@ def run(measured: Sequence[Case], *, num_repeats: int, compiled: bool, device: t
 @click.option("--compile", "compiled", is_flag=True, help="Also an arm with torch.compile.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 def main(num_repeats: int, num_threads: int, compiled: bool, json_path: Path | None) -> None:
-    """The training step of CMPL: BatchNorm's groupings, and a plain conv3d implementation."""
+    """Time the training step of CMPL: BatchNorm's groupings, and a plain conv3d implementation."""
     torch.set_num_threads(num_threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     result = run(cases(on_gpu=device.type == "cuda"), num_repeats=num_repeats, compiled=compiled, device=device)

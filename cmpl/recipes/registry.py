@@ -10,6 +10,7 @@ from cmpl.recipes.demo import demo
 from cmpl.recipes.folder import folder
 from cmpl.recipes.kinetics import k400
 from cmpl.recipes.lists import lists
+from cmpl.recipes.presets import with_preset
 from cmpl.recipes.rows import Row, by_name, rows_of
 from cmpl.recipes.ucf101 import ucf101
 from pipelines.errors import InputError, nearest
@@ -40,6 +41,16 @@ def recipe_for(dataset: str) -> Recipe:
         return dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
 
     return recipe
+
+
+def base_of(config: Config) -> Config:
+    """The recipe that a configuration was made from, on its data set, with its preset, and nothing else changed."""
+    name, labeled = config.recipe, config.data.labeled
+    if name in ROWS:
+        base = row_config(name, dataset=config.data.dataset, labeled=labeled)
+    else:
+        base = recipe_for(name if name in RECIPES else config.data.dataset)(labeled)
+    return with_preset(base, config.preset)
 
 
 ROWS: dict[str, Row] = by_name((*rows_of(tables), *ablations.ROWS))

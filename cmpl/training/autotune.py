@@ -1,4 +1,4 @@
-"""Chooses the loader's threads, processes and batches made ahead by short trials of the real training step.
+"""Chooses the loader's threads, workers and batches made ahead by short trials of the real training step.
 
 None of the three changes a number of a run, and neither does the trial: it trains networks of its own, and random
 numbers are functions of the position. The batch size stays.
@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 
 from cmpl.config import Config
-from cmpl.training.loop import Trainer
+from cmpl.training.loop import Loader, Trainer
 from cmpl.training.metrics import mean_over_ranks
-from cmpl.training.runtime import MAX_WORKERS, Runtime
+from cmpl.training.runtime import Runtime
 from pipelines.files import written_whole
+from pipelines.loading.setup import MAX_WORKERS
 
 ENOUGH_WAIT_SHARE = 0.02
 """A step that waits for data for less of its time has nothing to gain."""
@@ -109,7 +110,7 @@ def autotune(
     runtime: Runtime,
     *,
     trainer: Trainer,
-    loader_at: Callable[[Config, Runtime, int], object],
+    loader_at: Callable[[Config, Runtime, int], Loader],
     num_cores: int,
     trial_seconds: float = 5.0,
 ) -> Choice:
@@ -163,7 +164,7 @@ def raised(knobs: Knobs, names: tuple[str, ...], *, most: Knobs) -> Knobs:
     )
 
 
-def pace(trainer: Trainer, loader, *, seconds: float, num_made_ahead: int) -> tuple[float, float]:
+def pace(trainer: Trainer, loader: Loader, *, seconds: float, num_made_ahead: int) -> tuple[float, float]:
     """(steps a second, share of the time spent waiting for data) over about so many seconds; the mean over ranks.
 
     All ranks take as many steps. Batches made ahead before the first step are used up before the clock starts.
@@ -182,7 +183,7 @@ def pace(trainer: Trainer, loader, *, seconds: float, num_made_ahead: int) -> tu
     return num_steps / means["elapsed"], means["wait_share"]
 
 
-def timed_steps(trainer: Trainer, loader, *, num_steps: int) -> tuple[float, float]:
+def timed_steps(trainer: Trainer, loader: Loader, *, num_steps: int) -> tuple[float, float]:
     """Takes so many of the trainer's own steps: (seconds they took, seconds of these spent waiting for data)."""
     wait_mark = loader.wait_seconds
     synchronize(trainer.runtime.device)

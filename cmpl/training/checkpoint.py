@@ -144,11 +144,11 @@ def chosen_checkpoint(folder: Path, which: str) -> tuple[Path, Checkpoint, list[
     """
     if which not in ("last", "best"):
         raise InputError(f"which: received {which!r}; accepted: last, best")
+    complaints: list[str] = []
     if which == "best":
         best = best_checkpoint(folder)
         if best is not None:
             return best, load_checkpoint(best), []
-        complaints = []
     else:
         found, complaints = last_good_checkpoint(folder)
         if found is not None:
@@ -161,7 +161,7 @@ def chosen_checkpoint(folder: Path, which: str) -> tuple[Path, Checkpoint, list[
 
 def last_good_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that reads well, and a line for each newer one that does not."""
-    complaints = []
+    complaints: list[str] = []
     for path in reversed(checkpoints(folder)):
         try:
             return load_checkpoint(path), complaints

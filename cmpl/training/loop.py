@@ -7,10 +7,10 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,11 +47,17 @@ class Loader(Protocol):
     def close(self) -> None: ...
 
 
+def no_remarks(problems: Mapping[str, str]) -> list[str]:
+    """Nothing to say."""
+    return []
+
+
 class Trainer:
     """Trains a method to `num_steps`, from wherever its run directory stands.
 
     `identity` is stored with every checkpoint: classes in the order of the labels, geometry, digests of the videos.
-    `loader_at(micro_step)` gives this rank's loader from there on; `validate(method)` the quick validation's top-1.
+    `loader_at(micro_step)` gives this rank's loader from there on; `validate(method)` the quick validation's top-1;
+    `remarks(problems)` lines to say, once, of videos that were set aside (path -> reason).
     """
 
     def __init__(
@@ -66,10 +72,12 @@ class Trainer:
         runtime: Runtime,
         ranks: Ranks,
         reporter: Reporter,
+        remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
     ) -> None:
         self.plan, self.num_steps, self.run, self.runtime, self.ranks = plan, plan.num_steps, run, runtime, ranks
         self.reporter, self.validate, self.loader_at = reporter, validate, loader_at
-        self.identity = identity
+        self.identity, self.remarks = identity, remarks
+        self.remarked: set[str] = set()
         self.method = prepared(method, plan, runtime, ranks)
         self.optimizer = sgd(
             self.method,
@@ -83,7 +91,8 @@ class Trainer:
         self.step = 0
         self.earlier_seconds = 0.0  # of training, before this call
         self.begun_at = self.saved_at = time.monotonic()
-        self.best_top1, self.best_step = -1.0, None
+        self.best_top1 = -1.0
+        self.best_step: int | None = None
         self.saved_step: int | None = None
         self.validated_step: int | None = None
         self.sums = TermSums()
@@ -93,7 +102,7 @@ class Trainer:
     @property
     def evaluated(self) -> Method:
         """The method whose networks are evaluated: the average where there is one."""
-        return self.average.module if self.average else self.method
+        return cast(Method, self.average.module) if self.average else self.method
 
     @property
     def wall_seconds(self) -> float:
@@ -185,7 +194,9 @@ class Trainer:
     def _gradients_exchanged(self, is_last: bool) -> contextlib.AbstractContextManager[object]:
         """Ranks exchange gradients once a step, with the last micro-step."""
         waiting = self.ranks.num_ranks > 1 and not is_last
-        return self.parallel.no_sync() if waiting else contextlib.nullcontext()
+        if waiting and isinstance(self.parallel, DistributedDataParallel):
+            return self.parallel.no_sync()
+        return contextlib.nullcontext()
 
     def _report(self, log: MetricsLog | None, loader: Loader, seconds: float, waited: float, num_steps: int) -> None:
         """Reads the sums, once, and tells the log and the reporter."""
@@ -202,6 +213,10 @@ class Trainer:
             left = seconds / num_steps * (self.num_steps - self.step)
             report = StepReport(step=self.step, num_steps=self.num_steps, metrics=metrics, seconds_left=left)
             self.reporter.step(report)
+            for line in self.remarks(loader.problems):
+                if line not in self.remarked:
+                    self.remarked.add(line)
+                    self.reporter.note(line)
 
     def _validate(self, log: MetricsLog | None) -> bool:
         """Quick validation; whether it is the best so far."""
@@ -257,7 +272,7 @@ class Trainer:
 
     def _ended(self, error: InputError, problems: dict[str, str]) -> InputError:
         """Saves where the networks are exactly those of a step, and says how to go on."""
-        if self.ranks.num_ranks == 1 and self.is_at_step and self.step != self.saved_step:
+        if self.ranks.num_ranks == 1 and self.is_at_step and self.step not in (0, self.saved_step):
             self._save(problems)
         there = f"from step {self.saved_step}" if self.saved_step is not None else "from the start"
         return InputError(f"{error}; the same command goes on {there}")
@@ -353,8 +368,9 @@ def prepared(method: Method, plan: TrainingPlan, runtime: Runtime, ranks: Ranks)
         method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
     method = method.to(runtime.device)
     if plan.compile:
-        for network in {method.primary, method.auxiliary} - {None}:
-            network.compile()
+        for network in {method.primary, method.auxiliary}:
+            if isinstance(network, nn.Module):
+                network.compile()
     return method.train()
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from torch import Tensor
 from cmpl.methods.method import Terms
 from cmpl.training.run_directory import unwritable
 from pipelines.files import written_whole
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class TermSums:
@@ -83,7 +86,7 @@ class MetricsLog:
         return lines
 
 
-def _tensorboard(folder: Path, first_step: int):
+def _tensorboard(folder: Path, first_step: int) -> "SummaryWriter | None":
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

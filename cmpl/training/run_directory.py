@@ -1,14 +1,16 @@
 """A run's folder: configuration, identity, metrics, result, problems, checkpoints, and the lock of its one writer."""
 
 import contextlib
+import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cmpl.config import COMPARED_IN_RUN, Config, differences, from_json, to_json
+from cmpl.config import COMPARED_IN_RUN, FREE_TO_CHANGE, Config, differences, flattened, from_json, to_json
 from cmpl.training import identity as identities
 from cmpl.training import lock
 from cmpl.training.checkpoint import checkpoints
@@ -18,6 +20,8 @@ from pipelines.errors import InputError
 from pipelines.files import written_whole
 
 LISTING = "videos.jsonl.gz"
+MOST_FIELDS_NAMED, MOST_LETTERS = 3, 60
+"""Of changed fields in a run's name; more are counted, with a digest."""
 _OF_A_START = ("run.json", LISTING, "autotune.json", lock.NAME, ".DS_Store")
 """What a start that was killed may leave beside drafts and an empty `checkpoints`."""
 
@@ -214,12 +218,41 @@ def unwritable(path: Path, error: OSError) -> InputError:
     )
 
 
-def default_run_path(config: Config, *, runs: Path) -> Path:
-    """runs/<dataset>-<labeled>-<method>-s<seed>; a list of labeled videos by its file's name, a split seed where it
-    is not 0."""
-    labeled = Path(config.data.labeled).stem if "/" in config.data.labeled else config.data.labeled
-    split = f"-split{config.data.split_seed}" if config.data.split_seed else ""
-    return runs / f"{config.data.dataset}-{labeled}{split}-{config.method.name}-s{config.seed}"
+def default_run_path(config: Config, *, runs: Path, base: Config) -> Path:
+    """runs/<data>-<labeled>-<method>-s<seed>, and what else differs from `base`, the recipe: -threshold0.5.
+
+    A folder goes by its own name, a list of labeled videos by its file's; a split seed is named where it is not 0.
+    Of `module:name` the name is taken. The length is not named: the same command with more steps continues a run.
+    """
+    data = config.data
+    dataset, method = (text.rpartition(":")[2] for text in (data.dataset, config.method.name))
+    name = Path(data.root).name if data.dataset == "folder" and data.root else dataset
+    labeled = Path(data.labeled).stem if "/" in data.labeled else data.labeled
+    split = f"-split{data.split_seed}" if data.split_seed else ""
+    preset = f"-{config.preset}" if config.preset else ""
+    changed = _changed_fields(config, base)
+    return runs / f"{_plain(name)}-{_plain(labeled)}{split}-{method}{preset}-s{config.seed}{changed}"
+
+
+def _changed_fields(config: Config, base: Config) -> str:
+    """The fields that differ from the recipe, in a few words that differ where they do."""
+    named = {"recipe", "preset", "seed", "method.name", "data.dataset", "data.labeled", "data.split_seed"}
+    passed_over = {*named, *FREE_TO_CHANGE, "optim.steps", "optim.epochs"}
+    before, after = flattened(base), flattened(config)
+    keys = [key for key in after if after[key] != before[key] and key not in passed_over]
+    shown = [
+        f"-{key if sum(other.endswith(f'.{short}') for other in after) > 1 else short}{_plain(str(after[key]))}"
+        for key, short in ((key, key.rpartition(".")[2]) for key in keys)
+    ]
+    text = "".join(shown)
+    if len(shown) <= MOST_FIELDS_NAMED and len(text) <= MOST_LETTERS:
+        return text
+    return f"-{len(shown)}-fields-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _plain(text: str) -> str:
+    """Text as a part of a folder's name."""
+    return re.sub(r"[^\w.+=-]+", "_", text).strip("_")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,16 +1,16 @@
 """What this machine is used for: device, decoder, precision, threads. Settled once, said aloud."""
 
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
 from cmpl.config import RuntimeConfig
 from pipelines.errors import InputError
+from pipelines.loading.dali import dali_problem, installed_dali
 from pipelines.loading.nvdec import nvdec_problem
-
-MAX_WORKERS = 16
+from pipelines.loading.setup import default_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Runtime:
     amp: bool
     reasons: tuple[str, ...]
 
-    def autocast(self):
+    def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast, or nothing."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.amp else nullcontext()
 
@@ -51,6 +51,8 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
         raise InputError(
             "runtime.sync_batch_norm: received true on a CPU; accepted: false, torch has it for GPUs alone"
         )
+    if kind == "cuda" and (misfit := dali_problem(installed_dali(), torch_cuda=torch.version.cuda, driver=None)):
+        raise InputError(f"runtime.device: received {config.device!r}, but {misfit}; accepted: cpu")
     device = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
     backend, why_backend = _backend(config.backend, kind)
     amp, why_amp = _amp(config.amp, device)
@@ -58,8 +60,7 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
     compute = 1 if kind == "cuda" else max(1, num_cores // 2)
     torch_threads = config.torch_threads or compute
     spare = max(0, num_cores - torch_threads)
-    # On a CPU the trainer waits while they work and they while it does; one, of the labelled videos, has little to do.
-    workers = min(MAX_WORKERS, spare if kind == "cuda" else num_cores + 1) if config.workers is None else config.workers
+    workers = default_workers(kind, num_cores, config.workers, torch_threads=torch_threads)
     return Runtime(
         device=device,
         backend=backend,
@@ -72,7 +73,7 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
             f"decoding on the {backend} ({why_backend})",
             f"{'bf16 autocast' if amp else 'float32'} ({why_amp})",
             "channels-last memory",
-            f"{workers} reading process{'es' if workers != 1 else ''}, {torch_threads} torch "
+            f"{workers} worker{'s' if workers != 1 else ''}, {torch_threads} torch "
             f"thread{'s' if torch_threads != 1 else ''} (of {num_cores} cores)",
         ),
     )

@@ -149,6 +149,7 @@ def probed(
             raise InputError(
                 f"{annotations.name}: none of the {len(opened)} {part} videos is usable; the first: {path}: {reason}"
             )
+    _check_classes(annotations, train)
     chosen = draw(np.isin(np.arange(len(train)), train.usable))
     unlabeled = manifest("unlabeled")
     warn_of_shared(val, {"training": train, "unlabeled": unlabeled})
@@ -183,3 +184,14 @@ def warn_of_shared(val: Manifest, others: Mapping[str, Manifest | None]) -> None
             twin = int(np.flatnonzero(ids(other) == ids(val)[first])[0])
             what = "%d validation videos are the same files as %s videos, such as %s and %s: results will be too good"
             log.warning(what, len(shared), name, val.path(first), other.path(twin))
+
+
+def _check_classes(annotations: Annotations, train: Manifest) -> None:
+    """Raises InputError naming a class of which every training video is unusable."""
+    labels = train.labels[train.usable]
+    for label in np.flatnonzero(np.bincount(labels[labels >= 0], minlength=len(annotations.classes)) == 0).tolist():
+        of_class = np.flatnonzero(train.labels == label).tolist()
+        raise InputError(
+            f"{annotations.name}: none of the {len(of_class)} training videos of class {annotations.classes[label]!r} "
+            f"is usable; the first: {train.paths[of_class[0]]}: {train.problems[of_class[0]]}; accepted: at least one"
+        )

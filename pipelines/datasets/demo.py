@@ -154,6 +154,7 @@ def encode_video(frames: np.ndarray, *, as_avi: bool) -> bytes:
     kind, codec, fps = ("avi", "mpeg4", 25) if as_avi else ("mp4", "libx264", 30)
     with av.open(buffer, "w", format=kind, options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=fps)
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1

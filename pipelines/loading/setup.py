@@ -4,6 +4,7 @@ import os
 from typing import NamedTuple
 
 from pipelines.errors import InputError
+from pipelines.loading.dali import dali_problem, installed_dali
 from pipelines.loading.engine import Engine
 from pipelines.loading.nvdec import nvdec_problem
 from pipelines.loading.sample import Media
@@ -47,6 +48,8 @@ def engine_on(device: str, *, workers: int | None, prefetch_batches: int = 2, lo
     index = int(number) if number else local_rank
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         raise InputError(f"device: received {device!r}, but torch sees no such GPU; accepted here: auto, cpu")
+    if misfit := dali_problem(installed_dali(), torch_cuda=torch.version.cuda, driver=None):
+        raise InputError(f"device: received {device!r}, but {misfit}; accepted: cpu")
     return Engine(
         media=Media.FRAMES if nvdec_problem() else Media.CUTS,
         device_index=index,

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from pipelines.catalog.pool import Pool
-from pipelines.errors import VideoError
+from pipelines.errors import LoaderError, VideoError
 from pipelines.loading.nvdec import OnCpu
 from pipelines.loading.parameters import parameters
 from pipelines.loading.sample import CutMedia, Frames, Ids, Media, MixedMedia, Sample
@@ -139,7 +139,7 @@ class TrainSource(_EndsWithTrainer):
     def sample(self, position: int) -> Sample:
         """The video at a position, or its first replacement that decodes.
 
-        Raises RuntimeError where MAX_ATTEMPTS videos in a row do not.
+        Raises LoaderError where MAX_ATTEMPTS videos in a row do not.
         """
         problems: list[tuple[str, str]] = []
         for attempt in range(MAX_ATTEMPTS):
@@ -152,7 +152,7 @@ class TrainSource(_EndsWithTrainer):
                 continue
             ids = Ids(number=position, video=plan.video, label=int(self.pool.labels[plan.video]))
             return Sample(media, rows, ids, tuple(problems))
-        raise RuntimeError(f"no decodable video in {MAX_ATTEMPTS} tries at position {position}: {problems[-1]}")
+        raise none_decodes(f"{self.planner.stream.name.lower()} videos", problems)
 
     def _fetch(self, plan: ClipPlan) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
         if self.media is Media.VIEWS:
@@ -245,7 +245,7 @@ class EvaluationSource(_EndsWithTrainer):
                 continue
             ids = Ids(number=video, video=shown, label=int(self.pool.labels[video]), stands_in=int(attempt > 0))
             return Sample(media, boxes, ids, tuple(problems))
-        raise RuntimeError(f"no decodable video in {MAX_ATTEMPTS} tries at video {video}: {problems[-1]}")
+        raise none_decodes("evaluation's videos", problems)
 
     def _fetch(self, video: int) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
         frames = evaluation_frames(self, int(self.pool.num_frames[video]))
@@ -256,6 +256,13 @@ class EvaluationSource(_EndsWithTrainer):
             views = [view_of(frames, box, size=self.crop_size) for box in boxes]
             return fetch_views(self.pool, video, views, self.broken), None
         return fetch(self, video, frames), np.array(boxes, dtype=np.float32)
+
+
+def none_decodes(kind: str, problems: list[tuple[str, str]]) -> LoaderError:
+    """What to tell the user where no replacement decodes either. problems: (path, reason) of each that was tried."""
+    path, reason = problems[-1]
+    number = len({path for path, _ in problems})
+    return LoaderError(f"{kind}: {number} in a row cannot be decoded; the last: {path}: {reason}")
 
 
 def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.ndarray:

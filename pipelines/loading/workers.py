@@ -8,6 +8,7 @@ Legend: B videos of a batch, F frames, S crop side.
 """
 
 import contextlib
+import logging
 import mmap
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 import traceback
 import weakref
 from collections import deque
@@ -28,12 +30,17 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from pipelines.errors import LoaderError
 from pipelines.loading.sample import Ids, Problems, Sample
+
+log = logging.getLogger(__name__)
 
 MAX_DEATHS = 2
 """A sample at which so many workers have died is not tried again."""
 MAX_IDLE_DEATHS = 20
 """Workers that do not even start are not started for ever."""
+STALL_SECONDS, MAX_STALL_SECONDS = 60.0, 600.0
+"""A worker that takes longer over one sample than the first is named; than the second, it is ended and replaced."""
 IDLE_SECONDS = 5.0
 """Nobody at work and nothing heard for so long: a sample was lost."""
 _TASK = struct.Struct("=qqi")  # batch, memory, row
@@ -96,7 +103,7 @@ class _Pending:
     memory: _Memory
     results: list[tuple[Ids, Problems] | None]
     num_left: int
-    failure: str = ""  # why a sample of it cannot be made
+    failure: Exception | None = None  # why a sample of it cannot be made
 
 
 @dataclass(eq=False)
@@ -104,14 +111,17 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     task: bytes | None = None  # what it is at
+    heard_at: float = 0.0  # when it took it
+    was_named: bool = False  # as stalled, at this task
 
 
 class Workers:
     """Makes batches ahead in worker processes.
 
-    A worker that dies is replaced and its sample made again. Raises RuntimeError from `next` where a sample cannot be
-    made: with the worker's traceback, or with the video's path where workers die of it. `close` ends the processes;
-    so does the death of this one.
+    A worker that dies, or stalls for minutes, is named in the log and replaced, and its sample made again. Raises
+    LoaderError from `next` where a sample cannot be made for a reason outside of the program, as with the video's path
+    where workers die of it; RuntimeError with the worker's traceback for any other. `close` ends the processes; so does
+    the death of this one.
     """
 
     def __init__(self, source: ViewSource, *, num_workers: int, num_ahead: int) -> None:
@@ -137,7 +147,7 @@ class Workers:
         batch = self._pending[0]
         while batch.num_left:
             if batch.failure:
-                raise RuntimeError(batch.failure)
+                raise batch.failure
             self._collect()
         self._pending.popleft()
         self._num_taken += 1
@@ -167,7 +177,10 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=True)
         process = context.Process(target=_work, args=(self._pickled, self._tasks_end, theirs), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except OSError as error:
+            raise LoaderError(f"a worker cannot be started ({error.strerror}); fewer --workers may do") from error
         theirs.close()
         worker = _Worker(process=process, connection=ours)
         for memory in self._memories:
@@ -193,7 +206,14 @@ class Workers:
             self._unsent.popleft()
 
     def _new_memory(self) -> _Memory:
-        memory = _Memory(len(self._memories), self._num_bytes)
+        try:
+            memory = _Memory(len(self._memories), self._num_bytes)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise LoaderError(
+                f"a batch's {self._num_bytes / 2**20:.1f} MiB of shared memory are not to be had ({reason}); a smaller "
+                "batch or runtime.prefetch may do"
+            ) from error
         self._memories.append(memory)
         for worker in self._workers:
             with contextlib.suppress(ConnectionError):  # a dead one is replaced when results are collected
@@ -216,12 +236,33 @@ class Workers:
         for item in ready:
             if item in sentinels and sentinels[item] in self._workers:
                 self._replace(sentinels[item])
+        self._look_for_stalls()
         self._send()
+
+    def _look_for_stalls(self) -> None:
+        """Names each worker that has been at one sample for long; ends those that have been for very long."""
+        now = time.monotonic()
+        for worker in self._workers:
+            if worker.task is None or now - worker.heard_at < STALL_SECONDS:
+                continue
+            seconds = now - worker.heard_at
+            if not worker.was_named:
+                worker.was_named = True
+                log.warning(
+                    "worker %d has been at %s for %.0f s", worker.process.pid, self._path_of(worker.task), seconds
+                )
+            if seconds > MAX_STALL_SECONDS:
+                worker.process.kill()
+
+    def _path_of(self, task: bytes) -> str:
+        batch, _, row = _TASK.unpack(task)
+        return self._source.path_at(batch, row)
 
     def _hear(self, worker: _Worker, message: tuple) -> None:
         kind, *content = message
         if kind == "took":
             (worker.task,) = content
+            worker.heard_at, worker.was_named = time.monotonic(), False
         elif kind == "made":
             task, ids, problems = content
             worker.task = None
@@ -234,7 +275,8 @@ class Workers:
         else:
             task, text = content
             worker.task = None
-            self._pending_of(task).failure = f"a worker failed:\n{text}"
+            failure = LoaderError(text) if kind == "refused" else RuntimeError(f"a worker failed:\n{text}")
+            self._pending_of(task).failure = failure
 
     def _pending_of(self, task: bytes) -> _Pending:
         return self._pending[_TASK.unpack(task)[0] - self._num_taken]
@@ -256,13 +298,13 @@ class Workers:
         num_deaths = self._deaths[task] = self._deaths.get(task, 0) + 1
         if task is None:
             if num_deaths > MAX_IDLE_DEATHS:
-                raise RuntimeError(f"workers died {num_deaths} times between samples ({_cause(code)})")
+                raise LoaderError(f"workers died {num_deaths} times between samples ({_cause(code)})")
         elif num_deaths < MAX_DEATHS:
             self._unsent.appendleft(task)
+            log.warning("a worker died at %s (%s); another makes the clip again", self._path_of(task), _cause(code))
         else:
-            batch, _, row = _TASK.unpack(task)
-            self._pending_of(task).failure = (
-                f"workers died {num_deaths} times at {self._source.path_at(batch, row)} ({_cause(code)}); the kernel "
+            self._pending_of(task).failure = LoaderError(
+                f"workers died {num_deaths} times at {self._path_of(task)} ({_cause(code)}); the kernel "
                 "kills where memory is short: fewer workers or a smaller batch may do"
             )
 
@@ -304,6 +346,9 @@ def _work(pickled: bytes, tasks: socket.socket, connection: Connection) -> None:
             try:
                 sample = source.sample_at(batch, row)
                 _write(sample.media, memories[memory], row, num_rows=source.batch_size)
+            except LoaderError as error:
+                connection.send(("refused", task, str(error)))
+                continue
             except Exception:
                 connection.send(("failed", task, traceback.format_exc()))
                 continue

@@ -19,9 +19,11 @@ COMPOSERS = {"cmpl/build.py", "cmpl/session.py", "cmpl/start.py"}
 
 SEEN_BESIDES = {
     "cmpl/recipes/registry.py": {"pipelines.datasets.registry"},
-    "cmpl/training/runtime.py": {"pipelines.loading.nvdec"},
+    "cmpl/training/autotune.py": {"pipelines.loading.setup"},
+    "cmpl/training/runtime.py": {"pipelines.loading.dali", "pipelines.loading.nvdec", "pipelines.loading.setup"},
 }
-"""A recipe is asked for by a data set's name, so it must know the names of plug-ins; the runtime asks for NVDEC."""
+"""A recipe is asked for by a data set's name, so it must know the names of plug-ins; the runtime asks for NVDEC and, as
+autotuning does, for the number of workers."""
 
 LEAF_MODULES = ("errors", "printable", "files", "progress", "registry", "cache", "batch")
 """Modules of pipelines that know none of its packages; each may import the ones before it."""

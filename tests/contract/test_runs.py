@@ -14,7 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import cmpl
 from cmpl.build import geometry_of
 from cmpl.config import with_settings
 from cmpl.run import load_run
@@ -22,15 +21,8 @@ from cmpl.session import evaluate_run, train
 from cmpl.training.checkpoint import best_checkpoint, checkpoints
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError
+from tests.support.processes import descendants, is_running
 from tests.support.runs import NUM_STEPS, ROOT, RUN_IT, config_of, weights
-
-
-@pytest.fixture(scope="module")
-def finished(folder, tmp_path_factory) -> Path:
-    """A run that nothing interrupted."""
-    path = tmp_path_factory.mktemp("runs") / "whole"
-    cmpl.train(config_of(folder), out=path)
-    return path
 
 
 def test_a_run_leaves_what_it_promises(finished, folder):
@@ -104,39 +96,24 @@ def test_killed_at_random_steps_it_ends_in_the_same_weights(finished, folder, tm
     assert steps == list(range(2, NUM_STEPS + 1, 2))
 
 
-def descendants(pid: int) -> set[int]:
-    """Processes that `pid` started, and theirs."""
-    found: set[int] = set()
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, path.read_text().split()):
-            found |= {child} | descendants(child)
-    return found
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there and more than a zombie that nobody has buried."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def test_reading_processes_end_with_a_killed_trainer(folder, tmp_path):
+def test_workers_end_with_a_killed_trainer(folder, tmp_path):
     process = start(folder, tmp_path / "run", tmp_path, **{"runtime.workers": "2", "optim.steps": "100000"})
     wait_for((tmp_path / "run" / "metrics.jsonl").exists, process)
-    readers = descendants(process.pid)
-    assert len(readers) >= 2
+    workers = descendants(process.pid)
+    assert len(workers) >= 2
+    with pytest.raises(InputError, match=f"process {process.pid} on .* trains here since .*; accepted: one training"):
+        train(config_of(folder, **{"optim.steps": "100000"}), path=tmp_path / "run", reporter=Reporter())
     process.kill()
     process.wait()
     deadline = time.monotonic() + 20
-    while any(map(runs, readers)) and time.monotonic() < deadline:
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not [pid for pid in readers if runs(pid)]
+    assert not [pid for pid in workers if is_running(pid)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_stops_and_workers_change_nothing(finished, folder, tmp_path, number):
-    """Stopped with reading processes, taken up without: the same weights."""
+    """Stopped with workers, taken up without: the same weights."""
     run = tmp_path / "stopped"
     process = start(folder, run, tmp_path, **{"runtime.workers": "2"})
     wait_for((run / "metrics.jsonl").exists, process)

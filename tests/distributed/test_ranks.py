@@ -5,11 +5,16 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.runs import ROOT, RUN_IT, weights
+from cmpl.session import train
+from cmpl.training.checkpoint import checkpoints
+from cmpl.training.reporter import Reporter
+from tests.support.processes import descendants, is_running
+from tests.support.runs import ROOT, RUN_IT, config_of, weights
 
 NAME_THREADS = """
     import os
@@ -18,15 +23,25 @@ NAME_THREADS = """
 """
 
 
-def torchrun(script: Path, *arguments: str, num_ranks: int = 2) -> subprocess.CompletedProcess:
+def torchrun_begun(script: Path, *arguments: str, num_ranks: int = 2) -> subprocess.Popen:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={num_ranks}", f"--master_port={port}"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [*command, str(script), *arguments], env=environment, capture_output=True, text=True, timeout=240
+    return subprocess.Popen(
+        [*command, str(script), *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+
+
+def torchrun(script: Path, *arguments: str, num_ranks: int = 2) -> subprocess.CompletedProcess:
+    launcher = torchrun_begun(script, *arguments, num_ranks=num_ranks)
+    stdout, stderr = launcher.communicate(timeout=240)
+    return subprocess.CompletedProcess(launcher.args, launcher.returncode, stdout, stderr)
 
 
 @pytest.fixture
@@ -66,18 +81,30 @@ def test_two_ranks_train_one_model_and_go_on(folder, script, tmp_path):
     assert weights(parts) == weights(whole)
 
 
-def test_another_number_of_videos_a_step_is_refused(folder, script, tmp_path):
+def test_a_run_of_two_ranks_goes_on_with_one_and_ends_with_its_launcher(folder, script, tmp_path):
+    """torchrun is killed: its ranks save and end by themselves, and free the folder for a single process."""
     run = tmp_path / "run"
-    assert torchrun(script, str(folder), str(run), "{}").returncode == 0
-    (run / "result.json").unlink()
-    alone = subprocess.run(
-        [sys.executable, str(script), str(folder), str(run), repr({"batch.labeled": "3"})],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert alone.returncode == 1
-    assert "videos a step" in alone.stderr
+    launcher = torchrun_begun(script, str(folder), str(run), repr({"optim.steps": "40"}))
+    metrics = run / "metrics.jsonl"
+    while not (metrics.exists() and '"step": 4' in metrics.read_text()) and launcher.poll() is None:
+        time.sleep(0.05)
+    ranks = descendants(launcher.pid)
+    launcher.kill()
+    launcher.wait()
+    deadline = time.monotonic() + 60
+    while any(map(is_running, ranks)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in ranks if is_running(pid)]
+    assert checkpoints(run / "checkpoints")
+
+    alone = config_of(folder, **{"optim.steps": "40"})
+    notes: list[str] = []
+    reporter = Reporter()
+    reporter.note = notes.append
+    assert train(alone, path=run, reporter=reporter).result["steps"] == 40
+    assert any(note.startswith("batch.accumulate: 2 in place of 1") and note.endswith("4 + 6 videos") for note in notes)
+    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
+    assert steps == list(range(2, 41, 2))
 
 
 def test_a_users_error_is_told_without_a_rank_that_lost_the_other(folder, tmp_path):

@@ -26,6 +26,9 @@ class Loader:
         self.micro_step, self.batch_size, self.problems = micro_step, batch_size, {}
 
     def __next__(self) -> SemiBatch:
+        return self.take()
+
+    def take(self) -> SemiBatch:
         first = self.micro_step * self.batch_size
         self.micro_step += 1
         videos = torch.cat([clips(1, 2, first + i) for i in range(self.batch_size)])

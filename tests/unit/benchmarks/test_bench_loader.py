@@ -116,7 +116,7 @@ def test_the_narrowest_part_is_named(expected, settings):
         ({"decode": 10}, ["Too few workers", "the one worker,", "--workers 7"]),
         ({"decode": 10, "num_workers": 0}, ["in the trainer's own process, and cores are free"]),
         ({"decode": 10, **ALL_BUSY}, ["Decoding limits", "each of 7", "3.0 frames are decoded", "`cmpl prepare`"]),
-        ({"decode": 10, **ALL_BUSY, "work": replace(WORK, needed=110)}, ["Decoding limits", "smaller pictures"]),
+        ({"decode": 10, **ALL_BUSY, "work": replace(WORK, needed=110)}, ["Decoding limits", "large frames smaller"]),
         ({"read": 8, **ALL_BUSY}, ["Reading files limits", "125 ms and 4 MB a video", "`cmpl prepare`", "disk"]),
         ({"augment": 50, **ALL_BUSY}, ["Augmentation limits", "20 ms a video in each of 7", "`cmpl prepare`"]),
         ({**ON_GPU, "cut": 5, **ALL_BUSY}, ["Cutting files limits", "`cmpl prepare`"]),

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from cmpl.recipes.registry import RECIPES, recipe_for
 from cmpl.training.reporter import StepReport
 from pipelines.errors import InputError
 from tests.support.commands import SMALL, small
+from tests.support.runs import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,26 @@ def test_train_then_eval(small_folder):
     assert "run is finished" in again.stdout
     assert f"cmpl train --dataset {small_folder} --labeled 1" in again.stdout
     assert "--steps 2 --workers 0 --method supervised" in again.stdout
+
+
+WITHOUT_DALI = """
+import sys
+sys.modules["nvidia"] = None  # as where it is not installed
+from cli.main import main
+if __name__ == "__main__":
+    main(sys.argv[1:])
+"""
+
+
+def test_a_machine_without_a_gpu_trains_without_dali(small_folder, tmp_path):
+    """With a worker, which is spawned: the script guards its main part."""
+    script = tmp_path / "without_dali.py"
+    script.write_text(WITHOUT_DALI)
+    words = ["train", *small(small_folder), "--steps", "1", "--workers", "2", "--out", str(tmp_path / "run"), "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script, *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] == 1
 
 
 def test_a_stopped_training_says_how_to_go_on(small_folder, monkeypatch):
@@ -321,7 +344,7 @@ def test_a_result_in_words():
     }  # fmt: skip
     assert result_lines(result) == [
         "80 videos evaluated, 10 clips x 1 crop each; 1 unusable video set aside, listed in result.json",
-        "8 labelled and 200 unlabelled videos, 50 steps in 1:02:05, evaluated in 1:01",
+        "8 labeled and 200 unlabeled videos, 50 steps in 1:02:05, evaluated in 1:01",
         "best classes: c7 70 %, c6 60 %, c5 50 %",
         "worst classes: c0 0 %, c1 10 %, c2 20 %",
     ]
@@ -337,3 +360,32 @@ def test_other_ranks_keep_silent(capsys, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     console_of().print("second")
     assert capsys.readouterr().out == "first\n"
+
+
+def test_the_first_run_on_own_data(small_folder, tmp_path, monkeypatch):
+    """Without an option: all labels, the CPU's preset, and a remark on the learning rate."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    shutil.copytree(small_folder, tmp_path / "own")
+    shutil.copytree(small_folder / "train" / "clap", tmp_path / "own" / "unlabeled")
+    settings = ("primary.width=0.125", "evaluation.clips=1", "runtime.torch_threads=1")
+    words = [word for setting in settings for word in ("--set", setting)]
+    first = call("train", "--dataset", "own", "--steps", "1", "--workers", "0", *words)
+    assert first.exit_code == 0, first.output
+    assert "4 labeled and 6 unlabeled videos" in first.stdout
+    assert "all labels are used" in first.stdout
+    assert "preset cpu: smaller networks and clips than the paper's; --preset full takes those" in first.stdout
+    assert "--scale-lr would take 0.0063" in first.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name == "own-all-cmpl-cpu-s0-primary.width0.125-clips1"
+
+    again = call("train", "--dataset", "own", "--steps", "1", "--out", run, *words)
+    assert "is finished" in again.stdout, again.output
+
+
+def test_a_preset_changes_the_recipe_and_is_changed_by_settings(tmp_path):
+    small = config(preset="small", settings=("clip.crop_size=96",))
+    assert (small.preset, small.clip.crop_size, small.primary.depth) == ("small", 96, 18)
+    assert config(dataset="k400", preset="full") == config(dataset="k400")
+    assert config(dataset=str(tmp_path), preset="full").primary.depth == 50
+    assert config(dataset=str(tmp_path), device="cpu").preset == "cpu"
+    assert config(dataset=str(tmp_path), device="cpu", recipe="table6-both").preset is None

@@ -1,4 +1,4 @@
-"""Mean and spread over labelled subsets."""
+"""Mean and spread over labeled subsets."""
 
 import json
 from pathlib import Path

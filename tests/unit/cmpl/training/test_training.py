@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from torch import nn
 
 from cmpl.config import Config, with_settings
 from cmpl.recipes.demo import demo
+from cmpl.recipes.folder import folder as folder_recipe
+from cmpl.recipes.presets import with_preset
+from cmpl.recipes.registry import base_of, row_config
 from cmpl.training import checkpoint as ckpt
 from cmpl.training.loop import step_seed
 from cmpl.training.metrics import MetricsLog, TermSums
@@ -20,6 +24,9 @@ from cmpl.training.runtime import settle
 from pipelines.errors import InputError
 
 PAPER_SGD = {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4}
+
+
+MANY = ("max_offset_seconds", "start_multiple", "strong_num_ops", "strong_magnitude")
 
 
 def small_network() -> nn.Module:
@@ -222,9 +229,28 @@ def test_newest_run(tmp_path):
 
 
 def test_run_names(tmp_path):
-    assert default_run_path(demo(), runs=tmp_path).name == "demo-2-cmpl-s0"
+    def name(config: Config) -> str:
+        return default_run_path(config, runs=tmp_path, base=base_of(config)).name
+
+    assert name(demo()) == "demo-2-cmpl-s0"
     listed = with_settings(demo(), {"data.labeled": "lists/mine.txt", "seed": "3", "method.name": "fixmatch"})
-    assert default_run_path(listed, runs=tmp_path).name == "demo-mine-fixmatch-s3"
+    assert name(listed) == "demo-mine-fixmatch-s3"
+    own = with_settings(folder_recipe("all"), {"data.root": "/data/my clips", "optim.steps": "9"})
+    assert name(own) == "my_clips-all-cmpl-s0"
+    assert name(with_preset(own, "cpu")) == "my_clips-all-cmpl-cpu-s0"
+    study = [{"method.threshold": "0.5"}, {"method.threshold": "0.7", "primary.depth": "18"}, {"runtime.workers": "1"}]
+    assert [name(with_settings(own, settings)) for settings in study] == [
+        "my_clips-all-cmpl-s0-threshold0.5",
+        "my_clips-all-cmpl-s0-primary.depth18-threshold0.7",
+        "my_clips-all-cmpl-s0",
+    ]
+    many = [with_settings(own, {f"clip.{key}": "3" for key in MANY} | {"optim.lr": lr}) for lr in ("1", "2")]
+    assert [re.sub("[0-9a-f]{8}$", "#", name(config)) for config in many] == ["my_clips-all-cmpl-s0-5-fields-#"] * 2
+    assert name(many[0]) != name(many[1])
+    row = row_config("table6-both", dataset="folder", labeled="all")
+    assert name(with_settings(row, {"data.root": "/data/own"})) == "own-all-cmpl-s0"
+    by_module = {"method.name": "cmpl.methods.fixmatch:FixMatch", "data.dataset": "/a/b.py:read"}
+    assert name(with_settings(demo(), by_module)) == "read-2-FixMatch-s0"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.errors import LoaderError
 from pipelines.loading.sample import Ids, Sample
 from pipelines.loading.workers import OwnProcess, Workers
 
@@ -22,6 +24,8 @@ class Numbers:
     deadly: int | None = None
     trap: str | None = None
     failing: int | None = None
+    refused: int | None = None
+    stalled: int | None = None  # at which a worker waits for ever, once
 
     @property
     def view_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -33,6 +37,11 @@ class Numbers:
             if Path(self.trap).read_text() == "once":
                 Path(self.trap).unlink()
             os.kill(os.getpid(), signal.SIGKILL)
+        if number == self.stalled and self.trap is not None and Path(self.trap).exists():
+            Path(self.trap).unlink()
+            time.sleep(3600)
+        if number == self.refused:
+            raise LoaderError("no video decodes")
         if number == self.failing:
             raise ZeroDivisionError("nothing to be done")
         views = tuple(np.full(shape, (number + k) % 256, dtype=np.uint8) for k, shape in enumerate(self.view_shapes))
@@ -118,7 +127,26 @@ def test_a_video_that_workers_die_of_is_named(started, tmp_path):
     trap.write_text("always")
     workers = started(Numbers(deadly=7, trap=str(trap)))
     workers.next()
-    with pytest.raises(RuntimeError, match=r"workers died 2 times at 7\.mp4 \(signal SIGKILL\)"):
+    with pytest.raises(LoaderError, match=r"workers died 2 times at 7\.mp4 \(signal SIGKILL\)"):
+        workers.next()
+
+
+def test_a_worker_that_stalls_is_named_and_replaced(started, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("pipelines.loading.workers.STALL_SECONDS", 0.3)
+    monkeypatch.setattr("pipelines.loading.workers.MAX_STALL_SECONDS", 0.6)
+    monkeypatch.setattr("pipelines.loading.workers.IDLE_SECONDS", 0.2)
+    trap = tmp_path / "trap"
+    trap.write_text("")
+    assert_same(started(Numbers(stalled=13, trap=str(trap))), OwnProcess(Numbers()), 8)
+    lines = [record.getMessage() for record in caplog.records]
+    assert any(re.fullmatch(r"worker \d+ has been at 13\.mp4 for 0 s", line) for line in lines)
+    assert any(re.match(r"a worker died at 13\.mp4 \(signal SIGKILL\)", line) for line in lines)
+
+
+def test_what_the_data_cannot_give_comes_without_a_traceback(started):
+    workers = started(Numbers(refused=6))
+    workers.next()
+    with pytest.raises(LoaderError, match=r"^no video decodes$"):
         workers.next()
 
 
