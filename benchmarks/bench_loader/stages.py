@@ -123,7 +123,9 @@ class StreamStages:
 
     def _sample(self, plan: ClipPlan, media: tuple[np.ndarray, ...]) -> Sample:
         ids = Ids(number=plan.position, video=plan.video, label=int(self._pool.labels[plan.video]))
-        return Sample(media, None if self._media is Media.VIEWS else parameters(plan), ids)
+        return Sample(
+            media, None if self._media is Media.VIEWS else parameters(plan, self._pool.picture(plan.video)), ids
+        )
 
     def _hand_on(self, watch: Stopwatch, *, decoded_bytes: int) -> tuple[Tensor, ...]:
         """Hands finished views over, or runs DALI's part.

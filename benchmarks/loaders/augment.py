@@ -56,7 +56,11 @@ class Decoded:
         """Makes the source of DALI's graph."""
         plans = [self.planner.plan(position) for position in range(self.batch_size)]
         samples = [
-            Sample(Frames.of(frames), parameters(plan), Ids(number=plan.position, video=plan.video, label=-1))
+            Sample(
+                Frames.of(frames),
+                parameters(plan, self.planner.pool.picture(plan.video)),
+                Ids(number=plan.position, video=plan.video, label=-1),
+            )
             for plan, frames in zip(plans, self.frames, strict=True)
         ]
         return ReplaySource(planner=self.planner, media=Media.FRAMES, batch_size=self.batch_size, batch=samples)
