@@ -160,8 +160,10 @@ def probed(
 def warn_of_interlaced(manifests: Mapping[str, Manifest | None]) -> None:
     """Says in the log which videos have rows of two moments: training shows them as they are."""
     for name, manifest in manifests.items():
-        interlaced = [] if manifest is None else np.flatnonzero(manifest.facts["interlaced"])
-        if manifest is not None and len(interlaced):
+        if manifest is None:
+            continue
+        interlaced = np.flatnonzero(manifest.facts["interlaced"])
+        if len(interlaced):
             what = (
                 "%d of %d %s videos are interlaced, such as %s, and shown as they are; `cmpl prepare` deinterlaces them"
             )

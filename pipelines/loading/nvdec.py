@@ -46,12 +46,13 @@ class OnCpu:
     def lines(self, pool: Pool) -> list[str]:
         """The same in words, a line a reason: how many videos, and which share of the pool."""
         found: Counter[str] = Counter()
+        width, height = pool.stored_sizes()
         for index, coding in enumerate(pool.codings):
             if coding in self.codings:
                 found[f"NVDEC does not take {coding}"] = int(np.count_nonzero(pool.coding == index))
         for video in self.videos:
             if pool.coding_of(video) not in self.codings:
-                size = f"NVDEC does not take {pool.width[video]}x{pool.height[video]} pixels"
+                size = f"NVDEC does not take {width[video]}x{height[video]} pixels"
                 found[size if pool.exact_seek[video] else "their packets do not lead to their frames"] += 1
         return [
             f"{number} of {len(pool)} videos ({100 * number / len(pool):.1f} %) are decoded on the CPU: {reason}"
@@ -73,12 +74,13 @@ def on_cpu(pool: Pool, *, decoder: str = "mixed") -> OnCpu:
         return pixel_format in taken.get(codec, ())
 
     inexact = ~pool.exact_seek
+    width, height = pool.stored_sizes()
     beyond = np.zeros(len(pool), dtype=bool)
     for index, coding in enumerate(pool.codings) if decoder == "mixed" else ():
         least_width, least_height, most = SIDES.get(coding.partition(" ")[0], (0, 0, np.inf))
         of_coding = pool.coding == index
-        too_small = (pool.width < least_width) | (pool.height < least_height)
-        beyond |= of_coding & (too_small | (np.maximum(pool.width, pool.height) > most))
+        too_small = (width < least_width) | (height < least_height)
+        beyond |= of_coding & (too_small | (np.maximum(width, height) > most))
     return OnCpu(
         codings=frozenset(coding for coding in pool.codings if not takes(coding)),
         videos=frozenset(np.flatnonzero(inexact | beyond).tolist()),

@@ -1,7 +1,9 @@
 """Which videos NVDEC is not given, and what is said of them."""
 
+import numpy as np
 import pytest
 
+from pipelines.catalog.pool import Pool
 from pipelines.loading.nvdec import OnCpu, on_cpu
 from tests.support.pools import pool_like
 
@@ -52,3 +54,11 @@ def test_sizes_that_nvdec_does_not_take(codec, sizes, left_out):
 def test_the_software_decoder_takes_what_nvdec_does_not():
     pool = pool_like(PATHS, width=40, height=40, codings=("vp9 yuv420p", "h264 yuv420p"), coding=[0, 0, 1, 1])
     assert [on_cpu(pool, decoder="cpu").holds(pool, k) for k in range(4)] == [False, False, True, True]
+
+
+def test_sizes_are_those_that_are_coded():
+    """A video that is turned by its flag: NVDEC sees it lying."""
+    upright = pool_like(PATHS, width=576, height=1200, codings=("mpeg4 yuv420p",))
+    lying = Pool(**vars(upright) | {"stored": np.array([[1000, 576, 1]] * 4)})
+    assert on_cpu(upright).videos == {0, 1, 2, 3}
+    assert on_cpu(lying).videos == frozenset()
