@@ -178,7 +178,7 @@ def evaluation_loader_of(
     if not method_class(config.method.name).has_auxiliary_network:
         geometry = replace(geometry, auxiliary=None, flow=False)
     engine, size = engine_of(config, runtime), config.evaluation.short_side
-    frames = clips * geometry.num_frames * crops
+    num_pixels = clips * geometry.num_frames * crops * size * size
     source = EvaluationSource(
         pool=pool,
         shapes=geometry.shapes,
@@ -187,11 +187,20 @@ def evaluation_loader_of(
         num_crops=crops,
         crop_size=size,
         media=engine.media,
-        batch_size=min(16, max(1, 2**24 // (frames * size * size)), -(-len(pool) // ranks.num_ranks)),
+        batch_size=min(evaluated_at_once(num_pixels, engine), -(-len(pool) // ranks.num_ranks)),
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
     )
     return EvaluationLoader(source, engine=engine)
+
+
+def evaluated_at_once(num_pixels: int, engine: Engine) -> int:
+    """Videos of an evaluation batch, whose views have `num_pixels` each: few fit a machine's memory.
+
+    On a GPU at least 8: DALI decodes one video a thread, and NVDEC has up to 7 engines.
+    """
+    least = 1 if engine.device_index is None else 8
+    return min(16, max(least, 2**24 // num_pixels))
 
 
 def network_of(config: NetworkConfig, *, num_classes: int, field: str = "primary") -> Backbone:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -21,6 +22,10 @@ T = TypeVar("T")
 LAUNCHER_LOOKED_FOR_EVERY_SECONDS = 1.0
 GRACE_SECONDS = 30.0
 """So long a rank whose launcher was killed may take to save and stop."""
+
+
+TIMEOUT = timedelta(hours=2)
+"""Ranks wait so long for another one: the first one probes a data set's files alone, which takes a slow disk long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +66,11 @@ def join_ranks(device_type: str) -> Ranks:
     # Functions of this module hold, as their default, the group there is when it is first imported (by torch's wrapper
     # of a model): they would hold ours for ever, and with it its threads (see leave_ranks).
     importlib.import_module("torch.distributed.nn")
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+    if device_type == "cuda":
+        device = torch.device("cuda", ranks.local_rank)
+        dist.init_process_group("nccl", timeout=TIMEOUT, device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=TIMEOUT)
     threading.Thread(target=_end_with_launcher, args=(os.getppid(),), daemon=True).start()
     return ranks
 

@@ -8,6 +8,7 @@ from cmpl.config import with_settings
 from cmpl.recipes.demo import demo
 from cmpl.recipes.kinetics import k400
 from pipelines.errors import InputError
+from pipelines.loading.engine import Engine
 from pipelines.loading.nvdec import on_cpu
 from tests.support.videos import make_video
 
@@ -73,3 +74,13 @@ def test_shared_weights_are_one_network():
 def test_a_data_set_without_its_folder_says_so():
     with pytest.raises(InputError, match="data.root"):
         build.open_data(k400())
+
+
+def test_evaluation_batches_feed_nvdec_and_fit_a_machine():
+    ten_by_three = 10 * 24 * 3 * 256 * 256
+    assert build.evaluated_at_once(ten_by_three, Engine()) == 1
+    assert build.evaluated_at_once(24 * 256 * 256, Engine()) == 10
+    assert build.evaluated_at_once(28 * 28, Engine()) == 16
+    gpu = Engine(media="cuts", device_index=0)
+    assert build.evaluated_at_once(ten_by_three, gpu) == 8
+    assert build.evaluated_at_once(28 * 28, gpu) == 16
