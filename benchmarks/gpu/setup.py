@@ -88,16 +88,15 @@ def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, nu
     """Starts DALI's decoder on the same files in every batch."""
     from nvidia.dali import fn, pipeline_def
 
-    from pipelines.loading.graph import decode_cut
+    from pipelines.loading.graph import decode
+    from pipelines.loading.sample import CutMedia
 
     engine = suite.engine()
-    contents = [np.frombuffer(content, dtype=np.uint8) for content, _ in items]
-    indices = [frames.astype(np.int32) for _, frames in items]
+    columns = tuple(map(list, zip(*(CutMedia.of(*item) for item in items), strict=True)))
 
     @pipeline_def(batch_size=len(items), num_threads=num_threads, device_id=suite.device_index, exec_dynamic=True)
     def graph() -> Any:
-        encoded, wanted = fn.external_source(source=lambda: (contents, indices), num_outputs=2)
-        return decode_cut(encoded, wanted, engine)
+        return decode(fn.external_source(source=lambda: columns, num_outputs=len(columns)), engine.media, engine)
 
     pipeline = graph()
     pipeline.build()

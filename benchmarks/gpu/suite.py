@@ -1,4 +1,4 @@
-"""Measures all that needs a GPU, in one command of less than eight minutes.
+"""Measures all that needs a GPU, in one command of about ten minutes.
 
 Every section runs in a process of its own with a time limit. One that fails, hangs or loses the GPU costs the others
 nothing, and what it found before that is kept.
@@ -21,22 +21,23 @@ from typing import Any
 import click
 
 from benchmarks.environment import environment, save_json
-from benchmarks.gpu import decoding, sections
+from benchmarks.gpu import decoding, questions, sections
 from benchmarks.gpu.setup import Found, Suite
 
 SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
     "probe": (sections.probe, 30),
+    "questions": (questions.questions, 40),
     "parity": (sections.parity, 45),
+    "training": (sections.training, 120),
+    "threads": (decoding.threads, 60),
+    "step": (sections.step, 60),
     "decode_time": (decoding.decode_time, 40),
     "sizes": (decoding.sizes, 30),
-    "threads": (decoding.threads, 40),
     "augment": (sections.augment, 30),
-    "loaders": (sections.loaders, 90),
-    "step": (sections.step, 60),
-    "training": (sections.training, 75),
+    "loaders": (sections.loaders, 120),
     "corrupt": (sections.corrupt, 30),
 }
-"""What is run, in this order, and for how many seconds at most."""
+"""What is run, in this order, and for how many seconds at most: what decides most comes first."""
 
 
 def run_section(name: str, suite: Suite, out: Path) -> None:
@@ -81,7 +82,7 @@ def _last_line(log: Path) -> str:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 @click.option("--section", type=click.Choice(list(SECTIONS)), hidden=True, help="Run it in this process.")
 def main(only: tuple[str, ...], cpu: bool, folder: Path | None, json_path: Path | None, section: str | None) -> None:
-    """Measure all that needs a GPU: probe, parity, decoding, loaders, step, training, corrupt files."""
+    """Measure all that needs a GPU: questions, parity, training, decoding, step, loaders, corrupt files."""
     from pipelines.cache import cache_root
 
     suite = Suite(folder=(folder or cache_root() / "gpu_suite").resolve(), cpu=cpu)

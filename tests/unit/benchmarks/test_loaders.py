@@ -173,6 +173,11 @@ def test_sections_run_in_small_without_a_gpu(suite, name):
         rows = [row for row in found["VP9"]["rows"] if row["peer"] == OURS]
         assert [row["arm"] for row in rows] == ["decode", "whole"]
         assert all(row["difference"] <= 3 and row["videos_per_second"] > 0 for row in rows)
+    if name == "questions":
+        repeated, _, lifetimes = found.values()
+        assert repeated["repeated_seconds"] > 0
+        assert repeated["distinct_seconds"] > 0
+        assert list(lifetimes) == ["raised"], "there is no GPU to ask"
     if name == "step":
         assert found["peak_tflops"] > 0
         assert {row["case"] for row in found["rows"]} == {"demo"}
@@ -181,5 +186,6 @@ def test_sections_run_in_small_without_a_gpu(suite, name):
         assert 0 <= found["VP9"]["wait_share"] <= 1
     if name == "corrupt":
         assert list(found) == list(gpu_sections.DAMAGES)
-        for damage in ("empty", "cut off", "no video"):
+        assert found["empty"]["problems"] == ["empty file"]
+        for damage in ("cut off", "no video"):
             assert found[damage]["problems"] == ["Invalid data found when processing input"]
