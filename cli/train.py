@@ -126,10 +126,10 @@ def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
 
     taken = {option.name for option in show_batch.params}
     dataset = [] if ctx.params["dataset"] else ["--dataset", config.data.dataset]
-    batch = ["cmpl", "show-batch", *dataset, *_given(ctx, taken - {"out"})]
+    batch = ["cmpl", "show-batch", *dataset, *_given(ctx, taken - {"out"}, method=config.method.name)]
     again = {option.name for option in ctx.command.params} - {"method", "out", "as_json"}
     lines = [
-        ("compare", ["cmpl", "train", *_given(ctx, again), "--method", other]),
+        ("compare", ["cmpl", "train", *_given(ctx, again, method=other), "--method", other]),
         ("one view", ["cmpl", "eval", str(path), "--clips", "1", "--crops", "1"]),
         ("see a batch", batch),
     ]
@@ -139,18 +139,22 @@ def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     return text
 
 
-def _given(ctx: click.Context, names: Collection[str | None]) -> list[str]:
-    """The options of these names that were given on the command line, as words."""
+def _given(ctx: click.Context, names: Collection[str | None], *, method: str) -> list[str]:
+    """The options of these names that were given on the command line, as words, but for fields that `method` lacks."""
     words: list[str] = []
+    fields = {f"method.{name}" for name in method_class(method).Settings.field_names() if name != "name"}
     for option in ctx.command.params:
         if not isinstance(option, click.Option) or option.name is None or option.name not in names:
             continue
         if ctx.get_parameter_source(option.name) is not click.core.ParameterSource.COMMANDLINE:
             continue
-        if isinstance(option, click.Option) and option.is_flag:
+        if option.is_flag:
             words.append(option.opts[0])
             continue
         values = ctx.params[option.name]
         for value in values if option.multiple else (values,):
+            key = str(value).partition("=")[0].strip()
+            if option.name == "settings" and key.startswith("method.") and key not in fields:
+                continue
             words += [option.opts[0], str(value)]
     return words

@@ -80,7 +80,7 @@ class WholeFileSource(FrozenSource):
         plan = self.planner.plan(position % self.num_samples)
         content = Path(self.planner.pool.paths[plan.video]).read_bytes()
         ids = Ids(number=position, video=plan.video, label=-1)
-        return Sample(CutMedia.of(content, plan.frames), parameters(plan), ids)
+        return Sample(CutMedia.of(content, plan.frames), parameters(plan, self.planner.pool.picture(plan.video)), ids)
 
 
 @dataclass(kw_only=True)
@@ -131,7 +131,8 @@ def media_of(loader: str, workload: Workload, *, engine: Engine, folder: Path) -
         return media
 
     def table_of(info: types.SampleInfo) -> np.ndarray:
-        return parameters(planner.plan(info.idx_in_epoch % workload.num_samples))
+        plan = planner.plan(info.idx_in_epoch % workload.num_samples)
+        return parameters(plan, planner.pool.picture(plan.video))
 
     def with_table(clips: tuple[Node, ...]) -> tuple[tuple[Node, ...], Node]:
         return clips, fn.external_source(source=table_of, batch=False)

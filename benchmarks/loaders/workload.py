@@ -85,7 +85,11 @@ class FrozenSource(TrainSource):
         ids = Ids(number=position, video=plan.video, label=-1)
         video = video_of(self.planner.pool, plan.video)
         if self.media is Media.FRAMES:
-            return Sample(Frames.of(self.setup.decode(video, plan.frames)), parameters(plan), ids)
+            return Sample(
+                Frames.of(self.setup.decode(video, plan.frames)),
+                parameters(plan, self.planner.pool.picture(plan.video)),
+                ids,
+            )
         wanted = np.unique(plan.frames)
         clip = np.ascontiguousarray(self.setup.decode(video, wanted))
         decoded = ((k, av.VideoFrame.from_numpy_buffer(frame, format="rgb24")) for k, frame in enumerate(clip))

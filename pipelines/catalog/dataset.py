@@ -153,7 +153,21 @@ def probed(
     chosen = draw(np.isin(np.arange(len(train)), train.usable))
     unlabeled = manifest("unlabeled")
     warn_of_shared(val, {"training": train, "unlabeled": unlabeled})
+    warn_of_interlaced({"training": train, "validation": val, "unlabeled": unlabeled})
     return Dataset(annotations=annotations, train=train, val=val, unlabeled=unlabeled, labeled=chosen)
+
+
+def warn_of_interlaced(manifests: Mapping[str, Manifest | None]) -> None:
+    """Says in the log which videos have rows of two moments: training shows them as they are."""
+    for name, manifest in manifests.items():
+        if manifest is None:
+            continue
+        interlaced = np.flatnonzero(manifest.facts["interlaced"])
+        if len(interlaced):
+            what = (
+                "%d of %d %s videos are interlaced, such as %s, and shown as they are; `cmpl prepare` deinterlaces them"
+            )
+            log.warning(what, len(interlaced), len(manifest), name, manifest.path(int(interlaced[0])))
 
 
 def warn_of_shared(val: Manifest, others: Mapping[str, Manifest | None]) -> None:

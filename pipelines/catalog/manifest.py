@@ -12,7 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.catalog.manifest_cache import FACTS, FactTable, ProbeResult, load_table, manifest_file, save_table
+from pipelines.catalog.manifest_cache import (
+    FACTS,
+    SAME_FACTS,
+    FactTable,
+    ProbeResult,
+    load_table,
+    manifest_file,
+    save_table,
+)
 from pipelines.errors import InputError, VideoError
 from pipelines.progress import Progress, no_progress
 from pipelines.video.probe import UnreadableError, VideoFacts, probe
@@ -51,12 +59,17 @@ class Manifest:
         return self.facts["fps"]
 
     @property
-    def width(self) -> np.ndarray:  # (N,) int32, pixels
+    def width(self) -> np.ndarray:  # (N,) int32, pixels of the upright picture
         return self.facts["width"]
 
     @property
-    def height(self) -> np.ndarray:  # (N,) int32, pixels
+    def height(self) -> np.ndarray:  # (N,) int32, pixels of the upright picture
         return self.facts["height"]
+
+    @property
+    def stored(self) -> np.ndarray:  # (N, 3) int64: stored width and height in pixels, quarter turns
+        columns = [self.facts[name].astype(np.int64) for name in ("stored_width", "stored_height", "turns")]
+        return np.stack(columns, axis=1)
 
     @property
     def exact_seek(self) -> np.ndarray:  # (N,) bool
@@ -79,9 +92,8 @@ class Manifest:
             raise VideoError(self.problems[index])
         row = self.facts[index]
         codec, pixel_format = self.codings[row["coding"]]
-        same = ("num_frames", "fps", "width", "height", "exact_seek", "size_bytes", "mtime_ns")
         return VideoFacts(
-            **{name: row[name].item() for name in same},
+            **{name: row[name].item() for name in (*SAME_FACTS, "size_bytes", "mtime_ns")},
             codec=codec,
             pixel_format=pixel_format,
         )

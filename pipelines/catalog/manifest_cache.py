@@ -17,13 +17,17 @@ from pipelines.video.probe import VideoFacts
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 3
+_FORMAT = 4
 FACTS = np.dtype(
     [
         ("num_frames", "<i4"),
         ("fps", "<f8"),
         ("width", "<i4"),
         ("height", "<i4"),
+        ("stored_width", "<i4"),
+        ("stored_height", "<i4"),
+        ("turns", "u1"),
+        ("interlaced", "?"),
         ("exact_seek", "?"),
         ("size_bytes", "<i8"),
         ("mtime_ns", "<i8"),
@@ -31,6 +35,8 @@ FACTS = np.dtype(
     ]
 )
 """One row a video."""
+SAME_FACTS = FACTS.names[: FACTS.names.index("size_bytes")] if FACTS.names else ()
+"""The first columns: fields of `VideoFacts`, by their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +76,10 @@ class FactTable:
             video = result.facts
             if video is None:
                 problems[row] = result.reason
-                rows.append((0, 0.0, 0, 0, False, result.size_bytes, result.mtime_ns, 0))
+                rows.append((0, 0.0, 0, 0, 0, 0, 0, False, False, result.size_bytes, result.mtime_ns, 0))
                 continue
-            shape = (video.num_frames, video.fps, video.width, video.height, video.exact_seek)
             coding = codings.setdefault((video.codec, video.pixel_format), len(codings))
-            rows.append((*shape, result.size_bytes, result.mtime_ns, coding))
+            rows.append((*(getattr(video, name) for name in SAME_FACTS), result.size_bytes, result.mtime_ns, coding))
         facts = np.concatenate([old, np.array(rows, dtype=FACTS)])
         return FactTable(
             paths=(*(self.paths[row] for row in kept), *results),

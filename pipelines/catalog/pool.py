@@ -1,11 +1,27 @@
 """The usable videos that one stream draws from, column by column."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from pipelines.catalog.manifest import Manifest
 from pipelines.errors import InputError
+
+
+class Picture(NamedTuple):
+    """The pictures of one video: the size that people see, and the size and turns that they are stored with."""
+
+    width: int  # of the upright picture of square pixels
+    height: int
+    stored_width: int  # of the decoded frame, in pixels
+    stored_height: int
+    turns: int  # quarter turns against the clock, 0 to 3, that make it upright
+
+    @classmethod
+    def plain(cls, width: int, height: int) -> "Picture":
+        """A picture stored as it is seen."""
+        return cls(width, height, width, height, 0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -16,11 +32,13 @@ class Pool:
     labels: np.ndarray  # (N,) int64, -1 where the class is unknown
     num_frames: np.ndarray  # (N,) int64
     fps: np.ndarray  # (N,) float64
-    width: np.ndarray  # (N,) int64, pixels
-    height: np.ndarray  # (N,) int64, pixels
+    width: np.ndarray  # (N,) int64, pixels of the upright picture
+    height: np.ndarray  # (N,) int64, pixels of the upright picture
     exact_seek: np.ndarray  # (N,) bool: decoding may start at a keyframe
     codings: tuple[str, ...]  # codec and pixel format, such as "h264 yuv420p": those that there are
     coding: np.ndarray  # (N,) int64, index into codings
+    stored: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
+    """(N, 3) stored width and height, and quarter turns; (0, 3) where all are stored as they are seen."""
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -29,9 +47,22 @@ class Pool:
             column = getattr(self, name)
             if column.shape != (len(self.paths),):
                 raise ValueError(f"pool.{name}: received shape {column.shape}; accepted: ({len(self.paths)},)")
+        if self.stored.shape not in ((0, 3), (len(self.paths), 3)):
+            raise ValueError(f"pool.stored: received shape {self.stored.shape}; accepted: ({len(self.paths)}, 3)")
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def picture(self, video: int) -> Picture:
+        """Returns the sizes of a video's pictures."""
+        width, height = int(self.width[video]), int(self.height[video])
+        if not len(self.stored):
+            return Picture.plain(width, height)
+        return Picture(width, height, *self.stored[video].tolist())
+
+    def stored_sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns width and height (N,) of the pictures as they are coded, before they are turned and made square."""
+        return (self.stored[:, 0], self.stored[:, 1]) if len(self.stored) else (self.width, self.height)
 
     def coding_of(self, video: int) -> str:
         """Returns codec and pixel format of a video, such as "h264 yuv420p"."""
@@ -48,15 +79,19 @@ def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
     names = [" ".join(coding) for manifest, _ in selections for coding in manifest.codings]
     before = np.cumsum([0] + [len(manifest.codings) for manifest, _ in selections])
     shifted = [m.facts["coding"][indices] + first for (m, indices), first in zip(selections, before, strict=False)]
+    stored = np.concatenate([manifest.stored[indices] for manifest, indices in selections])
+    width, height = column("width", np.int64), column("height", np.int64)
+    is_plain = np.array_equal(stored, np.stack([width, height, np.zeros_like(width)], axis=1))
     used, coding = np.unique(np.concatenate(shifted), return_inverse=True)
     return Pool(
         paths=tuple(f"{manifest.root}/{manifest.paths[i]}" for manifest, indices in selections for i in indices),
         labels=column("labels", np.int64),
         num_frames=column("num_frames", np.int64),
         fps=column("fps", np.float64),
-        width=column("width", np.int64),
-        height=column("height", np.int64),
+        width=width,
+        height=height,
         exact_seek=column("exact_seek", np.bool_),
         codings=tuple(names[index] for index in used),
         coding=coding.astype(np.int64),
+        stored=stored[:0] if is_plain else stored,
     )

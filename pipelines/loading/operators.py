@@ -32,8 +32,8 @@ def split(clip: Node, geometry: Geometry) -> tuple[Node, ...]:
 
 
 def crop_resize(clip: Node, box: Node, size: int) -> Node:
-    """The box of every frame, scaled to `size` x `size`; mirrored where left > right."""
-    return fn.resize(
+    """The box (5,) of every frame, scaled to `size` x `size`: a `StoredBox`, whose reversed sides flip the view."""
+    clip = fn.resize(
         clip,
         roi_start=box[0:2],
         roi_end=box[2:4],
@@ -41,6 +41,9 @@ def crop_resize(clip: Node, box: Node, size: int) -> Node:
         interp_type=types.INTERP_LINEAR,
         antialias=True,
     )
+    if box[4] > 0.5:
+        clip = fn.transpose(clip, perm=[0, 2, 1, 3], transpose_layout=False)
+    return clip
 
 
 def strong_view(clip: Node, row: Node, *, num_ops: int, branches: Branches, num_frames: int, size: int) -> Node:

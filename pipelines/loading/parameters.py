@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipelines.catalog.pool import Picture
+from pipelines.plan.boxes import stored_box
 from pipelines.plan.operations import IDENTITY
 from pipelines.plan.planner import ClipPlan
 from pipelines.plan.rand_augment import Strong
@@ -16,7 +18,7 @@ from pipelines.plan.rand_augment import Strong
 class ViewRow(NamedTuple):
     """The parts of one view's row: arrays, or nodes of a graph."""
 
-    box: Any  # (4,) top, left, bottom, right in source pixels; left > right mirrors
+    box: Any  # (5,) a `StoredBox`: top, left, bottom, right in stored pixels, and 1 where the view is transposed
     warp: Any  # (7,) 1 where the clip is warped, then the inverse affine map
     cutout: Any  # (4,) y, x, height, width in pixels of the crop
     ops: Any  # (2 n,) operation code and value, n times
@@ -24,13 +26,16 @@ class ViewRow(NamedTuple):
     @classmethod
     def of(cls, row: Any) -> "ViewRow":
         """The parts of a row, array or node."""
-        return cls(box=row[0:4], warp=row[4:11], cutout=row[11:15], ops=row[15:])
+        return cls(box=row[0:5], warp=row[5:12], cutout=row[12:16], ops=row[16:])
 
 
-def parameters(plan: ClipPlan) -> np.ndarray:
-    """(1 + networks, 15 + 2 n) float32: the weak view's row, of which the box alone counts, then a row a network."""
-    rows = [view_row(view.box, view.strong) for view in plan.views]
-    weak = list(plan.weak) + [0.0] * (len(rows[0]) - 4)
+def parameters(plan: ClipPlan, picture: Picture) -> np.ndarray:
+    """Returns (1 + networks, 16 + 2 n) float32: the weak view's row, then a row a network.
+
+    Of the weak view the box alone counts. `picture` is the planned video's.
+    """
+    rows = [view_row(stored_box(view.box, picture), view.strong) for view in plan.views]
+    weak = [*stored_box(plan.weak, picture), *[0.0] * (len(rows[0]) - 5)]
     return np.array([weak, *rows], dtype=np.float32)
 
 

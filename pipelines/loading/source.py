@@ -21,9 +21,10 @@ from pipelines.errors import LoaderError, VideoError
 from pipelines.loading.nvdec import OnCpu
 from pipelines.loading.parameters import parameters
 from pipelines.loading.sample import CutMedia, Frames, Ids, Media, MixedMedia, Sample
-from pipelines.plan.boxes import evaluation_boxes
+from pipelines.plan.boxes import StoredBox, evaluation_boxes, stored_box
 from pipelines.plan.geometry import ClipShape
 from pipelines.plan.planner import ClipPlan, Planner, Stream, batch_positions
+from pipelines.plan.rand_augment import Strong
 from pipelines.video.cut import cut
 from pipelines.video.frames import check_size, decode_frames
 from pipelines.views.make import View, make_views
@@ -156,15 +157,19 @@ class TrainSource(_EndsWithTrainer):
     def _fetch(self, plan: ClipPlan) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
         if self.media is Media.VIEWS:
             return fetch_views(self.pool, plan.video, self.views(plan), self.broken), None
-        return fetch(self, plan.video, plan.frames), parameters(plan)
+        return fetch(self, plan.video, plan.frames), parameters(plan, self.pool.picture(plan.video))
 
     def views(self, plan: ClipPlan) -> list[View]:
         """What this stream shows of a video: standard views, or weak and then strong ones; one a network."""
-        size = self.planner.geometry.crop_size
+        size, picture = self.planner.geometry.crop_size, self.pool.picture(plan.video)
+        boxes = [stored_box(view.box, picture) for view in plan.views]
         if self.planner.stream == Stream.LABELED:
-            return [View(frames=view.frames, box=view.box, size=size) for view in plan.views]
-        weak = [View(frames=view.frames, box=plan.weak, size=size) for view in plan.views]
-        return weak + [View(frames=v.frames, box=v.box, size=size, strong=v.strong) for v in plan.views]
+            return [view_of(view.frames, box, size=size) for view, box in zip(plan.views, boxes, strict=True)]
+        weak = stored_box(plan.weak, picture)
+        return [view_of(view.frames, weak, size=size) for view in plan.views] + [
+            view_of(view.frames, box, size=size, strong=view.strong)
+            for view, box in zip(plan.views, boxes, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -244,10 +249,11 @@ class EvaluationSource(_EndsWithTrainer):
 
     def _fetch(self, video: int) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
         frames = evaluation_frames(self, int(self.pool.num_frames[video]))
-        width, height = picture_size(self.pool, video)
-        boxes = evaluation_boxes(self.num_crops, width=width, height=height)
+        picture = self.pool.picture(video)
+        upright = evaluation_boxes(self.num_crops, width=picture.width, height=picture.height)
+        boxes = [stored_box(box, picture) for box in upright]
         if self.media is Media.VIEWS:
-            views = [View(frames=frames, box=box, size=self.crop_size) for box in boxes]
+            views = [view_of(frames, box, size=self.crop_size) for box in boxes]
             return fetch_views(self.pool, video, views, self.broken), None
         return fetch(self, video, frames), np.array(boxes, dtype=np.float32)
 
@@ -315,8 +321,16 @@ def fetch_views(pool: Pool, video: int, views: list[View], broken: dict[int, str
 
 
 def picture_size(pool: Pool, video: int) -> tuple[int, int]:
-    """(width, height) in pixels, as probed."""
-    return int(pool.width[video]), int(pool.height[video])
+    """Returns (width, height) of a video's stored pictures in pixels, as probed."""
+    picture = pool.picture(video)
+    return picture.stored_width, picture.stored_height
+
+
+def view_of(frames: np.ndarray, box: StoredBox, *, size: int, strong: Strong | None = None) -> View:
+    """Returns the view of a box of the stored picture."""
+    *sides, transposed = box
+    top, left, bottom, right = sides
+    return View(frames=frames, box=(top, left, bottom, right), size=size, strong=strong, transposed=bool(transposed))
 
 
 @functools.cache

@@ -13,9 +13,12 @@ from pipelines.video.container import decode_packets, demux, is_moving, open_vid
 from pipelines.video.cut import Cut, cut_short, entry_test
 from pipelines.video.frames import decode_frames
 from pipelines.video.packets import PacketTable, packet_table
+from pipelines.video.upright import Shape, shape_of
 
 NUM_VERIFIED_GOPS = 4
 """Keyframes of a doubtful file that are tried: decoding from there must give the same pixels."""
+_INTERLACED_ORDERS = (2, 3, 4, 5)
+"""FFmpeg's AVFieldOrder but for unknown and progressive."""
 
 
 class UnreadableError(VideoError):
@@ -27,14 +30,19 @@ class VideoFacts:
     """One usable video.
 
     num_frames: frames that decoding an intact file from start to end yields. fps: the average. width, height: of the
-    decoded frame, in pixels. exact_seek: decoding only the GOPs of the frames asked for gives the same pixels as
-    decoding from the start.
+    upright picture of square pixels. stored_width, stored_height: of the decoded frame, in pixels. turns: quarter turns
+    against the clock, 0 to 3, that make it upright. interlaced: its rows are of two moments. exact_seek: decoding only
+    the GOPs of the frames asked for gives the same pixels as decoding from the start.
     """
 
     num_frames: int
     fps: float
     width: int
     height: int
+    stored_width: int
+    stored_height: int
+    turns: int
+    interlaced: bool
     codec: str
     pixel_format: str
     exact_seek: bool
@@ -48,8 +56,8 @@ class _Header:
 
     table: PacketTable | None  # of all packets; None where time stamps don't order the frames
     trusted: bool  # packets and frames are one to one, and every keyframe is a clean start
-    width: int
-    height: int
+    shape: Shape
+    interlaced: bool
     codec: str
     pixel_format: str
     average_fps: float
@@ -77,11 +85,16 @@ def probe(path: Path) -> VideoFacts:
         if ordered is not None and pts != ordered.pts[ordered.shown].tolist():
             ordered = None
         exact_seek = ordered is not None and _cuts_are_exact(path, ordered)
+    width, height = header.shape.size
     return VideoFacts(
         num_frames=num_frames,
         fps=_average_fps(header, ordered),
-        width=header.width,
-        height=header.height,
+        width=width,
+        height=height,
+        stored_width=header.shape.stored_width,
+        stored_height=header.shape.stored_height,
+        turns=header.shape.turns,
+        interlaced=header.interlaced,
         codec=header.codec,
         pixel_format=header.pixel_format,
         exact_seek=exact_seek,
@@ -150,8 +163,8 @@ def _read_stream(container: av.container.InputContainer, stream: av.VideoStream)
         and not table.discard.any()
         and bool(table.keyframe[0])
         and table.pts[0] == table.pts.min(),
-        width=first.width,
-        height=first.height,
+        shape=shape_of(stream, first),
+        interlaced=first.interlaced_frame or context.field_order in _INTERLACED_ORDERS,
         codec=codec,
         pixel_format=first.format.name,
         average_fps=float(stream.average_rate or stream.guessed_rate or 0),

@@ -1,4 +1,4 @@
-"""Views of a video made on a CPU, by the process that decodes it, from pictures that its cache still holds.
+"""Makes the views of a video on a CPU, frame by frame, in the process that decodes it.
 
 FFmpeg's scaler crops and scales (planar RGB, bilinear: what the tests' oracle and the DALI graph do), numpy does
 the rest. Legend: F frames, S crop side, H x W picture.
@@ -20,7 +20,7 @@ from pipelines.plan.boxes import Box
 from pipelines.plan.operations import IDENTITY
 from pipelines.plan.rand_augment import Strong
 from pipelines.video.container import video_errors
-from pipelines.video.frames import check_size, decode_each, same_size
+from pipelines.video.frames import check_size, decode_each, same_size, to_rgb
 from pipelines.video.packets import checked_frames
 from pipelines.views.numpy_ops import Warp, cut_out, photometric
 
@@ -30,9 +30,10 @@ class View:
     """One view of some frames of a video: what is asked for."""
 
     frames: np.ndarray  # (F,) presentation indices, any order, with repetitions
-    box: Box  # in whole pixels of the picture
+    box: Box  # in whole pixels of the stored picture; a reversed side flips the view
     size: int
     strong: Strong | None = None
+    transposed: bool = False  # rows and columns change places, behind the flips: the picture is stored on its side
 
 
 def make_views(
@@ -40,7 +41,7 @@ def make_views(
 ) -> list[np.ndarray]:
     """Each view (F, S, S, 3) uint8; every frame is decoded once, whatever views show it.
 
-    `picture_size` is (width, height). Raises VideoError where frames cannot be decoded or have another size.
+    `picture_size` is (width, height) as stored. Raises VideoError where frames cannot be decoded or have another size.
     """
     wanted = wanted_frames(views)
     return views_of(decode_each(source, wanted, exact_seek=exact_seek), views, wanted, picture_size=picture_size)
@@ -65,7 +66,7 @@ def views_of(
         for slot, frame in same_size(pictures):
             check_size(frame.width, frame.height, picture_size)
             # Straight to planar RGB, FFmpeg's scaler leaves the last columns of widths like 340 unwritten.
-            packed = to_packed.reformat(frame, format="rgb24", threads=1)
+            packed = to_rgb(frame, to_packed)
             planar = to_planar.reformat(packed, format="gbrp", threads=1)
             for maker in makers:
                 maker.put(slot, planar)
@@ -95,8 +96,13 @@ class ViewMaker:
             self._scaler = scaler(planar.width, planar.height, self._view.size, self._number, threading.get_ident())
             self._scaler.aim(self._view.box)
         planes = rgb_planes(self._scaler(planar))
-        if self._view.box[1] > self._view.box[3]:
+        top, left, bottom, right = self._view.box
+        if left > right:
             planes = tuple(plane[:, ::-1] for plane in planes)
+        if top > bottom:
+            planes = tuple(plane[::-1] for plane in planes)
+        if self._view.transposed:
+            planes = tuple(plane.T for plane in planes)
         for row in rows:
             if self._warp is not None:
                 self._warp.put(row, planes)
@@ -117,7 +123,7 @@ class ViewMaker:
 
 
 class Scaler:
-    """Crops a box, not mirrored, out of pictures of one size (planar RGB) and scales it to `size` x `size`."""
+    """Crops a box, not flipped, out of pictures of one size (planar RGB) and scales it to `size` x `size`."""
 
     def __init__(self, width: int, height: int, size: int) -> None:
         self._graph = av.filter.Graph()
@@ -132,7 +138,7 @@ class Scaler:
 
     def aim(self, box: Box) -> None:
         """The box of the pictures from here on: a third of what a new graph costs."""
-        top, bottom = box[0], box[2]
+        top, bottom = sorted((box[0], box[2]))
         left, right = sorted((box[1], box[3]))
         wanted = (right - left, bottom - top, left, top)
         if wanted != self._box:

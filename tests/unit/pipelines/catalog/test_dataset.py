@@ -39,3 +39,11 @@ def test_lists_are_read_as_the_user_says(root):
     data = open_dataset(str(root), labeled="1", **options)
     assert data.train.paths == ("../a.mp4",)
     assert len(data.train_pool()) == 1
+
+
+def test_interlaced_videos_are_named(root, caplog):
+    make_video(root / "train/x/rows.mp4", num_frames=5, codec_options={"x264-params": "interlaced=1"})
+    data = open_dataset(str(root), labeled="1")
+    said = f"1 of 2 training videos are interlaced, such as {root}/train/x/rows.mp4, and shown as they are"
+    assert said in caplog.text
+    assert data.train.facts["interlaced"].tolist() == [False, True]

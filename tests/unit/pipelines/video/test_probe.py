@@ -19,7 +19,7 @@ OPEN_GOP = {"bf": "3", "x264-params": "open-gop=1:scenecut=0:b-adapt=0"}
 def assert_facts_are_those_of_plain_decoding(path):
     facts = probe(path)
     plain = decode_plainly(path)
-    assert (facts.num_frames, facts.height, facts.width) == plain.shape[:3]
+    assert (facts.num_frames, facts.stored_height, facts.stored_width) == plain.shape[:3]
     assert (facts.size_bytes, facts.mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
     return facts
 

@@ -16,7 +16,9 @@ FRAMES = np.array([3, 9, 9, 0])
 
 def views_of_file(path, views, *, exact_seek=True):
     facts = probe(path)
-    return make_views(path, views, exact_seek=exact_seek and facts.exact_seek, picture_size=(facts.width, facts.height))
+    return make_views(
+        path, views, exact_seek=exact_seek and facts.exact_seek, picture_size=(facts.stored_width, facts.stored_height)
+    )
 
 
 @pytest.mark.parametrize("width", [64, 66, 70, 76, 90])
@@ -57,7 +59,7 @@ def test_scaling_up_and_down_equals_the_twin(tmp_path, box, size):
 def test_real_clips_in_their_own_colours(path):
     facts = probe(path)
     frames = np.array([facts.num_frames - 1, facts.num_frames // 2])
-    side = min(facts.width, facts.height)
+    side = min(facts.stored_width, facts.stored_height)
     (view,) = views_of_file(path, [View(frames=frames, box=(0, 0, side, side), size=side)])
     np.testing.assert_array_equal(view, decode_frames(path, frames, exact_seek=False)[:, :side, :side])
 
