@@ -60,7 +60,7 @@ def threads_of(run: Path) -> dict[str, set[str]]:
 def test_two_ranks_train_one_model_and_go_on(folder, script, tmp_path):
     """Stopped at half the way and taken up again: the weights of a run in one go."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    more = {"runtime.sync_batch_norm": "false"}
+    more = {"runtime.sync_batch_norm": "false", "runtime.checkpoint_every_minutes": "0.0001"}  # at every report
     done = torchrun(script, str(folder), str(whole), repr(more))
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads((whole / "result.json").read_text())
