@@ -1,12 +1,15 @@
 """Hardware, versions and summaries that every benchmark writes beside its figures."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from pipelines.files import written_whole
 
 _PACKAGES = ("torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av", "numpy")
 
@@ -28,6 +31,13 @@ def environment() -> dict[str, Any]:
         "num_torch_threads": torch.get_num_threads(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
     }
+
+
+def save_json(path: Path, record: dict[str, Any]) -> None:
+    """Writes a record as JSON, whole or not at all. Makes its folder. Raises OSError where it cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as draft:
+        draft.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def summarize(samples_seconds: Sequence[float]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmarks.bench_loader.gpus import GPUS
 from cli.options import config_of, experiment_options
 from cmpl.config import Config, changed, checked
 from cmpl.recipes.registry import RECIPES, recipe_for
@@ -38,9 +39,16 @@ _NONE = object()
     show_default=True,
     help="For the stages together, and for each of the three that run whole.",
 )
+@click.option(
+    "--model",
+    type=click.Choice(list(GPUS)),
+    help="Predict a GPU's rates from published figures.",
+)
 @click.option("--json", "json_file", metavar="FILE", help="Where all figures, the hardware and the settings go.")
 @click.option("--plot", metavar="FILE", help="Where a bar chart goes, as a PNG; by matplotlib, `cmpl[plots]`.")
-def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: str | None, **options: Any) -> None:
+def command(
+    *, recipe: str | None, seconds: float, model: str | None, json_file: str | None, plot: str | None, **options: Any
+) -> None:
     """Measure the loader and the training step, and say which limits.
 
     Each stage of a clip's path alone, the whole loader, the training step on a batch that is there already, and both
@@ -50,11 +58,17 @@ def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: 
     \b
       cmpl bench-loader --dataset demo
       cmpl bench-loader --dataset my_videos --recipe k400 --workers 8 --json loader.json
+      cmpl bench-loader --dataset my_videos --recipe k400 --model h100
     """
     config = configuration(recipe, **options)
     for option, file in (("--json", json_file), ("--plot", plot)):
         if file and not Path(file).absolute().parent.is_dir():
             raise InputError(f"{option}: received {file!r}, in a folder that does not exist; accepted: a file to write")
+    if model:
+        if plot:
+            raise InputError(f"--plot: received {plot!r} with --model; accepted: --json, or no --model")
+        predict_for(model, config, json_file=json_file)
+        return
     import os
 
     import torch
@@ -95,6 +109,31 @@ def command(*, recipe: str | None, seconds: float, json_file: str | None, plot: 
         Path(json_file).write_text(json.dumps(record, indent=1) + "\n")
     if plot:
         save_plot(measured, Path(plot))
+
+
+def predict_for(gpu: str, config: Config, *, json_file: str | None) -> None:
+    """Predicts the rates on a GPU that is not here, and shows on what the prediction rests."""
+    from rich.table import Table
+
+    from benchmarks.bench_loader.forecast import forecast
+    from benchmarks.bench_loader.report import rate
+    from cli.display import console_of, reporter_on, say
+    from cmpl import build
+    from cmpl.config import to_json
+
+    console = console_of()
+    with reporter_on(console) as reporter:
+        data = build.open_data(config, progress=reporter.progress)
+        found = forecast(config, data, GPUS[gpu])
+    table = Table("videos/s, predicted", *(p.assumptions for p in found.predictions), box=None, pad_edge=False)
+    for name in found.predictions[0].rates:
+        table.add_row(name, *(rate(prediction.rates[name]) for prediction in found.predictions))
+    console.print(table)
+    for line in (*found.advice, *found.grounds):
+        say(console, line)
+    if json_file:
+        record = {"benchmark": "model", "config": to_json(config)} | found.to_json()
+        Path(json_file).write_text(json.dumps(record, indent=1) + "\n")
 
 
 def configuration(recipe: str | None, **options: Any) -> Config:

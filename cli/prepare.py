@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import column_options, config_of
+from cli.options import column_options, config_of, plugin_option
 from pipelines.printable import printable
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ SHOWN = 10
     "--stride-aligned", is_flag=True, help="P BBB P: with clip.start_multiple=4, strides of 4 and 8 need no B."
 )
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Files at once.  [default: one a core]")
+@plugin_option
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Such as data.official_split=2.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
 def command(
@@ -49,6 +50,7 @@ def command(
     data_root: str | None,
     path_column: str | None,
     label_column: str | None,
+    plugins: tuple[str, ...],
     settings: tuple[str, ...],
     out: str,
     workers: int | None,
@@ -72,6 +74,7 @@ def command(
         path_column=path_column,
         label_column=label_column,
         settings=settings,
+        plugins=plugins,
     )
     from cli.display import console_of, reporter_on, say
     from cmpl.build import annotations_of

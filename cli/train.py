@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,9 @@ def command(
         console.print(f"Stopped; a checkpoint lies in {path}. The same command goes on from there.", soft_wrap=True)
         ctx.exit(130)
     if subsets:
-        show_subsets(console, summary([o.result for o in outcomes if o.result]), title=str(path), as_json=as_json)
+        show_subsets(
+            console, summary([o.result for o in outcomes if o.result is not None]), title=str(path), as_json=as_json
+        )
         return
     if as_json:
         if is_first_rank():
@@ -98,7 +101,7 @@ def preset_of_run(path: Path) -> str:
     return RunDirectory(path).config().preset or FULL
 
 
-def show_subsets(console: "Console", spreads: dict, *, title: str, as_json: bool) -> None:
+def show_subsets(console: "Console", spreads: dict[str, Any], *, title: str, as_json: bool) -> None:
     """Mean and spread over the labeled subsets, as a line a figure or as JSON on stdout."""
     from cli.display import is_first_rank
 
@@ -119,11 +122,14 @@ def show_subsets(console: "Console", spreads: dict, *, title: str, as_json: bool
 def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     """What one may do after this run, as commands to copy."""
     other = method_class(config.method.name).compared_with
-    batch = ["cmpl", "show-batch", "--dataset", ctx.params["dataset"] or config.data.dataset]
-    if ctx.params["data_root"]:
-        batch += ["--data-root", ctx.params["data_root"]]
+    from cli.show_batch import command as show_batch
+
+    taken = {option.name for option in show_batch.params}
+    dataset = [] if ctx.params["dataset"] else ["--dataset", config.data.dataset]
+    batch = ["cmpl", "show-batch", *dataset, *_given(ctx, taken - {"out"}, method=config.method.name)]
+    again = {option.name for option in ctx.command.params} - {"method", "out", "as_json"}
     lines = [
-        ("compare", [*_same_command(ctx), "--method", other]),
+        ("compare", ["cmpl", "train", *_given(ctx, again, method=other), "--method", other]),
         ("one view", ["cmpl", "eval", str(path), "--clips", "1", "--crops", "1"]),
         ("see a batch", batch),
     ]
@@ -133,17 +139,22 @@ def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     return text
 
 
-def _same_command(ctx: click.Context) -> list[str]:
-    """The options that were given, but for the method and for where the run and its result go."""
-    words = ["cmpl", "train"]
+def _given(ctx: click.Context, names: Collection[str | None], *, method: str) -> list[str]:
+    """The options of these names that were given on the command line, as words, but for fields that `method` lacks."""
+    words: list[str] = []
+    fields = {f"method.{name}" for name in method_class(method).Settings.field_names() if name != "name"}
     for option in ctx.command.params:
-        source = ctx.get_parameter_source(option.name)
-        if source is not click.core.ParameterSource.COMMANDLINE or option.name in ("method", "out", "as_json"):
+        if not isinstance(option, click.Option) or option.name is None or option.name not in names:
             continue
-        if isinstance(option, click.Option) and option.is_flag:
+        if ctx.get_parameter_source(option.name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        if option.is_flag:
             words.append(option.opts[0])
             continue
         values = ctx.params[option.name]
         for value in values if option.multiple else (values,):
+            key = str(value).partition("=")[0].strip()
+            if option.name == "settings" and key.startswith("method.") and key not in fields:
+                continue
             words += [option.opts[0], str(value)]
     return words

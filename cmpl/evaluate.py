@@ -5,7 +5,7 @@ Legend: V videos of a batch, N clips, M crops, T frames a clip, S side, K classe
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cmpl.methods.views import normalized
 from cmpl.training.ranks import Ranks, gather
 from cmpl.training.runtime import Runtime
+from pipelines.errors import InputError
 from pipelines.progress import Progress, no_progress
 
 MAX_PIXELS = 1 << 24
@@ -78,7 +79,7 @@ def view_probabilities(network: nn.Module, views: Tensor) -> Tensor:
     return torch.cat(parts).view(num_videos, num_views, -1).mean(dim=1)
 
 
-def accuracy(predictions: Predictions, classes: tuple[str, ...]) -> dict:
+def accuracy(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, Any]:
     """{"top1", "top5", "per_class": {class: top-1}} as shares of 1; top-5 is top-K where there are fewer classes."""
     ranked = np.argsort(-predictions.probabilities, axis=1, kind="stable")
     hits = ranked == predictions.labels[:, None]
@@ -100,4 +101,9 @@ def _collected(rows: list, names: list[str], problems: dict[str, str]) -> tuple[
         name: Predictions(labels=labels, probabilities=np.stack([values[name] for *_, values in ordered]))
         for name in names
     }
+    for name, predicted in predictions.items():
+        if not np.isfinite(predicted.probabilities).all():
+            raise InputError(
+                f"{name}: its answers are not finite, as training diverged; accepted: weights from before that"
+            )
     return predictions, all_problems

@@ -1,4 +1,7 @@
-"""Methods and backbones by name: built in, of a plug-in, or `module:attribute`. Torch is imported when one is used."""
+"""Methods and backbones by name: built in, of a plug-in, or `module:attribute`.
+
+Torch is imported when one is used, not before.
+"""
 
 from typing import TYPE_CHECKING, Any
 

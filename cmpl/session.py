@@ -15,7 +15,7 @@ from cmpl.config import Config, OptimConfig
 from cmpl.evaluate import accuracy, predict
 from cmpl.methods.method import Method
 from cmpl.recipes.presets import FULL
-from cmpl.start import Start, check_evaluated, claim, start_of
+from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
 from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated
 from cmpl.training.course import Schedule
@@ -79,6 +79,7 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
             reporter.note(f"{path} is finished; its result:")
             return Outcome(path=path, result=start.result)
         reporter.note(", ".join(runtime.reasons))
+        start = fit_into_memory(start, data, runtime=runtime, ranks=ranks, reporter=reporter)
         with contextlib.ExitStack() as stack:
             if unlocked := first_rank_does(ranks, lambda: stack.enter_context(run.locked())):
                 reporter.note(f"{path}: its file system has no locks ({unlocked}); see that one training runs in it")

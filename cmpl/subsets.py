@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 from cmpl.config import Config, with_settings
 from cmpl.session import Outcome, train
@@ -30,7 +31,7 @@ def train_subsets(
             return outcomes
     with written_whole(path / "subsets.json") as draft:
         draft.write_text(
-            json.dumps(summary([outcome.result for outcome in outcomes if outcome.result]), indent=1) + "\n"
+            json.dumps(summary([outcome.result for outcome in outcomes if outcome.result is not None]), indent=1) + "\n"
         )
     return outcomes
 
@@ -48,7 +49,7 @@ def _check_drawn(config: Config, *, num_subsets: int) -> None:
         )
 
 
-def summary(results: list[dict]) -> dict:
+def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     """{network: {"top1": {"mean", "standard_deviation", "standard_error", "each"}, "top5": ...}} over the runs."""
     return {
         network: {name: spread([result[network][name] for result in results]) for name in ("top1", "top5")}
@@ -57,7 +58,7 @@ def summary(results: list[dict]) -> dict:
     }
 
 
-def spread(values: list[float]) -> dict:
+def spread(values: list[float]) -> dict[str, Any]:
     """Mean, sample standard deviation and standard error of the mean (None for one value), and the values."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
     error = deviation / math.sqrt(len(values)) if deviation is not None else None

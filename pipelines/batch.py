@@ -35,7 +35,7 @@ class ClipBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledBatch:
-    """T_standard of B_l labelled videos and their classes."""
+    """T_standard of B_l labeled videos and their classes."""
 
     standard: ClipBatch
     labels: Tensor  # (B_l,) int64, 0 to K - 1
@@ -47,7 +47,7 @@ class LabeledBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class UnlabeledBatch:
-    """T_weak and T_strong of B_u unlabelled videos. `truth` serves metrics alone: no loss may look at it."""
+    """T_weak and T_strong of B_u unlabeled videos. `truth` serves metrics alone: no loss may look at it."""
 
     weak: ClipBatch
     strong: ClipBatch

@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from benchmarks.environment import environment, save_json
 from benchmarks.gpu import decoding, sections
 from benchmarks.gpu.setup import Found, Suite
 
@@ -43,9 +44,7 @@ def run_section(name: str, suite: Suite, out: Path) -> None:
     found = {}
     for key, value in SECTIONS[name][0](suite):
         found[key] = value
-        unfinished = out.with_suffix(".part")
-        unfinished.write_text(json.dumps(found))
-        os.replace(unfinished, out)
+        save_json(out, found)
 
 
 def guarded(name: str, suite: Suite) -> dict[str, Any]:
@@ -89,8 +88,6 @@ def main(only: tuple[str, ...], cpu: bool, folder: Path | None, json_path: Path 
     suite.folder.mkdir(parents=True, exist_ok=True)
     if section:
         return run_section(section, suite, suite.folder / f"{section}.json")
-    from benchmarks.environment import environment
-
     record: dict[str, Any] = {"benchmark": "gpu_suite", "environment": environment(), "cpu": cpu, "sections": {}}
     suite.videos()  # made before the clock of any section runs
     for name in only or SECTIONS:
@@ -99,8 +96,7 @@ def main(only: tuple[str, ...], cpu: bool, folder: Path | None, json_path: Path 
         for key, value in result["found"].items():
             click.echo(f"  {key}: {_short(value)}")
         if json_path:
-            json_path.parent.mkdir(parents=True, exist_ok=True)
-            json_path.write_text(json.dumps(record, indent=1) + "\n")
+            save_json(json_path, record)
 
 
 def _short(value: object) -> str:

@@ -8,7 +8,6 @@ graph runs there too, in batches like a training step's.
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.environment import environment, summarize
+from benchmarks.environment import environment, save_json, summarize
 from benchmarks.loaders.videos import ORIGINAL, make_videos
 from benchmarks.loaders.workload import GEOMETRY, workload_of
 from benchmarks.replay import ReplaySource
@@ -173,8 +172,7 @@ def main(num_videos: int, num_rounds: int, folder: Path | None, json_path: Path 
     rows = run(folder or cache_root() / "benchmarks", num_videos=num_videos, num_rounds=num_rounds)
     if json_path:
         record = {"benchmark": "augment", "environment": environment(), "num_videos": num_videos, "rows": rows}
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(record, indent=1) + "\n")
+        save_json(json_path, record)
 
 
 if __name__ == "__main__":

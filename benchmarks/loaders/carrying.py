@@ -8,7 +8,6 @@ decoded. The consumer reads one byte of each memory page, so that memory that is
 all must give the same bytes. Then they take turns. Last come the time to import DALI, and its bytes on the disk.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.environment import environment, summarize
+from benchmarks.environment import environment, save_json, summarize
 from benchmarks.installed import import_seconds, installed_bytes
 from benchmarks.loaders.carriers import CARRIERS, DEMO, NUM_AHEAD, PAPER, Carrier, Case, replayed
 from benchmarks.loaders.workload import timed, wait_until_idle
@@ -134,8 +133,7 @@ def main(num_rounds: int, json_path: Path | None) -> None:
             "import_seconds": imports,
             "installed_bytes": installed,
         }
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(record, indent=1) + "\n")
+        save_json(json_path, record)
 
 
 if __name__ == "__main__":

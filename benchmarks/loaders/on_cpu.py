@@ -16,7 +16,6 @@ not installed are named and left out:
 """
 
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ import click
 import numpy as np
 
 from benchmarks.decode_work import DecodeWork, decode_work
-from benchmarks.environment import environment, summarize
+from benchmarks.environment import environment, save_json, summarize
 from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
 from benchmarks.loaders.videos import ALIGNED, NUM_FRAMES, ORIGINAL, PREPARED, SIZE, make_videos
 from benchmarks.loaders.workload import GEOMETRY, DecodeRunner, Workload, whole_runner, workload_of
@@ -232,8 +231,7 @@ def main(
         settings = {"num_videos": num_videos, "num_samples": num_samples, "num_rounds": num_rounds, "size": list(size)}
         record = {"benchmark": "loaders", "environment": environment(), "num_cores": num_cores, **settings}
         record["seconds"] = time.monotonic() - begin
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(record | result, indent=1) + "\n")
+        save_json(json_path, record | result)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ independent, which they are not quite. Short runs show only how the allocator se
     python -m benchmarks.loaders.soak [--minutes 30] [--dataset NAME|FOLDER] [--benchmark-files] [--json FILE]
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.environment import environment
+from benchmarks.environment import environment, save_json
 from benchmarks.loaders.videos import ORIGINAL, make_videos
 from benchmarks.loaders.workload import workload_of
 from benchmarks.usage import Footprint, footprint
@@ -200,8 +199,7 @@ def main(
             "num_workers": runtime.num_workers,
             "warm_up_share": WARM_UP_SHARE,
         }
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(record | result, indent=1) + "\n")
+        save_json(json_path, record | result)
 
 
 if __name__ == "__main__":

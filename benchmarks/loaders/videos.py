@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from pipelines.files import written_whole
 from pipelines.video.transcode import Settings, transcode
 
 ORIGINAL, PREPARED, ALIGNED = "original-like", "prepared", "prepared, stride-aligned"
@@ -111,8 +112,7 @@ def texture(rng: np.random.Generator, *, width: int, height: int) -> np.ndarray:
 
 
 def _once(path: Path, make: Callable[[Path], object]) -> None:
-    """Makes a file under another name, then renames it: a file of the final name is whole."""
+    """Makes a file, whole or not at all, where there is none."""
     if not path.exists():
-        unfinished = path.with_suffix(".part")
-        make(unfinished)
-        os.replace(unfinished, path)
+        with written_whole(path) as draft:
+            make(draft)

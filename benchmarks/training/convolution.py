@@ -11,7 +11,6 @@ Shapes: B clips, C channels, T frames, H x W pixels.
 """
 
 import functools
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.environment import environment, summarize
+from benchmarks.environment import environment, save_json, summarize
 from cmpl.models.convolution import Convolution, frames_as_images, images_as_frames
 from cmpl.models.resnet3d import ResNet3D
 from cmpl.training.autotune import synchronize
@@ -247,8 +246,7 @@ def main(num_repeats: int, num_threads: int, json_path: Path | None) -> None:
             "environment": environment(),
             "rows": measured,
         }
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(record, indent=1) + "\n")
+        save_json(json_path, record)
 
 
 if __name__ == "__main__":

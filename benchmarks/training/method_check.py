@@ -6,7 +6,6 @@ Each run is the trainer itself (`cmpl.session.train`) in a process of one thread
 command goes on where it was stopped. Differences are paired by subset: the same labeled videos, seed and steps.
 """
 
-import json
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +15,7 @@ from typing import Any
 
 import click
 
-from benchmarks.environment import environment
+from benchmarks.environment import environment, save_json
 from cmpl.config import Config, to_json, with_settings
 from cmpl.recipes.demo import demo
 from cmpl.registries import method_class
@@ -151,7 +150,7 @@ def main(
     if json_path:
         config = config_of(columns[-1], subset=0, labeled=labeled, settings=settings)
         record = {"environment": environment(), "config": to_json(config), "seconds": time.monotonic() - begin}
-        json_path.write_text(json.dumps(record | {"rows": rows} | result, indent=1) + "\n")
+        save_json(json_path, record | {"rows": rows} | result)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ case take turns in one run. On a GPU under bf16 autocast at the paper's sizes, e
     python -m benchmarks.training.step [--json FILE] [--repeats 15] [--threads 1] [--compile]
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ import click
 import torch
 from torch import Tensor
 
-from benchmarks.environment import environment
+from benchmarks.environment import environment, save_json
 from benchmarks.training.convolution import measure
 from cmpl.methods.cross_model import CrossModel
 from cmpl.methods.settings import BATCH_NORMS
@@ -181,8 +180,7 @@ def main(num_repeats: int, num_threads: int, compiled: bool, json_path: Path | N
             f"{row['tflops']:.3f} TFLOP/s, {row['of_peak']:.0%} of a matrix product"
         )
     if json_path:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(result, indent=1) + "\n")
+        save_json(json_path, result)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Multiview Pseudo-Labeling (Xiong et al. 2021, Table 1): one network sees RGB, the temporal gradient and, where a GPU
-computes it, optical flow.
+"""Multiview Pseudo-Labeling (Xiong et al. 2021, Table 1): one network sees several views of a clip.
+
+The views are RGB, the temporal gradient and, where a GPU computes it, optical flow.
 
 Legend: M = 2 or 3 views (RGB, gradient, flow); B_l, B_u videos; T frames; S crop side; K classes; z logits.
 """

@@ -32,8 +32,8 @@ class S4L(Method):
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         labeled, y = batch.labeled.standard.primary, batch.labeled.labels
         clips = rotations(labeled)
-        if batch.unlabeled is not None and unlabeled_weight > 0:
-            # One forward over both: BatchNorm's statistics are shared.
+        if unlabeled_weight > 0:  # one forward over both: BatchNorm's statistics are shared
+            assert batch.unlabeled is not None
             clips = torch.cat([clips, rotations(batch.unlabeled.weak.primary)])
         features = self.primary.features(normalized(clips))  # (4 (B_l + B_u), num_features)
         z_rotation = self.rotation_head(features)

@@ -1,4 +1,4 @@
-"""What every method can be set to. No torch is imported here, so that a configuration does without it."""
+"""The settings of methods: what every method has, and what several share. Torch is not imported."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Temporal Contrastive Learning (Singh et al. 2021, Table 1): one video at two speeds, seen by one network.
+"""Temporal Contrastive Learning (Singh et al. 2021, Table 1): one network sees a video at two speeds.
 
 Legend: N = B_u unlabeled videos, K classes; z logits, p = softmax(z); f fast view (the primary clip), s slow view
 (half of its frames over the same span: the auxiliary clip); T temperature.

@@ -1,4 +1,4 @@
-"""VideoSSL (Jing et al. 2021, Table 1): an ImageNet classifier's view of one frame teaches the whole clip.
+"""VideoSSL (Jing et al. 2021, Table 1): an ImageNet classifier sees one frame and teaches the clip.
 
 Legend: B_l, B_u videos; T frames; S crop side; K classes; z logits; q the ImageNet classifier's probabilities, J = 1000
 classes.
@@ -66,7 +66,8 @@ class VideoSSL(Method):
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         labeled, y = batch.labeled.standard.primary, batch.labeled.labels
         clips = labeled
-        if batch.unlabeled is not None and unlabeled_weight > 0:
+        if unlabeled_weight > 0:
+            assert batch.unlabeled is not None
             clips = torch.cat([labeled, batch.unlabeled.weak.primary])
         features = self.primary.features(normalized(clips))
         z = self.primary.head(self.primary.dropout(features))
@@ -74,8 +75,9 @@ class VideoSSL(Method):
         L_s = supervised_loss(z_l, y)
         L_distill = distillation_loss(self.image_head(features), self.teacher_probabilities(random_frames(clips)))
         terms = {"loss_supervised_primary": L_s.detach(), "loss_distillation_primary": L_distill.detach()}
-        if batch.unlabeled is None or unlabeled_weight == 0:
+        if unlabeled_weight == 0:
             return L_s + 0 * L_distill, terms  # the head still takes part: ranks wait for its gradient
+        assert batch.unlabeled is not None
         y_hat, confident = pseudo_labels(probabilities(z_u), self.settings.threshold)
         L_pseudo = unsupervised_loss(z_u, y_hat, confident)
         terms["loss_unsupervised_primary"] = L_pseudo.detach()

@@ -1,4 +1,4 @@
-"""A 3D convolution that can run as a 2D one, and the two views that make this free in channels-last memory.
+"""A 3D convolution that can run as a 2D one, and the views of memory that make this free.
 
 Shapes: B clips, C channels, T frames, H x W pixels. All activations lie in memory as (B, T, H, W, C), which torch
 calls channels_last_3d.
@@ -32,15 +32,10 @@ class Convolution(nn.Conv3d):
 
     Takes and gives (B, C, T, H, W). The weight is nn.Conv3d's whatever the form, so checkpoints are alike.
 
-    Args:
-        kernel: (time, height, width), odd.
-        spatial_stride: stride in height and width; there is none in time (Table A4).
-        convolution: 'conv3d'; '2d': a 1 x k x k kernel over B*T images, a k x 1 x 1 one over (T, H*W) images,
-            both views of channels_last_3d memory; 'auto': by kernel and device, as measured. Clips in another
-            layout run as conv3d, which the log says once: a view of them would have to copy.
-
-    Raises:
-        InputError: another `convolution`.
+    kernel: (time, height, width), odd. spatial_stride: in height and width; there is none in time (Table A4).
+    convolution: "conv3d"; "2d": a 1 x k x k kernel over B*T images, a k x 1 x 1 one over (T, H*W) images, both views of
+    channels_last_3d memory; "auto": by kernel and device, as measured. Clips in another layout run as conv3d, which the
+    log says once: a view of them would have to copy. Raises InputError for another `convolution`.
     """
 
     def __init__(
@@ -51,7 +46,7 @@ class Convolution(nn.Conv3d):
         kernel: Sequence[int],
         spatial_stride: int = 1,
         convolution: str = "auto",
-    ):
+    ) -> None:
         super().__init__(
             in_channels,
             out_channels,

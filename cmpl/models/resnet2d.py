@@ -1,4 +1,4 @@
-"""A plain 2D ResNet (He et al. 2016) whose parameters bear torchvision's names, so that its weight files fit.
+"""A plain 2D ResNet (He et al. 2016) with torchvision's names, so that its weight files fit.
 
 Shapes: B images, C channels, H x W pixels, K classes.
 """

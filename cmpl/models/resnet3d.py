@@ -32,7 +32,7 @@ def build(network: NetworkConfig, *, num_classes: int) -> "ResNet3D":
 class Stem(nn.Module):
     """conv1 and pool1 of Table A4: (B, 3, T, H, W) -> (B, C, T, H/4, W/4)."""
 
-    def __init__(self, num_channels: int, *, kernel: Sequence[int], convolution: str):
+    def __init__(self, num_channels: int, *, kernel: Sequence[int], convolution: str) -> None:
         super().__init__()
         self.conv = Convolution(3, num_channels, kernel=kernel, spatial_stride=2, convolution=convolution)
         self.bn = nn.BatchNorm3d(num_channels)
@@ -47,7 +47,7 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, num_channels: int, *, spatial_stride: int, convolution: str):
+    def __init__(self, in_channels: int, num_channels: int, *, spatial_stride: int, convolution: str) -> None:
         super().__init__()
         conv = functools.partial(Convolution, convolution=convolution)
         self.conv1 = conv(in_channels, num_channels, kernel=(3, 3, 3), spatial_stride=spatial_stride)
@@ -67,7 +67,7 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, num_channels: int, *, spatial_stride: int, convolution: str):
+    def __init__(self, in_channels: int, num_channels: int, *, spatial_stride: int, convolution: str) -> None:
         super().__init__()
         out_channels = num_channels * self.expansion
         conv = functools.partial(Convolution, convolution=convolution)
@@ -89,18 +89,10 @@ class Bottleneck(nn.Module):
 class ResNet3D(nn.Module):
     """3D-ResNet (Table A4): clips (B, 3, T, H, W), float, normalized, channels_last_3d -> logits (B, K).
 
-    Args:
-        depth: 10, 18 or 50.
-        width: factor on every channel count; 64 * width must be whole (the paper's auxiliary takes 1/4).
-        num_classes: K.
-        dropout: probability, before the head.
-        stem_kernel: (time, height, width) of conv1, odd.
-        convolution: 'auto', 'conv3d' or '2d', see Convolution.
-
-    Raises:
-        InputError: an argument outside of these.
-
-    `num_features` is the length of what `features` gives.
+    depth: 10, 18 or 50. width: factor on every channel count; 64 * width must be whole (the paper's auxiliary takes
+    1/4). num_classes: K. dropout: probability, before the head. stem_kernel: (time, height, width) of conv1, odd.
+    zero_init_residual: whether every residual block starts as its shortcut. convolution: see Convolution.
+    `num_features` is the length of what `features` gives. Raises InputError for an argument outside of these.
     """
 
     def __init__(
@@ -113,7 +105,7 @@ class ResNet3D(nn.Module):
         stem_kernel: Sequence[int] = (5, 7, 7),
         zero_init_residual: bool = True,
         convolution: str = "auto",
-    ):
+    ) -> None:
         super().__init__()
         num_channels = _checked_num_channels(width)
         if depth not in _NUM_BLOCKS:

@@ -1,4 +1,4 @@
-"""SlowFast-R50 (Feichtenhofer et al. 2019): a slow pathway of many channels, a fast one of few, joined stage by stage.
+"""SlowFast-R50 (Feichtenhofer et al. 2019): a slow pathway of many channels and a fast one of few.
 
 Shapes: B clips, C channels of a pathway, T frames, H x W pixels, K classes. The one clip is the fast pathway's; the
 slow one sees every `alpha`-th frame of it: 32x2 is slow 8x8 and fast 32x2.
@@ -36,14 +36,9 @@ def build(network: NetworkConfig, *, num_classes: int) -> "SlowFast":
 class SlowFast(nn.Module):
     """Clips (B, 3, T, H, W), float, normalized, channels_last_3d -> logits (B, K).
 
-    Args:
-        alpha: frames of the fast pathway for one of the slow.
-        beta: channels of the fast pathway, as a share of the slow one's.
-        width: factor on every channel count; 64 * width * beta must be whole.
-        zero_init_residual: whether every residual block starts as its shortcut.
-
-    Raises:
-        InputError: a width that leaves no whole number of channels.
+    alpha: frames of the fast pathway for one of the slow. beta: channels of the fast pathway, as a share of the slow
+    one's. width: factor on every channel count; 64 * width * beta must be whole. zero_init_residual: whether every
+    residual block starts as its shortcut. Raises InputError for a width that leaves no whole number of channels.
     """
 
     def __init__(

@@ -48,7 +48,6 @@ def with_preset(config: Config, name: str | None) -> Config:
     return with_settings(config, {**PRESETS[name], "preset": name})
 
 
-def smaller_than(name: str | None) -> str | None:
-    """The next smaller preset; None where there is none."""
-    names = [None, *PRESETS]
-    return names[names.index(name) + 1] if names.index(name) + 1 < len(names) else None
+def smaller_than(crop_size: int) -> str | None:
+    """The largest preset with smaller clips; None where there is none."""
+    return next((name for name, settings in PRESETS.items() if int(settings["clip.crop_size"]) < crop_size), None)

@@ -1,4 +1,4 @@
-"""What a row of the paper's tables is, as a recipe: its name, its figures, what it changes in a data set's recipe."""
+"""A row of the paper's tables as a recipe: its name, its figures, what it changes in a data set's."""
 
 import dataclasses
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""The paper's main results: one function a row of Tables 1 and A1; the other tables are in ablations.py.
+"""The paper's main results: a function for each row of Tables 1 and A1 (others: ablations.py).
 
 Each turns a data set's recipe (Sec. 4.1) into the row's. Figures are the paper's top-1 in percent. A row of Table 1 is
 of Kinetics-400 with 1 % of labels where it has a figure there, else of the data that it has one for. Of Table A1, the

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from cmpl.config import Config
-from cmpl.training.loop import Loader, Trainer
+from cmpl.training.loop import Batches, Loader, Trainer
 from cmpl.training.metrics import mean_over_ranks
 from cmpl.training.runtime import Runtime
 from pipelines.files import written_whole
@@ -164,7 +164,7 @@ def raised(knobs: Knobs, names: tuple[str, ...], *, most: Knobs) -> Knobs:
     )
 
 
-def pace(trainer: Trainer, loader: Loader, *, seconds: float, num_made_ahead: int) -> tuple[float, float]:
+def pace(trainer: Trainer, loader: Batches, *, seconds: float, num_made_ahead: int) -> tuple[float, float]:
     """(steps a second, share of the time spent waiting for data) over about so many seconds; the mean over ranks.
 
     All ranks take as many steps. Batches made ahead before the first step are used up before the clock starts.
@@ -183,7 +183,7 @@ def pace(trainer: Trainer, loader: Loader, *, seconds: float, num_made_ahead: in
     return num_steps / means["elapsed"], means["wait_share"]
 
 
-def timed_steps(trainer: Trainer, loader: Loader, *, num_steps: int) -> tuple[float, float]:
+def timed_steps(trainer: Trainer, loader: Batches, *, num_steps: int) -> tuple[float, float]:
     """Takes so many of the trainer's own steps: (seconds they took, seconds of these spent waiting for data)."""
     wait_mark = loader.wait_seconds
     synchronize(trainer.runtime.device)

@@ -25,6 +25,7 @@ class Course:
 
     videos_per_step: tuple[int, int]  # labeled, unlabeled; over all ranks
     schedules: tuple[Schedule, ...]  # the last one is under way, or done
+    split: int = 1  # forward passes in place of each that was asked for, to fit the memory
 
     @property
     def current(self) -> Schedule:
@@ -34,7 +35,7 @@ class Course:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         schedules = [[schedule.first_step, schedule.last_step] for schedule in self.schedules]
-        return {"videos_per_step": list(self.videos_per_step), "schedules": schedules}
+        return {"videos_per_step": list(self.videos_per_step), "schedules": schedules, "split": self.split}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Course":
@@ -43,7 +44,9 @@ class Course:
         schedules = tuple(Schedule(first_step=int(first), last_step=int(last)) for first, last in values["schedules"])
         if not schedules:
             raise ValueError("no schedule")
-        return cls(videos_per_step=(int(labeled), int(unlabeled)), schedules=schedules)
+        return cls(
+            videos_per_step=(int(labeled), int(unlabeled)), schedules=schedules, split=int(values.get("split", 1))
+        )
 
 
 def fresh_course(config: Config, *, num_ranks: int, num_steps: int) -> Course:

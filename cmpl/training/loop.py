@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +35,21 @@ STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end training after the current step."""
 
 
-class Loader(Protocol):
-    """What the loop asks of a loader; pipelines.loading.loader.SemiLoader is one."""
+class Batches(Protocol):
+    """What a step asks of a loader."""
 
     wait_seconds: float
+
+    def __next__(self) -> SemiBatch: ...
+
+
+class Loader(Batches, Protocol):
+    """What the loop asks of a loader; pipelines.loading.loader.SemiLoader is one."""
+
     num_unlabeled: int
 
     @property
     def problems(self) -> dict[str, str]: ...
-    def __next__(self) -> SemiBatch: ...
     def close(self) -> None: ...
 
 
@@ -102,7 +108,8 @@ class Trainer:
     @property
     def evaluated(self) -> Method:
         """The method whose networks are evaluated: the average where there is one."""
-        return cast(Method, self.average.module) if self.average else self.method
+        average: Method = self.average.module if self.average else self.method  # type: ignore[assignment]
+        return average
 
     @property
     def wall_seconds(self) -> float:
@@ -159,7 +166,7 @@ class Trainer:
         planned = self.validate is not None and every > 0 and self.step % every == 0
         return planned and self.validated_step != self.step
 
-    def update(self, loader: Loader) -> None:
+    def update(self, loader: Batches) -> None:
         """One update. No line of it waits for the device."""
         plan, accumulate = self.plan, self.plan.accumulate
         done, length = self.step - plan.first_step, self.num_steps - plan.first_step
@@ -193,8 +200,7 @@ class Trainer:
 
     def _gradients_exchanged(self, is_last: bool) -> contextlib.AbstractContextManager[object]:
         """Ranks exchange gradients once a step, with the last micro-step."""
-        waiting = self.ranks.num_ranks > 1 and not is_last
-        if waiting and isinstance(self.parallel, DistributedDataParallel):
+        if isinstance(self.parallel, DistributedDataParallel) and not is_last:
             return self.parallel.no_sync()
         return contextlib.nullcontext()
 

@@ -12,7 +12,7 @@ from cmpl.training.run_directory import unwritable
 from pipelines.files import written_whole
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    pass
 
 
 class TermSums:
@@ -86,7 +86,7 @@ class MetricsLog:
         return lines
 
 
-def _tensorboard(folder: Path, first_step: int) -> "SummaryWriter | None":
+def _tensorboard(folder: Path, first_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cmpl.config import COMPARED_IN_RUN, FREE_TO_CHANGE, Config, differences, flattened, from_json, to_json
+from cmpl.config import COMPARED_IN_RUN, FREE_TO_CHANGE, Config, changed, differences, flattened, from_json, to_json
 from cmpl.training import identity as identities
 from cmpl.training import lock
 from cmpl.training.checkpoint import checkpoints
@@ -231,14 +231,14 @@ def default_run_path(config: Config, *, runs: Path, base: Config) -> Path:
     split = f"-split{data.split_seed}" if data.split_seed else ""
     preset = f"-{config.preset}" if config.preset else ""
     changed = _changed_fields(config, base)
-    return runs / f"{_plain(name)}-{_plain(labeled)}{split}-{method}{preset}-s{config.seed}{changed}"
+    return runs / f"{_plain(name)}-{_plain(labeled)}{split}-{_plain(method)}{preset}-s{config.seed}{changed}"
 
 
 def _changed_fields(config: Config, base: Config) -> str:
     """The fields that differ from the recipe, in a few words that differ where they do."""
     named = {"recipe", "preset", "seed", "method.name", "data.dataset", "data.labeled", "data.split_seed"}
     passed_over = {*named, *FREE_TO_CHANGE, "optim.steps", "optim.epochs"}
-    before, after = flattened(base), flattened(config)
+    before, after = flattened(changed(base, "method", name=config.method.name)), flattened(config)
     keys = [key for key in after if after[key] != before[key] and key not in passed_over]
     shown = [
         f"-{key if sum(other.endswith(f'.{short}') for other in after) > 1 else short}{_plain(str(after[key]))}"

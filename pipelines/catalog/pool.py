@@ -60,6 +60,10 @@ class Pool:
             return Picture.plain(width, height)
         return Picture(width, height, *self.stored[video].tolist())
 
+    def stored_sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns width and height (N,) of the pictures as they are coded, before they are turned and made square."""
+        return (self.stored[:, 0], self.stored[:, 1]) if len(self.stored) else (self.width, self.height)
+
     def coding_of(self, video: int) -> str:
         """Returns codec and pixel format of a video, such as "h264 yuv420p"."""
         return self.codings[self.coding[video]]

@@ -57,8 +57,8 @@ def batches_of(source: TrainSource | EvaluationSource, *, engine: Engine) -> Bat
 
     if isinstance(source, TrainSource):
         graph.preallocate(source, engine=engine)
-        return GraphBatches(with_known(source), engine=engine, make=graph.training_graph)
-    return GraphBatches(with_known(source), engine=engine, make=graph.evaluation_graph)
+        return GraphBatches(with_known(source, decoder=engine.decoder), engine=engine, make=graph.training_graph)
+    return GraphBatches(with_known(source, decoder=engine.decoder), engine=engine, make=graph.evaluation_graph)
 
 
 class ViewBatches:
@@ -150,9 +150,9 @@ def batch_of(outputs: tuple) -> Batch:
     return Batch(tensors, np.array(ids.as_array()), problems)
 
 
-def with_known(source: S) -> S:
+def with_known(source: S, *, decoder: str) -> S:
     """Leaves to the workers what NVDEC is known not to decode, and says so."""
-    known = on_cpu(source.pool) if source.media is Media.CUTS else None
+    known = on_cpu(source.pool, decoder=decoder) if source.media is Media.CUTS else None
     if not known:
         return source
     for line in known.lines(source.pool):

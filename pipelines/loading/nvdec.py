@@ -1,6 +1,7 @@
 """Decides who decodes where there is NVDEC: it, or the workers for what it does not take."""
 
 import ctypes
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -8,13 +9,22 @@ import numpy as np
 
 from pipelines.catalog.pool import Pool
 
-PIXEL_FORMATS = {
-    "h264": ("yuv420p", "yuvj420p"),
-    "hevc": ("yuv420p", "yuvj420p", "yuv420p10le"),
-    "mpeg4": ("yuv420p",),
-    "vp9": ("yuv420p",),
+PIXEL_FORMATS: dict[str, dict[str, tuple[str, ...]]] = {
+    "mixed": {
+        "h264": ("yuv420p", "yuvj420p"),
+        "hevc": ("yuv420p", "yuvj420p", "yuv420p10le"),
+        "mpeg4": ("yuv420p",),
+    },
+    "cpu": {"vp8": ("yuv420p",), "vp9": ("yuv420p",)},
 }
-"""What NVDEC decodes on Ampere and Hopper, by codec."""
+"""What DALI's decoders (`Engine.decoder`) take, by codec: NVDEC on Ampere and Hopper, and the software decoder.
+
+NVDEC decodes VP9, too. But DALI takes its hidden frames, which two-pass encodings have, for frames of their own, and
+all after one are shifted.
+"""
+SIDES = {"h264": (48, 16, 4096), "hevc": (144, 144, 8192), "mpeg4": (48, 16, 1024)}
+"""Codec -> least width, least height, largest side that NVDEC takes (NVIDIA Video Codec SDK, NVDEC Application Note).
+Beyond them DALI raises inside a callback of NVIDIA's library, which may end the process."""
 ENOUGH_REFUSED = 2
 """So many videos of one coding, and none that was decoded, say that NVDEC does not take the coding here."""
 
@@ -34,26 +44,47 @@ class OnCpu:
         return bool(self.codings or self.videos)
 
     def lines(self, pool: Pool) -> list[str]:
-        """The same in words, a line a coding: how many videos, and which share of the pool."""
-        lines = []
+        """The same in words, a line a reason: how many videos, and which share of the pool."""
+        found: Counter[str] = Counter()
+        width, height = pool.stored_sizes()
         for index, coding in enumerate(pool.codings):
             if coding in self.codings:
-                number = int(np.count_nonzero(pool.coding == index))
-                share = 100 * number / len(pool)
-                lines.append(
-                    f"{number} of {len(pool)} videos ({share:.1f} %) are decoded on the CPU: not {coding} by NVDEC"
-                )
-        return lines
+                found[f"NVDEC does not take {coding}"] = int(np.count_nonzero(pool.coding == index))
+        for video in self.videos:
+            if pool.coding_of(video) not in self.codings:
+                size = f"NVDEC does not take {width[video]}x{height[video]} pixels"
+                found[size if pool.exact_seek[video] else "their packets do not lead to their frames"] += 1
+        return [
+            f"{number} of {len(pool)} videos ({100 * number / len(pool):.1f} %) are decoded on the CPU: {reason}"
+            for reason, number in found.items()
+            if number
+        ]
 
 
-def on_cpu(pool: Pool) -> OnCpu:
-    """What NVDEC is known not to decode."""
+def on_cpu(pool: Pool, *, decoder: str = "mixed") -> OnCpu:
+    """Finds what a decoder of DALI's (`Engine.decoder`) is known not to decode, or not rightly.
+
+    NVDEC's frames are told apart by counting: where packets and frames do not pair up (`exact_seek` is False), all
+    after the first odd one would be shifted, without an error.
+    """
+    taken = PIXEL_FORMATS[decoder]
 
     def takes(coding: str) -> bool:
         codec, _, pixel_format = coding.partition(" ")
-        return pixel_format in PIXEL_FORMATS.get(codec, ())
+        return pixel_format in taken.get(codec, ())
 
-    return OnCpu(codings=frozenset(coding for coding in pool.codings if not takes(coding)))
+    inexact = ~pool.exact_seek
+    width, height = pool.stored_sizes()
+    beyond = np.zeros(len(pool), dtype=bool)
+    for index, coding in enumerate(pool.codings) if decoder == "mixed" else ():
+        least_width, least_height, most = SIDES.get(coding.partition(" ")[0], (0, 0, np.inf))
+        of_coding = pool.coding == index
+        too_small = (width < least_width) | (height < least_height)
+        beyond |= of_coding & (too_small | (np.maximum(width, height) > most))
+    return OnCpu(
+        codings=frozenset(coding for coding in pool.codings if not takes(coding)),
+        videos=frozenset(np.flatnonzero(inexact | beyond).tolist()),
+    )
 
 
 def nvdec_problem() -> str | None:

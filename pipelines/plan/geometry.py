@@ -18,7 +18,7 @@ class ClipShape:
     """`num_frames` frames, `stride` source frames apart; written `8x8`, as Sec. 4.1 does.
 
     With `pairs` frames come in twos, `stride` apart, the frame before and the frame itself: for what is seen between
-    neighbours (temporal gradient, optical flow). The video's first frame has itself before it.
+    neighbors (temporal gradient, optical flow). The video's first frame has itself before it.
     """
 
     num_frames: int

@@ -37,7 +37,7 @@ class ViewPlan:
     """What one network is shown of one video."""
 
     frames: np.ndarray  # (T,) int32 source frame indices
-    box: Box  # standard crop: of the labelled video, or under the strong view
+    box: Box  # standard crop: of the labeled video, or under the strong view
     strong: Strong
 
 

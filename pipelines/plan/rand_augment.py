@@ -1,4 +1,4 @@
-"""The strong view (Sec. 3.3): RandAugment's operations with their parameters, then Cutout, as values of a plan.
+"""The strong view (Sec. 3.3) as values of a plan: RandAugment's operations, then Cutout.
 
 Geometric operations of a clip are composed into one affine map, applied once; the others follow in the order
 drawn. All parameters are constant over the frames of a clip, and statistics (the mean of `contrast`, the range of
@@ -85,7 +85,7 @@ def draw_strong(uniform: Sequence[float], *, spec: StrongSpec, size: int) -> Str
 
 
 def _draw_cutout(uniform: Sequence[float], *, fraction: float, size: int) -> tuple[int, int, int, int]:
-    """A square of random side, its centre anywhere in the crop, clipped at the crop's edges (Cutout, Sec. 3.3)."""
+    """A square of random side, its center anywhere in the crop, clipped at the crop's edges (Cutout, Sec. 3.3)."""
     side = round(uniform[0] * fraction * size)
     y, x = (int(u * size) - side // 2 for u in uniform[1:3])
     top, left = max(y, 0), max(x, 0)

@@ -75,6 +75,10 @@ def open_video(
         opened = av.open(file, metadata_errors="ignore", **options)
     except av.error.ArgumentError as error:  # FFmpeg's word for a container that is not among DEMUXERS
         raise VideoError("not a video: no readable header of a video file") from error
+    except av.error.InvalidDataError as error:
+        if (len(source) if isinstance(source, bytes) else Path(source).stat().st_size) == 0:
+            raise VideoError("empty file") from error
+        raise
     with opened as container:
         if not container.streams.video:
             raise VideoError("no video stream")

@@ -1,4 +1,4 @@
-"""Views of a video made on a CPU, by the process that decodes it, from pictures that its cache still holds.
+"""Makes the views of a video on a CPU, frame by frame, in the process that decodes it.
 
 FFmpeg's scaler crops and scales (planar RGB, bilinear: what the tests' oracle and the DALI graph do), numpy does
 the rest. Legend: F frames, S crop side, H x W picture.
@@ -20,7 +20,7 @@ from pipelines.plan.boxes import Box
 from pipelines.plan.operations import IDENTITY
 from pipelines.plan.rand_augment import Strong
 from pipelines.video.container import video_errors
-from pipelines.video.frames import check_size, decode_each, same_size
+from pipelines.video.frames import check_size, decode_each, same_size, to_rgb
 from pipelines.video.packets import checked_frames
 from pipelines.views.numpy_ops import Warp, cut_out, photometric
 
@@ -66,7 +66,7 @@ def views_of(
         for slot, frame in same_size(pictures):
             check_size(frame.width, frame.height, picture_size)
             # Straight to planar RGB, FFmpeg's scaler leaves the last columns of widths like 340 unwritten.
-            packed = to_packed.reformat(frame, format="rgb24", threads=1)
+            packed = to_rgb(frame, to_packed)
             planar = to_planar.reformat(packed, format="gbrp", threads=1)
             for maker in makers:
                 maker.put(slot, planar)

@@ -1,4 +1,4 @@
-"""The strong view's operations on a CPU, in numpy: one warp, tone curves, a color matrix, a filter, Cutout.
+"""The strong view's operations in numpy: one warp, tone curves, a color matrix, a filter, Cutout.
 
 DALI's CPU operators do the same in a multiple of the time (`python -m benchmarks.loaders.augment`). Values are those of
 `pipelines.plan.operations`; all but the warp work in place.
@@ -65,8 +65,11 @@ class Warp:
 
     def into(self, clip: np.ndarray) -> None:
         """Warps all pictures into `clip` (F, S, S, 3)."""
-        for pixels, out in zip(blocks(self._pixels), blocks(clip), strict=True):
-            warped = self._warped(pixels).view(np.uint8).reshape(len(out), self._size, self._size, 4)
+        first = 0
+        for out in blocks(clip):  # the padded pictures are larger, and would be parted in other places
+            warped = self._warped(self._pixels[first : first + len(out)]).view(np.uint8)
+            warped = warped.reshape(len(out), self._size, self._size, 4)
+            first += len(out)
             for channel in range(3):
                 out[..., channel] = warped[..., channel]
 

@@ -10,7 +10,7 @@ from cmpl.session import evaluate_run, train
 from cmpl.training.checkpoint import checkpoints
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError
-from tests.support.runs import NUM_STEPS, config_of
+from tests.support.runs import NUM_STEPS, config_of, weights
 
 
 class Heard(Reporter):
@@ -169,3 +169,25 @@ def test_forward_passes_make_up_for_smaller_batches(moved):
     data, run = moved
     with pytest.raises(InputError, match=r"batch: received 1 rank x \(1 labeled \+ 3 .* the run has 2 \+ 3"):
         train(config_of(data, **{"batch.labeled": "1"}), path=run, reporter=Reporter())
+
+
+def test_a_batch_is_split_where_it_does_not_fit_and_stays_split(folder, tmp_path, monkeypatch):
+    """Four + six videos as two passes of two + three: said aloud, and the same when the run goes on."""
+    config = config_of(folder, **{"batch.labeled": "4", "batch.unlabeled": "6", "optim.steps": "4"})
+    heard, run = Heard(), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("cmpl.start.fitting_split", lambda *_, **__: (2, "memory is short"))
+        train(config, path=run, reporter=heard)
+    said = "a forward pass is split into 2 ({}): 2 + 3 videos x 2 a step, as many videos as before"
+    assert any(note.startswith(said.format("memory is short")) for note in heard.notes)
+    assert any("10 videos (1 rank x 2 labeled + 3 unlabeled x 2)" in note for note in heard.notes)
+    (run / "result.json").unlink()
+    shutil.rmtree(checkpoints(run / "checkpoints")[-1])
+    heard = Heard()
+    train(config, path=run, reporter=heard)
+    assert any(note.startswith(said.format("as the run began")) for note in heard.notes)
+    by_hand = config_of(
+        folder, **{"batch.labeled": "2", "batch.unlabeled": "3", "batch.accumulate": "2", "optim.steps": "4"}
+    )
+    train(by_hand, path=tmp_path / "by hand", reporter=Reporter())
+    assert weights(run) == weights(tmp_path / "by hand")

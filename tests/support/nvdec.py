@@ -17,7 +17,7 @@ def vp9(tmp_path: Path, count: int) -> list[Path]:
     return [make_video(tmp_path / f"{k}.webm", num_frames=80, codec="libvpx-vp9", gop=20, seed=k) for k in range(count)]
 
 
-def vp9_pool(paths: list[Path], *, num_frames: int, exact_seek: bool = False) -> Pool:
+def vp9_pool(paths: list[Path], *, num_frames: int, exact_seek: bool = True) -> Pool:
     return pool_like(
         paths,
         labels=np.arange(len(paths)),

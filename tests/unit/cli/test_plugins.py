@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import cmpl
 from cli.main import main
 from pipelines.registry import PLUGINS_VARIABLE, plugins_in_use
 
@@ -66,6 +67,10 @@ def test_a_run_of_plugins_is_trained_and_evaluated(plugin, small_folder, monkeyp
     own += ["--method", "smoothed", "--set", "method.smoothing=0.2", "--set", "primary.architecture=small3d"]
     trained = call("train", *own, *words, "--steps", "1", "--workers", "0", "--out", "run")
     assert trained.exit_code == 0, trained.output
+    compare = next(line for line in trained.output.splitlines() if line.strip().startswith("compare"))
+    assert compare.endswith("--method cmpl")
+    assert "--plugin plugin_of_smoothing.py" in compare
+    assert "method.smoothing" not in compare  # which the other method lacks
     values = json.loads(Path("run/config.json").read_text())
     assert values["plugins"] == [str(plugin)]
     assert (values["method"]["name"], values["method"]["smoothing"]) == ("smoothed", 0.2)
@@ -73,10 +78,26 @@ def test_a_run_of_plugins_is_trained_and_evaluated(plugin, small_folder, monkeyp
     os.environ.pop(PLUGINS_VARIABLE)
     del sys.modules["plugin_of_smoothing"]
     monkeypatch.chdir("/")
+    network = cmpl.load_run(plugin.parent / "run").networks["primary"]
+    assert network.num_features == 32
     evaluated = call("eval", plugin.parent / "run", "--device", "cpu", "--json")
     assert evaluated.exit_code == 0, evaluated.output
     assert json.loads(evaluated.stdout)["num_evaluated"] > 0
     assert plugins_in_use() == (str(plugin),)
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "eval", "split", "prepare", "table", "models", "show-batch", "bench-loader"]
+)
+def test_commands_take_plugins(command):
+    assert "--plugin MODULE" in " ".join(call(command, "--help").output.split())
+
+
+def test_a_plugins_data_set_is_split(plugin, small_folder):
+    words = ["--plugin", plugin, "--dataset", "beside", "--data-root", small_folder, "--labeled", "1", "--json"]
+    done = call("split", *words, "--out", "list.csv")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["file"] == "list.csv"
 
 
 def test_a_missing_plugin_is_named(plugin, small_folder):

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from cmpl.evaluate import Predictions, accuracy, view_probabilities
+from cmpl.config import RuntimeConfig
+from cmpl.evaluate import Predictions, accuracy, predict, view_probabilities
+from cmpl.training.ranks import Ranks
+from cmpl.training.runtime import settle
+from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
 from pipelines.loading.loader import EvaluationLoader
 from pipelines.loading.source import EvaluationSource, evaluation_frames
@@ -116,3 +120,13 @@ def test_top5_by_hand():
     probabilities = np.tile(np.linspace(1, 0, 10), (3, 1))
     scores = accuracy(Predictions(labels=np.array([0, 4, 5]), probabilities=probabilities), tuple("abcdefghij"))
     assert (scores["top1"], scores["top5"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+
+
+def test_answers_that_are_not_finite_are_no_result(pool):
+    """All of one class, they would be half right."""
+    network = Linear(0)
+    network.head.weight.data[0, 0] = float("nan")
+    runtime = settle(RuntimeConfig(device="cpu"))
+    loader = EvaluationLoader(source(pool, num_clips=1, num_crops=1), engine=Engine())
+    with pytest.raises(InputError, match="primary: its answers are not finite, as training diverged"), loader:
+        predict({"primary": network}, loader, runtime=runtime, ranks=Ranks())

@@ -9,23 +9,29 @@ import pytest
 import torch
 from torch import nn
 
-from cmpl.config import Config, with_settings
+from cmpl.config import Config, to_json, with_settings
 from cmpl.recipes.demo import demo
 from cmpl.recipes.folder import folder as folder_recipe
 from cmpl.recipes.presets import with_preset
 from cmpl.recipes.registry import base_of, row_config
 from cmpl.training import checkpoint as ckpt
+from cmpl.training.course import Course, Schedule
+from cmpl.training.identity import Identity, Row
 from cmpl.training.loop import step_seed
 from cmpl.training.metrics import MetricsLog, TermSums
 from cmpl.training.optim import learning_rate, sgd
 from cmpl.training.plan import peak_learning_rate, steps_of, videos_per_step
-from cmpl.training.run_directory import RunDirectory, default_run_path, newest_run
+from cmpl.training.run_directory import RunDirectory, RunFacts, default_run_path, newest_run
 from cmpl.training.runtime import settle
 from pipelines.errors import InputError
 
 PAPER_SGD = {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4}
 
 
+FACTS = RunFacts(
+    identity=Identity(classes=("a", "b")),
+    course=Course(videos_per_step=(2, 3), schedules=(Schedule(first_step=0, last_step=9),), split=2),
+)
 MANY = ("max_offset_seconds", "start_multiple", "strong_num_ops", "strong_magnitude")
 
 
@@ -212,6 +218,47 @@ def test_another_configuration_in_the_same_folder_is_shown(tmp_path):
     assert run.config() == demo()
 
 
+STARTS = [(), ("checkpoints",), ("run.json",), ("videos.jsonl.gz", "run.json"), (".config.json.17.part", ".lock")]
+
+
+@pytest.mark.parametrize("left", [*STARTS, ("config.json", "run.json"), ("config.json", "metrics.jsonl")])
+def test_a_folder_that_a_killed_start_left_is_taken_over(tmp_path, left):
+    """Nothing was learned in it: also by another configuration."""
+    run = RunDirectory(tmp_path / "run")
+    for name in left:
+        if name == "checkpoints":
+            run.checkpoints.mkdir(parents=True)
+        else:
+            run.path.mkdir(exist_ok=True)
+            (run.path / name).write_text(json.dumps(to_json(demo())) if name == "config.json" else "")
+    other = with_settings(demo(), {"optim.lr": "0.2"})
+    with run.locked():
+        run.claim(other, FACTS, {"labeled": [Row("a.mp4", 7, 0)], "unlabeled": [], "validation": []})
+    assert run.config() == other
+    assert run.facts() == FACTS
+    assert run.listing()["labeled"] == [Row("a.mp4", 7, 0)]
+
+
+def test_what_comes_to_nothing_leaves_no_folder(tmp_path):
+    run = RunDirectory(tmp_path / "new" / "run")
+    with run.locked():
+        run.claim(demo(), FACTS, {})
+        MetricsLog(run.path, first_step=0)
+        run.abandon()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--out: received .*file, a file; accepted: a folder"):
+        RunDirectory(tmp_path / "file").check(demo())
+    with (
+        pytest.raises(InputError, match=r"cannot be written \(Not a directory\)"),
+        RunDirectory(tmp_path / "file" / "run").locked(),
+    ):
+        pass
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(InputError, match="not empty and not a run"):
@@ -235,6 +282,10 @@ def test_run_names(tmp_path):
     assert name(demo()) == "demo-2-cmpl-s0"
     listed = with_settings(demo(), {"data.labeled": "lists/mine.txt", "seed": "3", "method.name": "fixmatch"})
     assert name(listed) == "demo-mine-fixmatch-s3"
+    by_module = {"method.name": "cmpl.methods.fixmatch:FixMatch", "data.dataset": "/a/b.py:read"}
+    assert name(with_settings(demo(), by_module)) == "read-2-FixMatch-s0"
+    tcl = {"method.name": "tcl", "method.finetune_share": "0.5"}
+    assert name(with_settings(demo(), tcl)) == "demo-2-tcl-s0-finetune_share0.5"
     own = with_settings(folder_recipe("all"), {"data.root": "/data/my clips", "optim.steps": "9"})
     assert name(own) == "my_clips-all-cmpl-s0"
     assert name(with_preset(own, "cpu")) == "my_clips-all-cmpl-cpu-s0"
@@ -249,8 +300,6 @@ def test_run_names(tmp_path):
     assert name(many[0]) != name(many[1])
     row = row_config("table6-both", dataset="folder", labeled="all")
     assert name(with_settings(row, {"data.root": "/data/own"})) == "own-all-cmpl-s0"
-    by_module = {"method.name": "cmpl.methods.fixmatch:FixMatch", "data.dataset": "/a/b.py:read"}
-    assert name(with_settings(demo(), by_module)) == "read-2-FixMatch-s0"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of machines without a GPU")

@@ -134,12 +134,11 @@ def test_a_video_that_workers_die_of_is_named(started, tmp_path):
 def test_a_worker_that_stalls_is_named_and_replaced(started, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("pipelines.loading.workers.STALL_SECONDS", 0.3)
     monkeypatch.setattr("pipelines.loading.workers.MAX_STALL_SECONDS", 0.6)
-    monkeypatch.setattr("pipelines.loading.workers.IDLE_SECONDS", 0.2)
     trap = tmp_path / "trap"
     trap.write_text("")
     assert_same(started(Numbers(stalled=13, trap=str(trap))), OwnProcess(Numbers()), 8)
     lines = [record.getMessage() for record in caplog.records]
-    assert any(re.fullmatch(r"worker \d+ has been at 13\.mp4 for 0 s", line) for line in lines)
+    assert any(re.fullmatch(r"worker \d+ has been at 13\.mp4 for \d+ s", line) for line in lines)
     assert any(re.match(r"a worker died at 13\.mp4 \(signal SIGKILL\)", line) for line in lines)
 
 

@@ -56,6 +56,15 @@ def test_a_warp_equals_the_twin(first, second, levels, signs, size):
     assert difference.max() <= 2  # weights of eight bits
 
 
+@pytest.mark.parametrize("size", [64, 72, 128])
+def test_any_number_of_frames_is_warped_at_any_size(size):
+    """Also where a block of padded pictures would be of fewer frames than one of the clip's: 15 and 16 at 64 pixels."""
+    clip = clip_of(0, num_frames=17, size=size)
+    affine = affine_of("rotate", level=8, sign=1, size=size)
+    each = np.concatenate([warped(picture[None], affine) for picture in clip])
+    np.testing.assert_array_equal(warped(clip, affine), each)
+
+
 def test_the_identity_and_whole_pixels_are_exact():
     clip = clip_of(1)
     np.testing.assert_array_equal(warped(clip, IDENTITY), clip)
