@@ -112,6 +112,8 @@ def show_report(console: "Console", report: "Report", *, out: str) -> None:
     table.add_row("failures", str(len(report.failures)))
     if report.breaks_off:
         table.add_row("files that break off", f"{len(report.breaks_off)}, kept as far as they decode")
+    if report.concealed:
+        table.add_row("files with damaged frames", f"{len(report.concealed)}, the gaps filled by the decoder")
     if report.num_overclaimed:
         table.add_row("headers that claim more frames", f"{report.num_overclaimed}, kept as they decode")
     if report.num_mended:
@@ -125,7 +127,8 @@ def show_report(console: "Console", report: "Report", *, out: str) -> None:
     console.print(table)
     if report.decode_gain < 1:
         say(console, "The originals decode as fast already: train on them, or try --stride-aligned or a smaller side.")
-    for path, reason in (*report.failures[:SHOWN], *report.breaks_off[:SHOWN]):
+    damaged = [(path, f"{count(number, 'damaged frame')}, filled") for path, number in report.concealed[:SHOWN]]
+    for path, reason in (*report.failures[:SHOWN], *report.breaks_off[:SHOWN], *damaged):
         say(console, f"{path}: {reason}")
     if len(report.failures) > SHOWN:
         say(console, f"{count(len(report.failures) - SHOWN, 'more failure')} in {Path(out) / 'failures.json'}")

@@ -153,21 +153,24 @@ def probed(
     chosen = draw(np.isin(np.arange(len(train)), train.usable))
     unlabeled = manifest("unlabeled")
     warn_of_shared(val, {"training": train, "unlabeled": unlabeled})
-    warn_of_interlaced({"training": train, "validation": val, "unlabeled": unlabeled})
+    warn_of_odd({"training": train, "validation": val, "unlabeled": unlabeled})
     return Dataset(annotations=annotations, train=train, val=val, unlabeled=unlabeled, labeled=chosen)
 
 
-def warn_of_interlaced(manifests: Mapping[str, Manifest | None]) -> None:
-    """Says in the log which videos have rows of two moments: training shows them as they are."""
+def warn_of_odd(manifests: Mapping[str, Manifest | None]) -> None:
+    """Says in the log which usable videos are not what people expect: interlaced ones, and those of one frame."""
     for name, manifest in manifests.items():
         if manifest is None:
             continue
-        interlaced = np.flatnonzero(manifest.facts["interlaced"])
-        if len(interlaced):
-            what = (
-                "%d of %d %s videos are interlaced, such as %s, and shown as they are; `cmpl prepare` deinterlaces them"
-            )
-            log.warning(what, len(interlaced), len(manifest), name, manifest.path(int(interlaced[0])))
+        kinds = {
+            "are interlaced, and shown as they are; `cmpl prepare` deinterlaces them": manifest.facts["interlaced"],
+            "have a single frame, which every clip repeats": manifest.num_frames == 1,
+        }
+        for what, is_odd in kinds.items():
+            odd = np.flatnonzero(is_odd)
+            if len(odd):
+                first = manifest.path(int(odd[0]))
+                log.warning("%d of %d %s videos, such as %s, %s", len(odd), len(manifest), name, first, what)
 
 
 def warn_of_shared(val: Manifest, others: Mapping[str, Manifest | None]) -> None:

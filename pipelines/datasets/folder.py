@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.datasets.annotations import Annotations, ListOptions, VideoList
-from pipelines.datasets.csv_lists import ListedVideo, read_csv_list
+from pipelines.datasets.csv_lists import ListedVideo
+from pipelines.datasets.exports import list_file, read_list
 from pipelines.datasets.suffixes import VIDEO_SUFFIXES, is_video
 from pipelines.datasets.text_files import check_decoded, read_classes
 from pipelines.datasets.tree import is_folder
@@ -34,7 +35,7 @@ LAYOUT = """accepted: a folder with
   train/<class>/<video>  val/<class>/<video>  and, optional, unlabeled/<any depth>/<video>
 or with the lists
   train.csv  val.csv  and, optional, unlabeled.csv  (lines path,class, or titles; paths relative to the folder)
-(sub-folders of a class folder belong to it)
+(sub-folders of a class folder belong to it; a list may also be Label Studio's train.json or CVAT's train.xml)
 and, optional, classes.txt with one class a line, in the order wanted
 (Kinetics-400, UCF-101 and the lists of PySlowFast and MMAction2: --dataset k400, ucf101 or lists, and --data-root)"""
 
@@ -51,7 +52,7 @@ def read_folder(root: Path, *, horizontal_flip: bool = True, lists: ListOptions 
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; {LAYOUT}")
-    if (root / "train.csv").exists():
+    if has_lists(root):
         train, val, unlabeled = _lists(root, lists or ListOptions())
     else:
         train, val, unlabeled = _folders(root)
@@ -80,22 +81,29 @@ def read_videos(root: Path) -> VideoList:
 _Parts = tuple[list[ListedVideo], list[ListedVideo], list[str] | None]
 
 
+def has_lists(root: Path) -> bool:
+    """Tells a data set with lists from one of class folders."""
+    return list_file(root, "train") is not None
+
+
 def _lists(root: Path, options: ListOptions) -> _Parts:
-    if not (root / "val.csv").exists():
-        raise InputError(f"{root}: train.csv but no val.csv; {LAYOUT}")
-    train, val = (read_csv_list(root / f"{part}.csv", options) for part in ("train", "val"))
-    for part, videos in (("train", train), ("val", val)):
+    files = [list_file(root, part) for part in ("train", "val")]
+    train_file, val_file = files
+    if train_file is None or val_file is None:
+        raise InputError(f"{root}: {train_file and train_file.name} but no val.csv; {LAYOUT}")
+    train, val = read_list(train_file, options), read_list(val_file, options)
+    for file, videos in ((train_file, train), (val_file, val)):
         if not videos:
-            raise InputError(f"{root / part}.csv: lists no video; accepted: path,class, one a line")
+            raise InputError(f"{file}: lists no video; accepted: path,class, one a line")
         for video in videos:
             if video.label is None:
                 raise InputError(
-                    f"{root / part}.csv, line {video.line}: {video.path!r} has no class; "
+                    f"{file}, line {video.line}: {video.path!r} has no class; "
                     "accepted: path,class (videos without a class belong into unlabeled.csv)"
                 )
-    unlabeled = root / "unlabeled.csv"
+    unlabeled = list_file(root, "unlabeled")
     bare = dataclasses.replace(options, label_column=None)
-    return train, val, [video.path for video in read_csv_list(unlabeled, bare)] if unlabeled.exists() else None
+    return train, val, None if unlabeled is None else [video.path for video in read_list(unlabeled, bare)]
 
 
 def _folders(root: Path) -> _Parts:

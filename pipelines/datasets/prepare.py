@@ -32,7 +32,7 @@ SAVE_EVERY_SECONDS = 10.0
 LEAST_FREE_BYTES = 1 << 26
 """With less room a failure is the disk's, not the video's."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Number of prepare.json's form. Files of form 1 may lack frames of the originals."""
 _PARTS = ("train", "val", "unlabeled")
 _Record = dict[str, Any]
@@ -45,6 +45,7 @@ class Report:
 
     failures: (source path, reason). breaks_off: (source path, reason) of sources that end early and are kept as far as
     they decode. num_mended: files whose time stamps jump. num_deinterlaced: files with interlaced frames.
+    concealed: (source path, how many) of sources with damaged frames whose gaps the decoder filled.
     num_overclaimed: files whose header claims more frames than there are. size_ratio: new bytes / old bytes. psnr_db:
     median over the files, luma. decode_gain: how many times faster two clips of a random 64-frame span are decoded on a
     CPU, median. NaN where there is no file. empty_classes: those without a training video left, which training would
@@ -56,6 +57,7 @@ class Report:
     num_frames: int  # of all files: every frame of the sources, once
     failures: tuple[tuple[str, str], ...]
     breaks_off: tuple[tuple[str, str], ...]
+    concealed: tuple[tuple[str, int], ...]
     num_mended: int
     num_deinterlaced: int
     num_overclaimed: int
@@ -111,6 +113,11 @@ def prepare(
             (str(item.source), record["breaks_off"])
             for item, record in zip(files, records, strict=True)
             if record["breaks_off"]
+        ),
+        concealed=tuple(
+            (str(item.source), record["num_concealed"])
+            for item, record in zip(files, records, strict=True)
+            if record["num_concealed"]
         ),
         num_mended=sum(record["num_jumps"] > 0 for record in records),
         num_deinterlaced=sum(record["num_interlaced"] > 0 for record in records),

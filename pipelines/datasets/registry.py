@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.datasets.annotations import Annotations, ListOptions, ReadOptions, VideoList, needed
+from pipelines.datasets.exports import list_file
 from pipelines.datasets.tree import as_spelled, checked_absent, present
 from pipelines.errors import InputError, nearest
 from pipelines.progress import Progress, no_progress
@@ -73,7 +74,7 @@ def read_unlabeled(
         from pipelines.datasets.kinetics import read_kinetics_train
 
         videos = read_kinetics_train(needed(root), max_missing_share=max_missing_share)
-    elif name == "folder" and not any((needed(root) / train).exists() for train in ("train", "train.csv")):
+    elif name == "folder" and list_file(needed(root), "train") is None and not (needed(root) / "train").exists():
         from pipelines.datasets.folder import read_videos
 
         videos = read_videos(needed(root))
@@ -102,11 +103,11 @@ def _read(name: str, root: Path | None, options: ReadOptions, *, field: str) -> 
 
 def read_own_folder(root: Path | None, options: ReadOptions) -> Annotations:
     """Reads a folder of one's own. Where it has lists, files that are missing become `absent`."""
-    from pipelines.datasets.folder import read_folder
+    from pipelines.datasets.folder import has_lists, read_folder
 
     root = needed(root)
     annotations = read_folder(root, lists=options.lists)
-    if not (root / "train.csv").exists():
+    if not has_lists(root):
         return annotations
 
     def searched(part: str) -> VideoList:
@@ -115,7 +116,7 @@ def read_own_folder(root: Path | None, options: ReadOptions) -> Annotations:
         absent = checked_absent(
             paths,
             present(videos.root, paths),
-            what=str(root / f"{part}.csv"),
+            what=str(list_file(root, part)),
             looked_in=str(videos.root),
             max_missing_share=options.max_missing_share,
         )

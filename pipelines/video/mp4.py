@@ -58,9 +58,32 @@ def open_mp4(source: Path | str | bytes) -> Iterator[Mp4 | None]:
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", buffering=0) as file:
         try:
             opened = _open(file)
-        except (_NotPlainError, struct.error, LookupError, ValueError, OverflowError):
+        except _READING_ERRORS:
             opened = None
         yield opened
+
+
+_READING_ERRORS = (_NotPlainError, struct.error, LookupError, ValueError, OverflowError)
+
+
+def claims_too_much(path: Path) -> bool:
+    """Tells if an MP4's headers claim more packets than its bytes hold: FFmpeg would take gigabytes for them.
+
+    Sound may claim more, as its packets have few bytes and files break off.
+    """
+    with open(path, "rb", buffering=0) as file:
+        try:
+            tracks = _boxes(_movie(file)).get(b"trak", [])
+            num_bytes = file.seek(0, io.SEEK_END)
+            for track in map(_boxes, tracks):
+                media = _boxes(track[b"mdia"][0])
+                table = _boxes(_boxes(media[b"minf"][0])[b"stbl"][0])
+                size, number = struct.unpack_from(">4xII", table[b"stsz"][0])
+                if number * max(size, 1) > num_bytes * (1 if _is_video(track) else 16):
+                    return True
+        except _READING_ERRORS:
+            return False
+    return False
 
 
 def _open(file: BinaryIO) -> Mp4:

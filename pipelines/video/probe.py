@@ -12,6 +12,7 @@ from pipelines.errors import VideoError
 from pipelines.video.container import decode_packets, demux, is_moving, open_video, video_errors
 from pipelines.video.cut import Cut, cut_short, entry_test
 from pipelines.video.frames import decode_frames
+from pipelines.video.mp4 import claims_too_much
 from pipelines.video.packets import PacketTable, packet_table
 from pipelines.video.upright import Shape, shape_of
 
@@ -75,6 +76,8 @@ def probe(path: Path) -> VideoFacts:
     stream", ...), UnreadableError where the file system refused.
     """
     status = _file_status(path)
+    if claims_too_much(path):
+        raise VideoError("its header claims more packets than the file has bytes")
     header = _read_header(path)
     ordered = header.table  # the table, where it orders the frames as decoding does
     if header.trusted and ordered is not None:

@@ -65,8 +65,8 @@ class Transcoded:
     """One finished file: its frames, how near its luma is to what was encoded, and the file it was made from.
 
     num_jumps: time stamps of the source that were mended, see `Clock`. num_interlaced: source frames that were
-    deinterlaced. num_claimed: frames that the source's header claims, 0 where it says nothing. breaks_off: why the
-    source ends early; empty where it does not.
+    deinterlaced. num_concealed: damaged source frames whose gaps the decoder filled. num_claimed: frames that the
+    source's header claims, 0 where it says nothing. breaks_off: why the source ends early; empty where it does not.
     """
 
     source_bytes: int
@@ -78,6 +78,7 @@ class Transcoded:
     psnr_db: float
     num_jumps: int = 0
     num_interlaced: int = 0
+    num_concealed: int = 0
     num_claimed: int = 0
     breaks_off: str = ""
 
@@ -113,6 +114,7 @@ class _Encoded:
     height: int
     num_jumps: int
     num_interlaced: int
+    num_concealed: int
     num_claimed: int
     breaks_off: str
 
@@ -151,6 +153,7 @@ def _encode(
             height=cropped[1],
             num_jumps=clock.num_jumps,
             num_interlaced=upright.num_interlaced,
+            num_concealed=decoded.num_concealed,
             num_claimed=stream.frames,
             breaks_off=decoded.breaks_off,
         )
@@ -165,6 +168,7 @@ class _Decoded(Iterator[av.VideoFrame]):
     def __init__(self, container: InputContainer, stream: av.VideoStream, *, num_expected: int) -> None:
         self._frames, self._num_expected = decode_packets(container, stream), num_expected
         self._num_frames = 0
+        self.num_concealed = 0
         self.breaks_off = ""
 
     def __next__(self) -> av.VideoFrame:
@@ -179,6 +183,7 @@ class _Decoded(Iterator[av.VideoFrame]):
             self.breaks_off = reason
             raise StopIteration from error
         self._num_frames += 1
+        self.num_concealed += frame.is_corrupt
         return frame
 
     def _check(self, reason: str) -> None:

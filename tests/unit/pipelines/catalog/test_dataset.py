@@ -41,9 +41,10 @@ def test_lists_are_read_as_the_user_says(root):
     assert len(data.train_pool()) == 1
 
 
-def test_interlaced_videos_are_named(root, caplog):
+def test_interlaced_videos_and_stills_are_named(root, caplog):
     make_video(root / "train/x/rows.mp4", num_frames=5, codec_options={"x264-params": "interlaced=1"})
+    make_video(root / "val/x/still.mp4", num_frames=1)
     data = open_dataset(str(root), labeled="1")
-    said = f"1 of 2 training videos are interlaced, such as {root}/train/x/rows.mp4, and shown as they are"
-    assert said in caplog.text
+    assert f"1 of 2 training videos, such as {root}/train/x/rows.mp4, are interlaced, and shown as they" in caplog.text
+    assert f"1 of 2 validation videos, such as {root}/val/x/still.mp4, have a single frame" in caplog.text
     assert data.train.facts["interlaced"].tolist() == [False, True]

@@ -1,6 +1,7 @@
 """probe.py: facts against those of plain decoding, and the reasons of unusable files."""
 
 import os
+import struct
 
 import av
 import numpy as np
@@ -109,6 +110,18 @@ def test_reasons_of_files_that_are_no_videos(tmp_path, data, reason):
     (tmp_path / "a.mp4").write_bytes(data)
     with pytest.raises(VideoError, match=reason):
         probe(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("number", [1_000_000, 30_000_000, 2**32 - 1])
+def test_a_header_that_claims_more_packets_than_bytes_costs_nothing(tmp_path, number):
+    """FFmpeg would take two gigabytes for 30 million packets of a file of 10 kB."""
+    content = bytearray(make_video(tmp_path / "a.mp4", num_frames=10).read_bytes())
+    for box, offset, values in ((b"stsz", 8, (1, number)), (b"stts", 12, (number,)), (b"stsc", 16, (number,))):
+        at = content.index(box) + offset
+        content[at : at + 4 * len(values)] = struct.pack(f">{len(values)}I", *values)
+    (tmp_path / "b.mp4").write_bytes(content)
+    with pytest.raises(VideoError, match="its header claims more packets than the file has bytes"):
+        probe(tmp_path / "b.mp4")
 
 
 def test_sound_is_no_video(tmp_path):

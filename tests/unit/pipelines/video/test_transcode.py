@@ -128,6 +128,17 @@ def test_a_file_damaged_inside_is_refused(tmp_path):
         transcode(path, tmp_path / "b.mp4", settings=FINE)
 
 
+def test_damaged_frames_that_the_decoder_fills_are_counted(tmp_path):
+    path = make_video(tmp_path / "a.mkv", codec="mpeg4", num_frames=20)
+    assert prepared(path)[0].num_concealed == 0
+    content = bytearray(path.read_bytes())
+    for at in range(len(content) // 2, len(content) * 3 // 4, 97):
+        content[at] ^= 0x10
+    path.write_bytes(content)
+    made, _, _ = prepared(path)
+    assert 0 < made.num_concealed <= made.num_frames == probe(path).num_frames
+
+
 def test_pixels_that_are_not_square_become_square(tmp_path):
     for stretch, size in ((Fraction(2), (128, 48)), (Fraction(8, 9), (48, 48)), (Fraction(101, 100), (64, 48))):
         path = tmp_path / f"{stretch.numerator}.mp4"
