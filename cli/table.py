@@ -17,7 +17,7 @@ from pipelines.registry import use_plugins
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A finished run: its configuration, top-1 and top-5 in per cent."""
+    """A finished run: its configuration, top-1 and top-5 in percent."""
 
     path: str
     config: Config
@@ -164,7 +164,7 @@ def show(table: str, lines: list[dict], strangers: list[str]) -> None:
         drawn.add_row(line["recipe"], line["row"], data, *figures)
     console = console_of()
     console.print(drawn)
-    say(console, "Top-1 in per cent, of the primary network; ± is the standard deviation over runs.")
+    say(console, "Top-1 in percent, of the primary network; ± is the standard deviation over runs.")
     for line in (line for line in lines if line["changed"]):
         where = f"{line['recipe']} on {line['dataset']} {line['labeled']}"
         say(console, f"{where} is not as the recipe has it: {', '.join(line['changed'])}")

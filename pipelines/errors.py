@@ -20,7 +20,7 @@ class LoaderError(InputError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """'; did you mean X?' for a misspelt name, or the accepted names when none is near."""
+    """'; did you mean X?' for a misspelled name, or the accepted names when none is near."""
     choices = sorted(choices)
     close = difflib.get_close_matches(name, choices, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; accepted: {', '.join(choices)}"

@@ -24,7 +24,7 @@ MOTIONS = (
 SPLITS = ("train", "val")
 HUE_TENTHS = (0, 5, 2, 7, 4, 9, 6, 1, 8, 3)
 HUE_SD = 0.04
-"""In turns; neighbouring classes are 0.1 apart, so that hue alone mistakes one video in five."""
+"""In turns; neighboring classes are 0.1 apart, so that hue alone mistakes one video in five."""
 
 DISTRACTOR_SIZE = 0.65
 """Relative to the object."""

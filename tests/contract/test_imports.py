@@ -124,7 +124,7 @@ def test_no_module_of_tests_imports_another():
 
 
 def test_readers_import_neither_torch_nor_dali():
-    """A reading process costs tens of megabytes, not a gigabyte."""
+    """A worker costs tens of megabytes, not a gigabyte."""
     code = "import sys, pipelines.loading.source; print([m for m in sys.modules if m in ('torch', 'nvidia.dali')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"

@@ -14,7 +14,7 @@ GOLDEN_PLANS = Path(__file__).with_name("plans.json")
 
 
 def golden_planner() -> Planner:
-    """The unlabelled stream of seed 3 over eleven videos of different lengths and sizes."""
+    """The unlabeled stream of seed 3 over eleven videos of different lengths and sizes."""
     k = np.arange(11)
     pool = pool_like(
         [f"/{i}.mp4" for i in k],

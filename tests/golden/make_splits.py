@@ -1,4 +1,4 @@
-"""Writes splits.json: the labelled subsets of a made-up list. Run `python -m tests.golden.make_splits`."""
+"""Writes splits.json: the labeled subsets of a made-up list. Run `python -m tests.golden.make_splits`."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ SEEDS = (0, 1, 2)
 
 
 def video_list() -> tuple[list[str], np.ndarray]:
-    """Paths and labels: four classes of unequal size, then five unlabelled videos."""
+    """Paths and labels: four classes of unequal size, then five unlabeled videos."""
     paths = [f"train/{name}/{i:03d}.mp4" for name, size in zip(CLASSES, SIZES, strict=True) for i in range(size)]
     labels = [label for label, size in enumerate(SIZES) for _ in range(size)]
     return paths + [f"unlabeled/{i}.mp4" for i in range(5)], np.array(labels + [-1] * 5)

@@ -42,7 +42,7 @@ SOFTWARE = Engine(media=Media.CUTS, decoder="cpu")
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Decoders convert colours with other rounding: at most 3 of 255 apart in the mean."""
+    """Decoders convert colors with other rounding: at most 3 of 255 apart in the mean."""
     return (a.cpu().float() - b.float()).abs().mean().item() <= 3
 
 

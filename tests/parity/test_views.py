@@ -1,4 +1,4 @@
-"""Both ways to make views, by the reading processes and by DALI's graph, against the plain numpy twin, on real encoded
+"""Both ways to make views, by the workers and by DALI's graph, against the plain numpy twin, on real encoded
 video; and the promises of the hand-off."""
 
 import dataclasses
@@ -119,7 +119,7 @@ def test_strong_parameters_are_constant_over_the_frames(pool, engine):
         assert (clips == clips[:, :, :1]).all()
 
 
-def test_supervised_methods_decode_no_unlabelled_video(pool):
+def test_supervised_methods_decode_no_unlabeled_video(pool):
     made = SemiLoader(
         labeled=planners(pool)["labeled"],
         unlabeled=None,

@@ -28,9 +28,9 @@ def resize_weights(start: float, end: float, num_source: int, num_out: int) -> n
     support = max(abs(scale), 1.0)
     weights = np.zeros((num_out, num_source))
     for i in range(num_out):
-        centre = start + (i + 0.5) * scale
-        for pixel in range(math.floor(centre - support), math.ceil(centre + support) + 1):
-            weight = max(0.0, 1 - abs(pixel + 0.5 - centre) / support)
+        center = start + (i + 0.5) * scale
+        for pixel in range(math.floor(center - support), math.ceil(center + support) + 1):
+            weight = max(0.0, 1 - abs(pixel + 0.5 - center) / support)
             weights[i, min(max(pixel, 0), num_source - 1)] += weight
     return weights / weights.sum(axis=1, keepdims=True)
 
@@ -64,8 +64,8 @@ def photometric(clip: np.ndarray, op: str, value: float) -> np.ndarray:
     if op == "contrast":
         return to_uint8((real - real.mean()) * value + real.mean())
     if op == "color":
-        grey = (real @ np.array([0.299, 0.587, 0.114]))[..., None]
-        return to_uint8(grey + (real - grey) * value)
+        gray = (real @ np.array([0.299, 0.587, 0.114]))[..., None]
+        return to_uint8(gray + (real - gray) * value)
     if op == "sharpness":
         return to_uint8(smoothed(real) * (1 - value) + real * value)
     if op == "posterize":
@@ -115,7 +115,7 @@ def equalize(clip: np.ndarray) -> np.ndarray:
 
 
 def cut_out(clip: np.ndarray, cutout: tuple[int, int, int, int]) -> np.ndarray:
-    """One grey rectangle (y, x, height, width) in all frames."""
+    """One gray rectangle (y, x, height, width) in all frames."""
     y, x, height, width = cutout
     out = clip.copy()
     out[:, y : y + height, x : x + width] = FILL

@@ -11,7 +11,7 @@ NUM_FEATURES = 6
 
 
 class Trunk(nn.Module):
-    """Features of the mean colour of the left half and of the right half: turning a clip changes them."""
+    """Features of the mean color of the left half and of the right half: turning a clip changes them."""
 
     num_features = NUM_FEATURES
 
@@ -32,7 +32,7 @@ class Trunk(nn.Module):
 
 
 class Linear(nn.Module):
-    """Mean colour -> logits, sharp enough to be confident at times."""
+    """Mean color -> logits, sharp enough to be confident at times."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def clips(num_videos: int, num_frames: int, seed: int) -> torch.Tensor:
 
 
 def noise(num_videos: int, num_frames: int, seed: int) -> torch.Tensor:
-    """Clips (B, 3, T, 6, 6) uint8: in each quarter of each video a colour of its own, and a little noise."""
+    """Clips (B, 3, T, 6, 6) uint8: in each quarter of each video a color of its own, and a little noise."""
     generator = torch.Generator().manual_seed(seed)
     shade = torch.randint(20, 236, (num_videos, 3, 1, 2, 2), generator=generator)
     grain = torch.randint(-20, 20, (num_videos, 3, num_frames, 6, 6), generator=generator)
@@ -60,7 +60,7 @@ def noise(num_videos: int, num_frames: int, seed: int) -> torch.Tensor:
 
 
 def batch(*, primary_frames: int = 4, auxiliary_frames: int | None = None) -> SemiBatch:
-    """Three labelled and eight unlabelled videos."""
+    """Three labeled and eight unlabeled videos."""
 
     def view(num_videos: int, seed: int) -> ClipBatch:
         second = None if auxiliary_frames is None else noise(num_videos, auxiliary_frames, seed + 1)

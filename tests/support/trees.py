@@ -108,9 +108,9 @@ def ucf_videos(
     for part, total, groups in (("train", num_train, range(8, 26)), ("val", num_val, range(1, 8))):
         paths = []
         for name, size in zip(classes, _shares(total, [1] * len(classes)), strict=True):
-            spelt = name.replace("HandstandPushups", "HandStandPushups")  # so the real files are called
+            spelled = name.replace("HandstandPushups", "HandStandPushups")  # so the real files are called
             clips = [(group, clip) for clip in range(1, 8) for group in groups]
-            paths += [f"{name}/v_{spelt}_g{group:02d}_c{clip:02d}.avi" for group, clip in sorted(clips[:size])]
+            paths += [f"{name}/v_{spelled}_g{group:02d}_c{clip:02d}.avi" for group, clip in sorted(clips[:size])]
         parts[part] = paths
     return parts
 

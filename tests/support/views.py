@@ -45,7 +45,7 @@ def pixels(clip: torch.Tensor) -> np.ndarray:
 
 
 def seen_by(engine: Engine, video: np.ndarray, box: Box) -> tuple[np.ndarray, Box]:
-    """What the scaler is given of a video's pictures. Reading processes crop before they scale, so that pixels beside
+    """What the scaler is given of a video's pictures. Workers crop before they scale, so that pixels beside
     the box have no share in its edge; DALI's resize sees them."""
     if engine.media != "views":
         return video, box

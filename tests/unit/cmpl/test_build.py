@@ -31,7 +31,7 @@ def opened(folder, **settings: str) -> tuple:
     return config, build.open_data(config)
 
 
-def test_labelled_videos_stay_in_the_unlabelled_pool_unless_told(folder):
+def test_labeled_videos_stay_in_the_unlabeled_pool_unless_told(folder):
     config, data = opened(folder)
     assert len(data.labeled_pool()) == 2
     assert len(build.unlabeled_pool(config, data)) == 8

@@ -25,7 +25,7 @@ def fake_train(top1: list[float | None]):
     return train, calls
 
 
-def test_subsets_differ_in_the_labelled_draw_alone(tmp_path, monkeypatch):
+def test_subsets_differ_in_the_labeled_draw_alone(tmp_path, monkeypatch):
     train, calls = fake_train([0.2, 0.4, 0.6])
     monkeypatch.setattr(subsets, "train", train)
     outcomes = subsets.train_subsets(demo(), num_subsets=3, path=tmp_path, reporter=Reporter())

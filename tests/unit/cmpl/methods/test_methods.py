@@ -79,7 +79,7 @@ def test_table_6_switches(supervised, unsupervised):
     assert terms["loss_unsupervised_primary"] > 0
 
 
-def test_before_the_unlabelled_losses_only_labels_count():
+def test_before_the_unlabeled_losses_only_labels_count():
     method, b = cross_model(), batch()
     loss, terms = method(b, unlabeled_weight=0.0)
     expected = sum(

@@ -118,7 +118,7 @@ def test_the_fast_view_teaches_and_does_not_learn():
 
     method.primary.register_forward_hook(keep)
     method(b, unlabeled_weight=9.0)[0].backward()
-    assert seen[11].grad[3:].abs().sum() == 0  # three labelled, then the fast view
+    assert seen[11].grad[3:].abs().sum() == 0  # three labeled, then the fast view
     assert seen[11].grad[:3].abs().sum() > 0
     assert seen[8].grad.abs().sum() > 0
 

@@ -271,7 +271,7 @@ def test_compiles_into_one_graph(convolution):
     torch.compiler.reset()
 
 
-def test_every_batch_norm_becomes_a_synchronised_one():
+def test_every_batch_norm_becomes_a_synchronized_one():
     net = small_net(depth=50)
     num_norms = sum(isinstance(module, nn.BatchNorm3d) for module in net.modules())
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(net)

@@ -165,7 +165,7 @@ def test_one_network_is_evaluated_but_for_cmpl(name):
 
 
 def test_cost_by_hand():
-    """FixMatch on 1 % of Kinetics: 22 clips of 51.48 G multiply-adds a batch of 10 unlabelled videos, 50 epochs."""
+    """FixMatch on 1 % of Kinetics: 22 clips of 51.48 G multiply-adds a batch of 10 unlabeled videos, 50 epochs."""
     by_hand = 50 * 240_436 / 10 * 22 * 51.48e9 * 6 / (SUSTAINED_TFLOPS * 1e12) / 3600
     assert gpu_hours(row_config("table2-fixmatch")) == pytest.approx(by_hand, rel=1e-3)
     assert gpu_hours(row_config("table2-fixmatch", dataset="folder")) is None

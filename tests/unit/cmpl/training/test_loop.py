@@ -59,7 +59,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(tmp_path):
 
 
 @pytest.mark.parametrize(("weight_before", "weight_after"), [(0.0, 2.0)])
-def test_unlabelled_losses_are_switched_on_after_their_delay(tmp_path, weight_before, weight_after):
+def test_unlabeled_losses_are_switched_on_after_their_delay(tmp_path, weight_before, weight_after):
     made = trainer(tmp_path / "run", num_steps=8, **{"method.unlabeled_delay": "0.25"})
     weights = []
     for made.step in range(8):

@@ -60,8 +60,8 @@ def test_batch_norm_is_not_decayed():
     assert moved == {"0.weight", "0.bias", "3.weight", "3.bias"}
 
 
-def test_an_epoch_counts_the_unlabelled_videos():
-    """FACTS of the paper: 200 epochs of 240,000 videos at 160 unlabelled a step are 300,000 steps."""
+def test_an_epoch_counts_the_unlabeled_videos():
+    """FACTS of the paper: 200 epochs of 240,000 videos at 160 unlabeled a step are 300,000 steps."""
     config = Config()
     assert steps_of(config, num_unlabeled_videos=240_000, num_ranks=16) == 300_000
     assert steps_of(with_settings(config, {"batch.accumulate": "16"}), num_unlabeled_videos=240_000, num_ranks=1) == (
@@ -78,7 +78,7 @@ def test_the_learning_rate_is_scaled_only_when_asked():
     assert peak_learning_rate(scaled, num_videos_per_step=48) == pytest.approx(0.025)
 
 
-def test_the_effective_batch_is_what_is_learnt_from():
+def test_the_effective_batch_is_what_is_learned_from():
     config = with_settings(Config(), {"batch.accumulate": "4"})
     assert videos_per_step(config, num_ranks=4, uses_unlabeled=True) == 192
     assert videos_per_step(config, num_ranks=4, uses_unlabeled=False) == 32

@@ -28,7 +28,7 @@ TABLE = PacketTable(
         ([7, 6], (range(0, 8),)),
         ([11], (range(10, 12),)),
         ([2, 11], (range(0, 1), range(10, 12))),  # the GOP in between is left out
-        ([8, 11], (range(5, 12),)),  # neighbours are one range
+        ([8, 11], (range(5, 12),)),  # neighbors are one range
     ],
 )
 def test_selects_the_fewest_packets(frames, ranges):

@@ -1,4 +1,4 @@
-"""Views made by a reading process: every kind of picture, and what goes wrong."""
+"""Views made by a worker: every kind of picture, and what goes wrong."""
 
 import av
 import numpy as np
@@ -35,7 +35,7 @@ def test_a_box_of_the_views_own_size_is_copied(tmp_path, width, exact_seek):
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p", "yuvj420p", "yuv420p10le", "gray"])
-def test_every_pixel_format_gives_the_colours_of_plain_decoding(tmp_path, pixel_format):
+def test_every_pixel_format_gives_the_colors_of_plain_decoding(tmp_path, pixel_format):
     path = make_video(tmp_path / "v.mp4", num_frames=12, pixel_format=pixel_format)
     (view,) = views_of_file(path, [View(frames=FRAMES, box=(0, 0, 48, 48), size=48)])
     np.testing.assert_array_equal(view, decode_frames(path, FRAMES, exact_seek=True)[:, :, :48])
@@ -56,7 +56,7 @@ def test_scaling_up_and_down_equals_the_twin(tmp_path, box, size):
 
 @needs_real_videos
 @pytest.mark.parametrize("path", real_videos(), ids=lambda p: p.name)
-def test_real_clips_in_their_own_colours(path):
+def test_real_clips_in_their_own_colors(path):
     facts = probe(path)
     frames = np.array([facts.num_frames - 1, facts.num_frames // 2])
     side = min(facts.stored_width, facts.stored_height)
