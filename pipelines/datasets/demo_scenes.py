@@ -115,11 +115,11 @@ def _background(
     frame = np.arange(len(walk_x))
     row = (np.arange(height) + _settle(frame * drift[1])[:, None] - walk_y[:, None]) / np.float32(cell)
     column = (np.arange(width) + _settle(frame * drift[0])[:, None] - walk_x[:, None]) / np.float32(cell)
-    smooth = _bilinear(lattice, row.astype(np.float32), column.astype(np.float32))
+    smooth = bilinear(lattice, row.astype(np.float32), column.astype(np.float32))
     return [smooth + value for value in gray]
 
 
-def _bilinear(lattice: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+def bilinear(lattice: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """(T, H, W): the periodic lattice (N, N) read at rows (T, H) and columns (T, W), given in cells."""
     size = len(lattice)
     low, left = np.floor(row), np.floor(column)
@@ -149,7 +149,7 @@ def _draw(
     # An edge two pixels wide: what a lens and 4:2:0 leave of a sharp one.
     cover = np.clip(0.5 - SHAPES[shape](along, across, radius) * np.float32(0.5), 0, 1)
     texture = TEXTURES[rng.integers(len(TEXTURES))](along / radius, across / radius)
-    light = _rgb(hue, rng.uniform(0.55, 1), rng.uniform(0.8, 1))
+    light = rgb(hue, rng.uniform(0.55, 1), rng.uniform(0.8, 1))
     dark = light * _settle(rng.uniform(0.45, 0.7))
     for plane, bright, shaded in zip(planes, light, dark, strict=True):
         plane += cover * (bright + (shaded - bright) * texture - plane)
@@ -207,7 +207,7 @@ def _checks(along: np.ndarray, across: np.ndarray) -> np.ndarray:
 TEXTURES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (_solid, _stripes, _checks)
 
 
-def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
+def rgb(hue: float, saturation: float, value: float) -> np.ndarray:
     """(3,) float32 in [0, 255] of a hue (in turns, any real), a saturation and a value in [0, 1]."""
     wheel = np.abs((hue * 6 - np.array([3, 5, 1])) % 6 - 3)  # sixths of a turn away
     return _settle(255 * value * (1 - saturation * np.clip(wheel - 1, 0, 1)))

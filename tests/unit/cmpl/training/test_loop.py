@@ -58,16 +58,17 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(tmp_path):
     assert made.best_top1 == 0.7
 
 
-@pytest.mark.parametrize(("weight_before", "weight_after"), [(0.0, 2.0)])
-def test_unlabeled_losses_are_switched_on_after_their_delay(tmp_path, weight_before, weight_after):
+def test_unlabeled_losses_are_switched_on_after_their_delay(tmp_path):
     made = trainer(tmp_path / "run", num_steps=8, **{"method.unlabeled_delay": "0.25"})
     weights = []
-    for made.step in range(8):
-        weights.append(made._unlabeled_weight())
-    assert weights == [weight_before] * 2 + [weight_after] * 6
+    made.method.register_forward_pre_hook(
+        lambda method, inputs, given: weights.append(given["unlabeled_weight"]), with_kwargs=True
+    )
+    made.fit()
+    assert weights == [0.0] * 2 + [2.0] * 6
 
 
-def spoilt_at(made: Trainer, step: int) -> None:
+def spoiled_at(made: Trainer, step: int) -> None:
     """Makes a weight no number at the end of a step."""
 
     def spoil(*_: object) -> None:
@@ -83,7 +84,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, stopped_by):
     every = "1" if stopped_by == "the regular checkpoint" else "3"
     settings = {"runtime.log_every_steps": "20", "runtime.checkpoint_every_steps": every}
     made = trainer(tmp_path / "run", num_steps=10, **settings)
-    spoilt_at(made, 5)
+    spoiled_at(made, 5)
     if stopped_by == "a signal":
         made.optimizer.register_step_post_hook(lambda *_: setattr(made, "stop_asked", made.step == 4))
     newest = 4 if every == "1" else 3

@@ -96,7 +96,7 @@ def test_object_of_class_is_seen_moving():
 def test_bilinear_matches_plain_loop():
     rng = np.random.default_rng(0)
     lattice, row, column = rng.random((4, 4)), rng.uniform(-9, 9, (2, 3)), rng.uniform(-9, 9, (2, 5))
-    got = demo_scenes._bilinear(lattice, row, column)
+    got = demo_scenes.bilinear(lattice, row, column)
     for t, i, j in np.ndindex(2, 3, 5):
         y, x = int(np.floor(row[t, i])), int(np.floor(column[t, j]))
         fy, fx = row[t, i] - y, column[t, j] - x
@@ -111,7 +111,7 @@ def test_bilinear_matches_plain_loop():
 @pytest.mark.parametrize("hue", [-0.05, 0, 0.1, 0.25, 0.5, 0.77, 1.04])
 def test_rgb_matches_colorsys(hue):
     want = np.array(colorsys.hsv_to_rgb(hue % 1, 0.7, 0.9)) * 255
-    np.testing.assert_allclose(demo_scenes._rgb(hue, 0.7, 0.9), want, atol=1e-3)
+    np.testing.assert_allclose(demo_scenes.rgb(hue, 0.7, 0.9), want, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", demo_scenes.SHAPES)
