@@ -84,7 +84,7 @@ def test_two_ranks_train_one_model_and_go_on(folder, script, tmp_path):
 def test_a_run_of_two_ranks_goes_on_with_one_and_ends_with_its_launcher(folder, script, tmp_path):
     """torchrun is killed: its ranks save and end by themselves, and free the folder for a single process."""
     run = tmp_path / "run"
-    launcher = torchrun_begun(script, str(folder), str(run), repr({"optim.steps": "40"}))
+    launcher = torchrun_begun(script, str(folder), str(run), repr({"optim.steps": "150"}))
     metrics = run / "metrics.jsonl"
     while not (metrics.exists() and '"step": 4' in metrics.read_text()) and launcher.poll() is None:
         time.sleep(0.05)
@@ -95,16 +95,17 @@ def test_a_run_of_two_ranks_goes_on_with_one_and_ends_with_its_launcher(folder, 
     while any(map(is_running, ranks)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [pid for pid in ranks if is_running(pid)]
+    assert not (run / "result.json").exists()  # they did not just come to their end
     assert checkpoints(run / "checkpoints")
 
-    alone = config_of(folder, **{"optim.steps": "40"})
+    alone = config_of(folder, **{"optim.steps": "150"})
     notes: list[str] = []
     reporter = Reporter()
     reporter.note = notes.append
-    assert train(alone, path=run, reporter=reporter).result["steps"] == 40
+    assert train(alone, path=run, reporter=reporter).result["steps"] == 150
     assert any(note.startswith("batch.accumulate: 2 in place of 1") and note.endswith("4 + 6 videos") for note in notes)
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
-    assert steps == list(range(2, 41, 2))
+    assert steps == list(range(2, 151, 2))
 
 
 def test_a_users_error_is_told_without_a_rank_that_lost_the_other(folder, tmp_path):
