@@ -244,7 +244,7 @@ class _Answering:
         probabilities: dict[str, np.ndarray] = {}
         features = None
         with torch.inference_mode(), self.runtime.autocast():
-            for (name, network), clips in zip(self.run.networks.items(), batch.clips, strict=True):
+            for (name, network), clips in zip(self.run.networks.items(), batch.clips, strict=False):
                 if name == "primary" and self.with_features:
                     answers, features = view_answers(cast(Backbone, network), clips)
                 else:
