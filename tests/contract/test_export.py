@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from cmpl.predict import predict_videos, runtime_of, videos_at
 from cmpl.run import Run
 from cmpl.training.ranks import Ranks
 from pipelines.errors import InputError
-from tests.support.videos import make_video, remux
+from tests.support.videos import make_video
 
 PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
 
@@ -133,7 +134,7 @@ def test_the_page_s_script_names_a_video_s_class(run, folder, tmp_path, monkeypa
     export(run, tmp_path / "primary.pt2")
     monkeypatch.chdir(tmp_path)
     videos = sorted((folder / "val").rglob("*.mp4"))
-    wide = remux(videos[0], tmp_path / "wide.mp4", bitstream_filter="h264_metadata=sample_aspect_ratio=3/2")
+    wide = make_video(tmp_path / "wide.mp4", stretch=Fraction(3, 2))
     long = make_video(tmp_path / "long.mp4", num_frames=150)
     names = set()
     for video in (*videos, wide, long):
