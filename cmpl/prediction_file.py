@@ -53,7 +53,7 @@ def fields(prediction: Prediction, classes: Sequence[str]) -> list[str]:
 
 def digits(value: np.floating) -> str:
     """The shortest decimal number that is read back as the same float32."""
-    return np.format_float_positional(np.float32(value), unique=True, trim="0")
+    return str(np.float32(value))
 
 
 def as_json_row(row: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
