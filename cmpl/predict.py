@@ -231,8 +231,10 @@ class _Answering:
             yield from map(broken, range(done, len(videos)))
 
     def _alone(self, video: Videos) -> Prediction:
+        """In a worker, where there are any: a file at which FFmpeg crashes does not end this process."""
+        alone = replace(self.runtime, num_workers=min(1, self.runtime.num_workers))
         try:
-            return next(self._by_one_loader(video, runtime=replace(self.runtime, num_workers=0)))
+            return next(self._by_one_loader(video, runtime=alone))
         except LoaderError as error:
             if not _names_a_video(error, video):
                 raise
