@@ -134,12 +134,15 @@ class PredictionFile:
         draft = self._files[0]
         draft.seek(0)
         lines = draft.read().split(b"\n")[:-1]
-        if lines and json.loads(lines[0]) != self._stamp:
+        try:
+            stamp, *self.rows = map(json.loads, lines or [json.dumps(self._stamp).encode()])
+        except ValueError as error:
+            raise InputError(f"{self.draft}: not what was written ({error}); accepted: no such file") from error
+        if stamp != self._stamp:
             raise InputError(
                 f"{self.draft}: holds predictions of other weights or views; accepted: the command that began it, or "
                 "no such file"
             )
-        self.rows = [json.loads(line) for line in lines[1:]]
         if [row[0] for row in self.rows] != list(self._names[: len(self.rows)]):
             raise InputError(
                 f"{self.draft}: holds predictions of other videos; accepted: the same videos in the same order, or no "

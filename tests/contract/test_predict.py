@@ -234,6 +234,9 @@ def test_a_draft_of_other_predictions_is_refused(run, tmp_path):
     with pytest.raises(InputError, match="other videos; accepted"):
         PredictionFile(out, names=["b", "a"], stamp=stamp).__enter__()
     assert len(file.draft.read_text().splitlines()) == 2
+    file.draft.write_bytes(b"\0\0\n")
+    with pytest.raises(InputError, match=r"p.csv.part: not what was written .*; accepted: no such file"):
+        PredictionFile(out, names=["a", "b"], stamp=stamp).__enter__()
 
 
 def test_a_file_that_is_there_is_never_overwritten(finished, folder, tmp_path):
