@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from cmpl.methods.method import Method, Terms
     from cmpl.methods.settings import MethodSettings
     from cmpl.models.backbone import AdaptedBackbone, Backbone
+    from cmpl.predict import Prediction, predict_videos
     from cmpl.registries import register_backbone, register_method
     from cmpl.run import Run, load_run, train
 
@@ -18,9 +19,11 @@ _HOMES = {
     "Method": "cmpl.methods.method",
     "MethodSettings": "cmpl.methods.settings",
     "NetworkConfig": "cmpl.config",
+    "Prediction": "cmpl.predict",
     "Run": "cmpl.run",
     "Terms": "cmpl.methods.method",
     "load_run": "cmpl.run",
+    "predict_videos": "cmpl.predict",
     "register_backbone": "cmpl.registries",
     "register_method": "cmpl.registries",
     "train": "cmpl.run",
@@ -34,10 +37,12 @@ __all__ = [
     "Method",
     "MethodSettings",
     "NetworkConfig",
+    "Prediction",
     "Run",
     "Terms",
     "__version__",
     "load_run",
+    "predict_videos",
     "register_backbone",
     "register_method",
     "train",

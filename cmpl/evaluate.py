@@ -74,9 +74,13 @@ def view_probabilities(network: nn.Module, views: Tensor) -> Tensor:
     """(V, views, 3, T, S, S) uint8 -> (V, K): the mean over a video's views of the softmax."""
     num_videos, num_views = views.shape[:2]
     clips = views.flatten(0, 1)
-    at_once = max(1, MAX_PIXELS // clips[0].numel())
-    parts = [torch.softmax(network(normalized(part)).float(), dim=1) for part in clips.split(at_once)]
+    parts = [torch.softmax(network(normalized(part)).float(), dim=1) for part in clips.split(views_at_once(clips))]
     return torch.cat(parts).view(num_videos, num_views, -1).mean(dim=1)
+
+
+def views_at_once(clips: Tensor) -> int:
+    """How many clips (..., 3, T, S, S) go through a network at once."""
+    return max(1, MAX_PIXELS // clips[0].numel())
 
 
 def accuracy(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -13,17 +13,18 @@ LAYERS = ("pipelines", "cmpl", "benchmarks", "cli")
 LEAVES_OF_PIPELINES = {
     f"pipelines.{name}" for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry")
 }
-COMPOSERS = {"cmpl/build.py", "cmpl/session.py", "cmpl/start.py"}
+COMPOSERS = {"cmpl/build.py", "cmpl/predict.py", "cmpl/session.py", "cmpl/start.py"}
 """What ties the data side to the method side; the rest of cmpl sees of pipelines only its leaves."""
 
 
 SEEN_BESIDES = {
+    "cmpl/prediction_file.py": {"pipelines.datasets.csv_lists"},
     "cmpl/recipes/registry.py": {"pipelines.datasets.registry"},
     "cmpl/training/autotune.py": {"pipelines.loading.setup"},
     "cmpl/training/runtime.py": {"pipelines.loading.dali", "pipelines.loading.nvdec", "pipelines.loading.setup"},
 }
-"""A recipe is asked for by a data set's name, so it must know the names of plug-ins; the runtime asks for NVDEC and, as
-autotuning does, for the number of workers."""
+"""Predictions are a list that a data set takes back. A recipe is asked for by a data set's name, so it must know the
+names of plug-ins; the runtime asks for NVDEC and, as autotuning does, for the number of workers."""
 
 LEAF_MODULES = ("errors", "printable", "files", "progress", "registry", "cache", "batch")
 """Modules of pipelines that know none of its packages; each may import the ones before it."""

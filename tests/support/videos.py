@@ -45,13 +45,20 @@ def make_video(
     codec_options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     stamps: list[int] | None = None,
+    stretch: Fraction | None = None,
     seed: int = 0,
 ) -> Path:
-    """Encodes `pictures`; `stamps` are presentation times in units of 1 / fps seconds (default 0, 1, ...)."""
+    """Encodes `pictures`.
+
+    `stretch` is the width of a pixel by its height. `stamps` are presentation times in units of 1 / fps seconds
+    (default 0, 1, ...).
+    """
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=fps, options={"threads": "1", **(codec_options or {})})
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.gop_size = gop
+        if stretch is not None:
+            stream.codec_context.sample_aspect_ratio = stretch
         for t, picture in enumerate(pictures(num_frames, height=height, width=width, seed=seed)):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts = t if stamps is None else stamps[t]

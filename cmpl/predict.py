@@ -1,0 +1,299 @@
+"""Answers of a finished run: the classes of any videos, out of its checkpoint alone.
+
+Legend: N videos, K classes, D features, V videos of a batch.
+"""
+
+import os
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmpl import build
+from cmpl.evaluate import view_probabilities, views_at_once
+from cmpl.methods.views import normalized
+from cmpl.models.backbone import Backbone
+from cmpl.run import Run
+from cmpl.training.ranks import Ranks
+from cmpl.training.runtime import Runtime, settle
+from pipelines.cache import cache_root
+from pipelines.catalog.manifest import Manifest, open_manifest
+from pipelines.catalog.pool import Pool, pool_of
+from pipelines.errors import InputError, LoaderError
+from pipelines.loading.loader import EvaluationBatch
+from pipelines.progress import Progress, no_progress
+
+POOLS = ("unlabeled", "train", "val")
+TRIED_ALONE = 32
+"""Videos that are tried one by one where so many in a row do not decode that the loader gives up."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """The answers to one video."""
+
+    path: str  # as asked for, or as a data set's list names it
+    probabilities: dict[str, np.ndarray]  # network -> (K,) float32, the mean over views; none where it is broken
+    features: np.ndarray | None = None  # (D,) float32 of the primary, the mean over views, where asked for
+    reason: str = ""  # why there is no answer
+
+    def ranked(self, network: str = "primary") -> np.ndarray:
+        """Returns the K classes, the likeliest first; of equal ones the earlier class."""
+        return np.argsort(-self.probabilities[network], kind="stable")
+
+    @property
+    def agreement(self) -> bool | None:
+        """Tells if all networks name the same class; None for a single network, and where there is no answer."""
+        named = {int(self.ranked(network)[0]) for network in self.probabilities}
+        return len(named) == 1 if len(self.probabilities) > 1 else None
+
+    @property
+    def entropy(self) -> float:
+        """Returns the entropy, in nats, of the mean of the networks' answers.
+
+        That is the mean of their own entropies plus their disagreement, the Jensen-Shannon divergence.
+        """
+        mean = np.stack(list(self.probabilities.values())).astype(np.float64).mean(axis=0)
+        positive = mean[mean > 0]
+        return max(0.0, -float((positive * np.log(positive)).sum()))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Videos:
+    """N probed videos in the order in which they are answered; those with a problem keep their places."""
+
+    names: tuple[str, ...]  # what a Prediction calls them
+    selections: tuple[tuple[Manifest, np.ndarray], ...]  # manifest and indices into it, N in all
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def part(self, first: int, last: int | None = None) -> "Videos":
+        """Returns those from `first` to before `last`, by default to the end."""
+        last = len(self) if last is None else last
+        selections, before = [], 0
+        for manifest, indices in self.selections:
+            selections.append((manifest, indices[max(0, first - before) : max(0, last - before)]))
+            before += len(indices)
+        return Videos(names=self.names[first:last], selections=tuple(selections))
+
+    def reasons(self) -> list[str | None]:
+        """Returns for each video why it cannot be used, or None."""
+        return [manifest.problems.get(index) for manifest, indices in self.selections for index in indices.tolist()]
+
+    def usable(self) -> "Videos":
+        """Leaves out those with a problem."""
+        names = [name for name, reason in zip(self.names, self.reasons(), strict=True) if reason is None]
+        selections = [(m, indices[np.isin(indices, m.usable)]) for m, indices in self.selections]
+        return Videos(names=tuple(names), selections=tuple(selections))
+
+    def pool(self) -> Pool:
+        """Returns the pool of videos that all are usable."""
+        return pool_of(*self.selections)
+
+
+def videos_at(paths: Sequence[str | Path], *, progress: Progress = no_progress) -> Videos:
+    """Probes the files at `paths`, each once and in their order. Names are absolute paths.
+
+    Raises InputError where there is none.
+    """
+    files = list(dict.fromkeys(os.path.abspath(os.path.expanduser(path)) for path in paths))
+    if not files:
+        raise InputError("paths: received none; accepted: at least one video")
+    root = os.path.commonpath([os.path.dirname(file) for file in files])
+    listed = [os.path.relpath(file, root) for file in files]
+    manifest = _manifest(Path(root), listed, progress=progress)
+    return Videos(names=tuple(files), selections=((manifest, np.arange(len(files))),))
+
+
+def _manifest(root: Path, paths: Sequence[str], *, progress: Progress) -> Manifest:
+    unknown = np.full(len(paths), -1, dtype=np.int32)
+    return open_manifest(root, paths, unknown, cache_dir=cache_root() / "manifests", progress=progress)
+
+
+def videos_of_pool(run: Run, pool: str, *, data_root: str | None = None, progress: Progress = no_progress) -> Videos:
+    """Opens the run's data set and takes its videos without a label, of training or of validation.
+
+    A file that is labeled is not among the unlabeled ones, also where their list names it. Names are the paths in the
+    training list's folder, which a list takes back; absolute ones elsewhere. data_root: where the data set lies now.
+    Raises InputError for another `pool` than those of POOLS, and where it is empty.
+    """
+    if pool not in POOLS:
+        raise InputError(f"pool: received {pool!r}; accepted: {', '.join(POOLS)}")
+    config = run.config
+    if data_root is not None:
+        config = replace(config, data=replace(config.data, root=data_root))
+    data = build.open_data(config, progress=progress)
+    every = np.arange(len(data.train))
+    selections: list[tuple[Manifest, np.ndarray]] = {
+        "train": [(data.train, every)],
+        "val": [(data.val, np.arange(len(data.val)))],
+        "unlabeled": [(data.train, np.setdiff1d(every, data.labeled))],
+    }[pool]
+    if pool == "unlabeled" and data.unlabeled is not None:
+        labeled = set(map(tuple, data.train.file_ids[data.labeled].tolist()))
+        again = [tuple(file) in labeled for file in data.unlabeled.file_ids.tolist()]
+        selections.append((data.unlabeled, np.flatnonzero(~np.array(again, dtype=bool))))
+    names = [
+        manifest.paths[index] if manifest.root == data.train.root else str(manifest.path(index))
+        for manifest, indices in selections
+        for index in indices.tolist()
+    ]
+    if not names:
+        raise InputError(f"pool: received {pool!r}, which has no video; accepted: {', '.join(POOLS)}, or paths")
+    return Videos(names=tuple(names), selections=tuple(selections))
+
+
+def predict_videos(
+    run: Run,
+    videos: Videos | Sequence[str | Path],
+    *,
+    clips: int | None = None,
+    crops: int | None = None,
+    with_features: bool = False,
+    progress: Progress = no_progress,
+) -> Generator[Prediction, None, None]:
+    """Yields the prediction of each video, in their order, as soon as it is there.
+
+    A file that cannot be used has a prediction with a reason. Computes on the device that `run` was loaded to; on a
+    video of validation the probabilities are those of `cmpl eval`. clips, crops: of each video; None: the run's.
+    Raises InputError where there is no video, and where the answers are not finite.
+    """
+    videos = videos if isinstance(videos, Videos) else videos_at(videos, progress=progress)
+    views = run.config.evaluation
+    answering = _Answering(
+        run=run,
+        runtime=runtime_of(run),
+        clips=clips or views.clips,
+        crops=crops or views.crops,
+        with_features=with_features,
+    )
+    answers = answering.each(videos.usable())
+    for number, (name, reason) in enumerate(zip(videos.names, videos.reasons(), strict=True), 1):
+        yield next(answers) if reason is None else Prediction(path=name, probabilities={}, reason=reason)
+        progress(number, len(videos), "predicting")
+
+
+def runtime_of(run: Run) -> Runtime:
+    """Settles how the run predicts on the device that it was loaded to."""
+    device = next(run.networks["primary"].parameters()).device.type
+    config = replace(run.config.runtime, device=device, sync_batch_norm=False)
+    return settle(config if device == "cuda" else replace(config, backend="auto"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answering:
+    """What stays the same over all videos."""
+
+    run: Run
+    runtime: Runtime
+    clips: int
+    crops: int
+    with_features: bool
+
+    def each(self, videos: Videos) -> Iterator[Prediction]:
+        """Yields one prediction a video, in their order; all are usable as far as probing can tell."""
+        done = 0
+        while done < len(videos):
+            rest, first = videos.part(done), done
+            try:
+                for prediction in self._by_one_loader(rest, runtime=self.runtime):
+                    done += 1
+                    yield prediction
+            except LoaderError as error:  # so many in a row do not decode that it gives up
+                if not _names_a_video(error, rest):
+                    raise
+                for one in range(done, min(done + TRIED_ALONE, len(videos))):
+                    done += 1
+                    yield self._alone(videos.part(one, one + 1))
+            assert done > first
+
+    def _by_one_loader(self, videos: Videos, *, runtime: Runtime) -> Iterator[Prediction]:
+        pool, done = videos.pool(), 0
+
+        def broken(number: int) -> Prediction:
+            reason = loader.problems.get(pool.paths[number], "cannot be decoded")
+            return Prediction(path=videos.names[number], probabilities={}, reason=reason)
+
+        loader = build.evaluation_loader_of(
+            self.run.config, pool, runtime=runtime, ranks=Ranks(), clips=self.clips, crops=self.crops
+        )
+        with loader:
+            for batch in loader:
+                for number, prediction in zip(batch.videos, self._answers(batch, videos), strict=True):
+                    yield from map(broken, range(done, number))
+                    done = number + 1
+                    yield prediction
+            yield from map(broken, range(done, len(videos)))
+
+    def _alone(self, video: Videos) -> Prediction:
+        """In a worker, where there are any: a file at which FFmpeg crashes does not end this process."""
+        alone = replace(self.runtime, num_workers=min(1, self.runtime.num_workers))
+        try:
+            return next(self._by_one_loader(video, runtime=alone))
+        except LoaderError as error:
+            if not _names_a_video(error, video):
+                raise
+            reason = str(error).rpartition(f"{video.pool().paths[0]}: ")[2]
+            return Prediction(path=video.names[0], probabilities={}, reason=reason)
+
+    def _answers(self, batch: EvaluationBatch, videos: Videos) -> list[Prediction]:
+        """Returns the predictions of the V videos of a batch."""
+        probabilities: dict[str, np.ndarray] = {}
+        features = None
+        with torch.inference_mode(), self.runtime.autocast():
+            for (name, network), clips in zip(self.run.networks.items(), batch.clips, strict=False):
+                if name == "primary" and self.with_features:
+                    answers, features = view_answers(cast(Backbone, network), clips)
+                else:
+                    answers = view_probabilities(network, clips)
+                probabilities[name] = answers.float().cpu().numpy()
+                if not np.isfinite(probabilities[name]).all():
+                    raise InputError(f"{name}: its answers are not finite; accepted: weights that give finite ones")
+            rows = None if features is None else features.float().cpu().numpy()
+        return [
+            Prediction(
+                path=videos.names[number],
+                probabilities={name: values[row] for name, values in probabilities.items()},
+                features=None if rows is None else rows[row],
+            )
+            for row, number in enumerate(batch.videos)
+        ]
+
+
+def view_answers(network: Backbone, views: Tensor) -> tuple[Tensor, Tensor]:
+    """(V, views, 3, T, S, S) uint8 -> (V, K), (V, D): the means over a video's views of softmax and features."""
+    num_videos, num_views = views.shape[:2]
+    clips = views.flatten(0, 1)
+    probabilities, features = [], []
+    for part in clips.split(views_at_once(clips)):
+        features.append(network.features(normalized(part)))
+        probabilities.append(torch.softmax(network.head(network.dropout(features[-1])).float(), dim=1))
+
+    def mean(parts: list[Tensor]) -> Tensor:
+        return torch.cat(parts).float().view(num_videos, num_views, -1).mean(dim=1)
+
+    return mean(probabilities), mean(features)
+
+
+def _names_a_video(error: LoaderError, videos: Videos) -> bool:
+    """Tells an error that speaks of one of the videos from one of the machine."""
+    return any(path in str(error) for path in videos.pool().paths)
+
+
+def uncertain_first(labels: Sequence[int], entropies: Sequence[float]) -> list[int]:
+    """Returns an order of N videos in which a person should label them.
+
+    labels: (N,) predicted classes. The most uncertain video of each class comes first, then the second of each, ...;
+    in each round the greater entropy goes first. So no class fills the top. Equal ones stay in order.
+    """
+    seen: dict[int, int] = {}
+    rounds = np.zeros(len(labels), dtype=np.int64)
+    for index in np.argsort(-np.asarray(entropies, dtype=np.float64), kind="stable").tolist():
+        rounds[index] = seen.get(labels[index], 0)
+        seen[labels[index]] = int(rounds[index]) + 1
+    return sorted(range(len(labels)), key=lambda index: (rounds[index], -entropies[index]))
