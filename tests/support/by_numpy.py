@@ -1,4 +1,4 @@
-"""One training step of CMPL and of FixMatch from given logits, in plain numpy, video by video in float64.
+"""One step of CMPL and of FixMatch from given logits, in plain numpy, video by video in float64.
 
 Written from the paper (Eq. 1 to 6, Appendix A) and from the definition of BatchNorm; nothing of cmpl is used.
 

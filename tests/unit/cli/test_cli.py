@@ -157,8 +157,10 @@ def test_the_listed_help_is_the_commands_own(name):
 
 
 def test_models_lists_the_sizes_counted_from_table_a4():
-    *rows, slowfast = json.loads(call("models", "--json").stdout)
+    *rows, slowfast, tsm = json.loads(call("models", "--json").stdout)
     assert (slowfast["architecture"], round(slowfast["num_parameters"] / 1e6, 1)) == ("slowfast", 34.6)
+    assert (tsm["architecture"], tsm["depth"], round(tsm["num_parameters"] / 1e6, 2)) == ("tsm", 18, 11.38)
+    assert round(tsm["multiply_adds_8_frames"] / 1e9, 1) == 14.5  # eight times torchvision's ResNet-18
     figures = {
         (row["depth"], row["width"]): (
             round(row["num_parameters"] / 1e6, 2),
