@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cmpl.config import NetworkConfig
 from cmpl.models.convolution import Convolution
-from cmpl.models.resnet3d import ResNet3D
+from cmpl.models.resnet3d import BasicBlock, Bottleneck, ResNet3D
 from pipelines.errors import InputError
 
 SHIFT_SHARE = 8
@@ -71,6 +71,7 @@ class TSM(ResNet3D):
         for stage in self.stages:
             assert isinstance(stage, nn.Sequential)
             for block in stage:
+                assert isinstance(block, BasicBlock | Bottleneck)
                 block.conv1 = _over_frames(block.conv1, convolution=convolution)
 
 
