@@ -154,3 +154,27 @@ def test_what_cannot_be_is_refused():
         TSM(num_classes=3, width=1 / 16)
     with pytest.raises(InputError, match=r"^primary.depth: received 34; accepted: 10, 18, 50"):
         network_of(NetworkConfig(architecture="tsm", depth=34), num_classes=3)
+
+
+@pytest.mark.parametrize("depth", [10, 50])
+def test_activations_stay_channels_last_and_gradients_have_their_parameters_strides(depth):
+    model, copied = TSM(depth=depth, num_classes=3, width=1 / 8), []
+
+    def check(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if output.dim() == 5 and not output.is_contiguous(memory_format=torch.channels_last_3d):
+            copied.append(module)
+
+    for module in model.modules():
+        module.register_forward_hook(check)
+    model(torch.randn(2, 3, 4, 32, 32).contiguous(memory_format=torch.channels_last_3d)).sum().backward()
+    assert copied == []
+    assert all(p.grad is not None and p.grad.stride() == p.stride() for p in model.parameters())
+
+
+def test_it_compiles_into_one_graph():
+    net = random_network(10)
+    clips = torch.randn(1, 3, 3, 16, 16).contiguous(memory_format=torch.channels_last_3d)
+    torch.compiler.reset()
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(clips), net(clips))
+    torch.compiler.reset()
