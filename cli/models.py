@@ -30,16 +30,16 @@ def command(*, num_classes: int, plugins: tuple[str, ...], as_json: bool) -> Non
     """
     use_plugins(plugins)
     rows = [sizes(depth=depth, width=width, num_classes=num_classes) for depth, width in NETWORKS]
-    slowfast = slowfast_sizes(num_classes=num_classes)
+    slowfast, tsm = slowfast_sizes(num_classes=num_classes), tsm_sizes(num_classes=num_classes)
     own = [plugin_sizes(name, num_classes=num_classes) for name in BACKBONES.names() if name not in BACKBONES.built_in]
     if as_json:
-        click.echo(json.dumps([*rows, slowfast, *own], indent=1))
+        click.echo(json.dumps([*rows, slowfast, tsm, *own], indent=1))
         return
     from rich.table import Table
 
     from cli.display import console_of
 
-    table = Table("network", title=f"3D-ResNets, {num_classes} classes, clips of {CROP_SIZE} x {CROP_SIZE}")
+    table = Table("network", title=f"Networks, {num_classes} classes, clips of {CROP_SIZE} x {CROP_SIZE}")
     for name in ("parameters (M)", "multiply-adds (G), 8 frames", "16 frames"):
         table.add_column(name, justify="right")
     for row in rows:
@@ -47,6 +47,7 @@ def command(*, num_classes: int, plugins: tuple[str, ...], as_json: bool) -> Non
             f"3D-ResNet{row['depth']}" + (f" x{Fraction(row['width'])}" if row["width"] != 1 else ""),
             *figures(row),
         )
+    table.add_row(f"TSM-R{tsm['depth']}", *figures(tsm))
     for row in own:
         table.add_row(row["architecture"], *figures(row))
     console = console_of()
@@ -57,7 +58,7 @@ def command(*, num_classes: int, plugins: tuple[str, ...], as_json: bool) -> Non
         highlight=False,
     )
     console.print(
-        "Choose with --set primary.depth=18, --set auxiliary.width=0.25, --set primary.architecture=slowfast.",
+        "Choose with --set primary.depth=18, --set auxiliary.width=0.25, --set primary.architecture=slowfast (or tsm).",
         highlight=False,
     )
 
@@ -88,6 +89,13 @@ def slowfast_sizes(*, num_classes: int) -> dict[str, Any]:
     network = NetworkConfig(architecture="slowfast")
     found = counted(network, num_classes=num_classes, num_frames=(32,), crop_size=256)
     return {"architecture": "slowfast", **found}
+
+
+def tsm_sizes(*, num_classes: int) -> dict[str, Any]:
+    """The row of TSM-R18, at 8 and 16 frames."""
+    network = NetworkConfig(architecture="tsm", depth=18)
+    found = counted(network, num_classes=num_classes, num_frames=(8, 16))
+    return {"architecture": "tsm", "depth": network.depth, **found}
 
 
 def counted(

@@ -82,11 +82,11 @@ class ClipConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """One network: a 3D-ResNet (Table A4), SlowFast-R50, or a backbone of a plug-in. Each takes what it knows."""
+    """One network: a 3D-ResNet (Table A4), SlowFast-R50, TSM, or a backbone of a plug-in. Each takes what it knows."""
 
     architecture: str = "resnet3d"
-    """resnet3d, or slowfast: depth 50 alone, stems of its own; its clip is the fast pathway's, such as 32x2. Or a
-    registered backbone, or `module:builder`."""
+    """resnet3d. slowfast: depth 50 alone, stems of its own; its clip is the fast pathway's, such as 32x2. tsm: depths
+    10, 18 and 50, a 1x7x7 stem. Or a registered backbone, or `module:builder`."""
     depth: Annotated[int, Within(1, 1024)] = 50
     width: Annotated[float, Within(0, 64, low_excluded=True)] = 1.0
     stem_kernel: tuple[Kernel, Kernel, Kernel] = (5, 7, 7)

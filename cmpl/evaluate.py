@@ -95,6 +95,21 @@ def accuracy(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, An
     return {"top1": float(hits[:, 0].mean()), "top5": float(hits[:, :5].any(axis=1).mean()), "per_class": per_class}
 
 
+def confidence(predictions: Predictions, *, threshold: float) -> dict[str, Any]:
+    """Counts the confident predictions, those whose highest probability is `threshold` or more.
+
+    {"num_confident", "confident_share" of all videos, "confident_precision": share of right ones among the confident}.
+    Without a confident one there is no precision.
+    """
+    confident = predictions.probabilities.max(axis=1) >= threshold
+    number = int(confident.sum())
+    found: dict[str, Any] = {"num_confident": number, "confident_share": float(confident.mean())}
+    if number:
+        right = predictions.probabilities.argmax(axis=1) == predictions.labels
+        found["confident_precision"] = float(right[confident].mean())
+    return found
+
+
 def _collected(rows: list, names: list[str], problems: dict[str, str]) -> tuple[dict[str, Predictions], dict[str, str]]:
     """All ranks' rows by video, each once."""
     all_rows = {row[0]: row for part in gather(rows) for row in part}

@@ -31,7 +31,11 @@ register_method = METHODS.register
 BACKBONES: "Registry[BackboneBuilder]" = Registry(
     "backbone",
     group="cmpl.backbones",
-    built_in={"resnet3d": "cmpl.models.resnet3d:build", "slowfast": "cmpl.models.slowfast:build"},
+    built_in={
+        "resnet3d": "cmpl.models.resnet3d:build",
+        "slowfast": "cmpl.models.slowfast:build",
+        "tsm": "cmpl.models.tsm:build",
+    },
 )
 register_backbone = BACKBONES.register
 

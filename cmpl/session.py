@@ -12,7 +12,7 @@ import torch
 
 from cmpl import build
 from cmpl.config import Config, OptimConfig
-from cmpl.evaluate import accuracy, predict
+from cmpl.evaluate import accuracy, confidence, predict
 from cmpl.methods.method import Method
 from cmpl.recipes.presets import FULL
 from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
@@ -26,6 +26,7 @@ from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_r
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
+from cmpl.training.validation import Doubts, validation_metrics
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.loading.loader import SemiLoader
@@ -36,9 +37,13 @@ from pipelines.progress import Progress, no_progress
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """Accuracy of every network on the validation videos, and what it was taken over."""
+    """Accuracy of every network on the validation videos, and what it was taken over.
 
-    scores: dict[str, dict[str, Any]]  # network -> {"top1", "top5", "per_class"}, shares of 1
+    scores: network -> {"top1", "top5", "per_class"} as shares of 1; where the method has a threshold, what `confidence`
+    gives, too.
+    """
+
+    scores: dict[str, dict[str, Any]]
     clips: int
     crops: int
     num_evaluated: int
@@ -119,9 +124,13 @@ def _train(
     def loader_at(micro_step: int) -> SemiLoader:
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
-    def validate(method: Method) -> float:
+    doubts = Doubts(config.method)
+
+    def validate(method: Method) -> dict[str, float]:
         quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
-        return float(quick.scores["primary"]["top1"])
+        if line := doubts.line(quick.scores, progress=trainer.progress):
+            reporter.note(line)
+        return validation_metrics(quick.scores)
 
     trainer = Trainer(
         method,
@@ -246,6 +255,10 @@ def evaluate(
     with build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops) as loader:
         predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)
     scores = {name: accuracy(part, data.classes) for name, part in predictions.items()}
+    threshold = config.method.least_confidence
+    if threshold is not None:
+        for name, part in predictions.items():
+            scores[name] |= confidence(part, threshold=threshold)
     num_evaluated = len(predictions["primary"].labels)
     return Evaluated(scores=scores, clips=clips, crops=crops, num_evaluated=num_evaluated, problems=problems)
 

@@ -42,6 +42,16 @@ class MethodSettings:
         """Whether weak clips go backward, too: a cost estimate asks."""
         return True
 
+    @property
+    def least_confidence(self) -> float | None:
+        """Confidence from which on a prediction is a pseudo-label; None where there are none."""
+        return None
+
+    @property
+    def pseudo_labels_from(self) -> float | None:
+        """Share of training from which on pseudo-labels are learned; None where they never are."""
+        return None
+
     def check(self) -> None:
         """Raises InputError for the first field that cannot be: those outside of their type's bounds (`Annotated[float,
         Within(0, 1)]`), then what a subclass checks besides."""
@@ -69,6 +79,14 @@ class PseudoLabelSettings(MethodSettings):
 
     threshold: Annotated[float, Within(0, 1)] = 0.9
     """tau: least confidence of a pseudo-label (Eq. 4, 5)."""
+
+    @property
+    def least_confidence(self) -> float | None:
+        return self.threshold
+
+    @property
+    def pseudo_labels_from(self) -> float | None:
+        return self.unlabeled_delay if self.unlabeled_weight > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)

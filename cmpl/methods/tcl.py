@@ -39,6 +39,11 @@ class TCL(Method):
         finetune_weight: Annotated[float, Within(0)] = 1.0
         """gamma_ft, weight of the pseudo-labels there."""
 
+        @property
+        def pseudo_labels_from(self) -> float | None:
+            is_learned = self.unlabeled_weight > 0 and self.finetune_weight > 0 and self.finetune_share > 0
+            return max(self.unlabeled_delay, 1 - self.finetune_share) if is_learned else None
+
     settings: Settings
     clips_a_video = (1.0, 1.5)
 

@@ -134,9 +134,9 @@ def _halved(shape: str) -> str:
 
 
 def _small(network: NetworkConfig) -> NetworkConfig:
-    """A quarter of the width; of 3D-ResNets the demo's depth, stem and start. SlowFast stays 50 deep, and with it that
-    its blocks start as shortcuts: without, its first steps at the demo's learning rate multiply the loss."""
+    """A quarter of the width; of 3D-ResNets and TSM the demo's depth, stem and start. SlowFast stays 50 deep, and its
+    blocks start as shortcuts: without that, its first steps at the demo's learning rate multiply the loss."""
     width = max(network.width / 4, 1 / 32)
     if network.architecture == "slowfast":
         return dataclasses.replace(network, width=width, dropout=0.0)
-    return dataclasses.replace(demo().primary, width=width)
+    return dataclasses.replace(demo().primary, architecture=network.architecture, width=width)

@@ -62,8 +62,8 @@ class Trainer:
     """Trains a method to `num_steps`, from wherever its run directory stands.
 
     `identity` is stored with every checkpoint: classes in the order of the labels, geometry, digests of the videos.
-    `loader_at(micro_step)` gives this rank's loader from there on; `validate(method)` the quick validation's top-1;
-    `remarks(problems)` lines to say, once, of videos that were set aside (path -> reason).
+    `loader_at(micro_step)` gives this rank's loader from there on; `validate(method)` the quick validation's metrics,
+    `val_top1` among them; `remarks(problems)` lines to say, once, of videos that were set aside (path -> reason).
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Trainer:
         plan: TrainingPlan,
         identity: Identity,
         loader_at: Callable[[int], Loader],
-        validate: Callable[[Method], float] | None,
+        validate: Callable[[Method], Mapping[str, float]] | None,
         run: RunDirectory,
         runtime: Runtime,
         ranks: Ranks,
@@ -110,6 +110,11 @@ class Trainer:
         """The method whose networks are evaluated: the average where there is one."""
         average: Method = self.average.module if self.average else self.method  # type: ignore[assignment]
         return average
+
+    @property
+    def progress(self) -> float:
+        """Share of the schedule's steps that are done, 0 to 1."""
+        return (self.step - self.plan.first_step) / (self.num_steps - self.plan.first_step)
 
     @property
     def wall_seconds(self) -> float:
@@ -181,7 +186,7 @@ class Trainer:
             with self._gradients_exchanged(is_last):
                 with self.runtime.autocast():
                     loss, terms = self.parallel(
-                        batch, unlabeled_weight=self._unlabeled_weight(), progress=done / length
+                        batch, unlabeled_weight=self._unlabeled_weight(), progress=self.progress
                     )
                 (loss / accumulate).backward()
             self.sums.add({"loss": loss.detach(), **terms})
@@ -227,10 +232,11 @@ class Trainer:
     def _validate(self, log: MetricsLog | None) -> bool:
         """Quick validation; whether it is the best so far."""
         assert self.validate is not None
-        top1 = self.validate(self.evaluated)
+        metrics = dict(self.validate(self.evaluated))
+        top1 = metrics["val_top1"]
         self.validated_step = self.step
         if log:
-            log.write(self.step, {"val_top1": top1})
+            log.write(self.step, metrics)
         self.reporter.note(f"step {self.step}: validation top-1 {top1:.1%} (one clip, one crop)")
         if top1 <= self.best_top1:
             return False

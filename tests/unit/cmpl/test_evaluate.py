@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cmpl.config import RuntimeConfig
-from cmpl.evaluate import Predictions, accuracy, predict, view_probabilities
+from cmpl.evaluate import Predictions, accuracy, confidence, predict, view_probabilities
 from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import settle
 from pipelines.errors import InputError
@@ -120,6 +120,18 @@ def test_top5_by_hand():
     probabilities = np.tile(np.linspace(1, 0, 10), (3, 1))
     scores = accuracy(Predictions(labels=np.array([0, 4, 5]), probabilities=probabilities), tuple("abcdefghij"))
     assert (scores["top1"], scores["top5"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+
+
+def test_confidence_by_hand():
+    """At 0.5: the first is right, the second wrong, the third is not counted, the fourth right at the threshold."""
+    predictions = Predictions(
+        labels=np.array([0, 0, 1, 2]),
+        probabilities=np.array([[0.75, 0.25, 0.0], [0.0, 0.75, 0.25], [0.25, 0.375, 0.375], [0.25, 0.25, 0.5]]),
+    )
+    found = confidence(predictions, threshold=0.5)
+    assert found == {"num_confident": 3, "confident_share": 0.75, "confident_precision": pytest.approx(2 / 3)}
+    assert confidence(predictions, threshold=0.9) == {"num_confident": 0, "confident_share": 0.0}
+    assert confidence(predictions, threshold=0.0)["confident_precision"] == accuracy(predictions, tuple("abc"))["top1"]
 
 
 def test_answers_that_are_not_finite_are_no_result(pool):

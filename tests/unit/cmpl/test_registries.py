@@ -204,4 +204,4 @@ def test_a_builder_says_which_network_it_refuses():
 def test_settings_are_a_methods_own():
     assert method_settings("fixmatch", threshold=0.5) == FixMatch.Settings(name="fixmatch", threshold=0.5)
     assert METHODS.built_in == METHODS.names()
-    assert BACKBONES.built_in == ("resnet3d", "slowfast")
+    assert BACKBONES.built_in == ("resnet3d", "slowfast", "tsm")

@@ -8,6 +8,7 @@ from cmpl.methods.rotation import S4L
 from cmpl.models.backbone import AdaptedBackbone, Backbone, checked_backbone
 from cmpl.models.resnet3d import ResNet3D
 from cmpl.models.slowfast import SlowFast
+from cmpl.models.tsm import TSM
 from pipelines.errors import InputError
 from tests.support.tiny import Trunk, batch
 
@@ -40,7 +41,13 @@ def test_features_of_another_length_are_named():
 
 
 @pytest.mark.parametrize(
-    "network", [ResNet3D(depth=10, width=1 / 16, num_classes=4), SlowFast(width=1 / 8, num_classes=4), Trunk()]
+    "network",
+    [
+        ResNet3D(depth=10, width=1 / 16, num_classes=4),
+        SlowFast(width=1 / 8, num_classes=4),
+        TSM(depth=10, width=1 / 8, num_classes=4),
+        Trunk(),
+    ],
 )
 def test_those_built_in_fit(network):
     assert isinstance(network, Backbone)

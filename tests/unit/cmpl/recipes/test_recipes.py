@@ -139,7 +139,14 @@ def test_the_demo_keeps_an_experiments_proportions():
     slowfast = row_config("table1-fixmatch-slowfast", dataset="demo").primary
     assert (slowfast.architecture, slowfast.zero_init_residual) == ("slowfast", True)
     assert config.optim == RECIPES["demo"]().optim
-    assert row_config("table1-tcl", dataset="demo").optim.clip_gradient_norm == 20
+    tcl = row_config("table1-tcl", dataset="demo")
+    assert (tcl.primary.architecture, tcl.primary.depth, tcl.primary.width) == ("tsm", 10, 0.25)
+    assert tcl.optim.clip_gradient_norm == 20
+
+
+def test_tcl_has_the_network_of_its_row():
+    network = row_config("table1-tcl").primary
+    assert (network.architecture, network.depth, network.width) == ("tsm", 18, 1.0)
 
 
 def test_methods_ask_for_their_clips_without_being_named():

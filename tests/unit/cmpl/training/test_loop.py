@@ -49,7 +49,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(tmp_path):
     scores = iter([0.2, 0.7, 0.3])
     made = trainer(
         tmp_path / "run",
-        validate=lambda method: next(scores),
+        validate=lambda method: {"val_top1": next(scores)},
         **{"evaluation.every_steps": "2", "runtime.checkpoint_every_steps": "1"},
     )
     made.fit()
@@ -105,11 +105,11 @@ def validations(path, *, killed_at: int | None = None, stopped_at: int | None = 
     settings = {"evaluation.every_steps": "2", "runtime.checkpoint_every_steps": "2", "runtime.log_every_steps": "1"}
 
     def made_anew(killed_at: int | None) -> Trainer:
-        def validate(_: Method) -> float:
+        def validate(_: Method) -> dict[str, float]:
             if made.step == killed_at:
                 raise Killed
             done.append(made.step)
-            return scores[made.step]
+            return {"val_top1": scores[made.step]}
 
         made = trainer(path, validate=validate, **settings)
         return made
