@@ -19,7 +19,7 @@ def test_what_the_workers_decode_beside_nvdec_is_said(small_folder, monkeypatch)
     reporter.note = notes.append
     on_gpu = replace(settle(config.runtime), backend="gpu")
     for formats in ({"h264": ("yuv420p",)}, {}):
-        monkeypatch.setattr("pipelines.loading.nvdec.PIXEL_FORMATS", formats)
+        monkeypatch.setattr("pipelines.loading.nvdec.PIXEL_FORMATS", {"mixed": formats})
         _introduce(
             config,
             data,
@@ -32,6 +32,6 @@ def test_what_the_workers_decode_beside_nvdec_is_said(small_folder, monkeypatch)
         )
     on_cpu = [note for note in notes if "decoded on the CPU" in note]
     assert on_cpu == [
-        "4 of 4 videos (100.0 %) are decoded on the CPU: not h264 yuv420p by NVDEC",
-        "2 of 2 videos (100.0 %) are decoded on the CPU: not h264 yuv420p by NVDEC",
+        "4 of 4 videos (100.0 %) are decoded on the CPU: NVDEC does not take h264 yuv420p",
+        "2 of 2 videos (100.0 %) are decoded on the CPU: NVDEC does not take h264 yuv420p",
     ]
