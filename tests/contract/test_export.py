@@ -17,8 +17,9 @@ import cmpl.export
 from cli.main import main
 from cmpl import build, load_run
 from cmpl.export import Answering, export
-from cmpl.predict import predict_videos, runtime_of, videos_at
+from cmpl.predict import predict_videos, runtime_of
 from cmpl.run import Run
+from cmpl.selection import videos_at
 from cmpl.training.ranks import Ranks
 from pipelines.errors import InputError
 from tests.support.videos import make_video

@@ -16,9 +16,10 @@ from cli.main import main
 from cmpl import load_run, session
 from cmpl.config import with_settings
 from cmpl.evaluate import predict
-from cmpl.predict import Prediction, predict_videos, uncertain_first, videos_at, videos_of_pool
+from cmpl.predict import Prediction, predict_videos, uncertain_first
 from cmpl.prediction_file import PredictionFile, stamp_of
 from cmpl.run import Run
+from cmpl.selection import videos_at, videos_of_pool
 from cmpl.training.reporter import Reporter
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError
