@@ -30,7 +30,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from pipelines.errors import LoaderError
+from pipelines.errors import InputError, LoaderError
 from pipelines.loading.sample import Ids, Problems, Sample
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ STALL_SECONDS, MAX_STALL_SECONDS = 60.0, 600.0
 """A worker that takes longer over one sample than the first is named; than the second, it is ended and replaced."""
 IDLE_SECONDS = 5.0
 """Nobody at work and nothing heard for so long: a sample was lost."""
+UNGUARDED = 77
+"""Exit code of a worker that would start workers of its own while it imports its script."""
 _TASK = struct.Struct("=qqi")  # batch, memory, row
 
 
@@ -125,6 +127,8 @@ class Workers:
     """
 
     def __init__(self, source: ViewSource, *, num_workers: int, num_ahead: int) -> None:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            os._exit(UNGUARDED)  # a worker that imports the script which starts it; its trainer says so
         self._source, self._num_ahead = source, num_ahead
         self._shapes = [(source.batch_size, *shape) for shape in source.view_shapes]
         self._num_bytes = sum(int(np.prod(shape)) for shape in self._shapes)
@@ -293,6 +297,11 @@ class Workers:
         worker.process.join(5)
         code, task = worker.process.exitcode, worker.task
         worker.connection.close()
+        if code == UNGUARDED:
+            raise InputError(
+                "workers: received a script that makes batches as it is imported, and workers import it; accepted: the "
+                'loop under `if __name__ == "__main__":`, or workers=0'
+            )
         with interrupts_ignored():
             self._workers[self._workers.index(worker)] = self._started()
         num_deaths = self._deaths[task] = self._deaths.get(task, 0) + 1

@@ -4,6 +4,8 @@ import gc
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from pipelines.errors import LoaderError
 from pipelines.loading.sample import Ids, Sample
 from pipelines.loading.workers import OwnProcess, Workers
+from tests.support.runs import ROOT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,3 +168,23 @@ def test_close_ends_the_processes():
     assert time.monotonic() - begin < 10
     assert all(process.exitcode is not None for process in processes)
     assert batch.views[0].max() == 4, "what was handed over stays"
+
+
+UNGUARDED = """
+import sys
+import pipelines
+data = pipelines.open_dataset(sys.argv[1], labeled="1")
+with pipelines.SemiLoader.from_dataset(data, batch=(1, 1), workers=2, device="cpu", crop_size=28) as loader:
+    next(loader)
+"""
+
+
+def test_a_script_without_a_guard_is_told_in_one_line(small_folder, tmp_path):
+    script = tmp_path / "loop.py"
+    script.write_text(UNGUARDED)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, str(script), str(small_folder)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1, done.stderr
+    assert 'accepted: the loop under `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
