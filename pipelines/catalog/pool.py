@@ -35,7 +35,7 @@ class Pool:
     width: np.ndarray  # (N,) int64, pixels of the upright picture
     height: np.ndarray  # (N,) int64, pixels of the upright picture
     exact_seek: np.ndarray  # (N,) bool: decoding may start at a keyframe
-    codings: tuple[str, ...]  # codec and pixel format, such as "h264 yuv420p": those that there are
+    codings: tuple[str, ...]  # those that there are: codec and pixel format, such as "h264 yuv420p interlaced"
     coding: np.ndarray  # (N,) int64, index into codings
     stored: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
     """(N, 3) stored width and height, and quarter turns; (0, 3) where all are stored as they are seen."""
@@ -65,8 +65,12 @@ class Pool:
         return (self.stored[:, 0], self.stored[:, 1]) if len(self.stored) else (self.width, self.height)
 
     def coding_of(self, video: int) -> str:
-        """Returns codec and pixel format of a video, such as "h264 yuv420p"."""
+        """Returns codec and pixel format of a video, such as "h264 yuv420p", and if it is interlaced."""
         return self.codings[self.coding[video]]
+
+
+_ODD = ("interlaced",)
+"""What a coding says besides of videos whose rows are of two moments: NVDEC counts their fields, not their frames."""
 
 
 def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
@@ -76,9 +80,14 @@ def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
         parts = [np.asarray(getattr(manifest, name))[indices] for manifest, indices in selections]
         return np.concatenate(parts).astype(dtype)
 
-    names = [" ".join(coding) for manifest, _ in selections for coding in manifest.codings]
-    before = np.cumsum([0] + [len(manifest.codings) for manifest, _ in selections])
-    shifted = [m.facts["coding"][indices] + first for (m, indices), first in zip(selections, before, strict=False)]
+    names = [
+        " ".join((*coding, *more)) for manifest, _ in selections for coding in manifest.codings for more in ((), _ODD)
+    ]
+    before = np.cumsum([0] + [2 * len(manifest.codings) for manifest, _ in selections])
+    shifted = [
+        2 * manifest.facts["coding"][indices] + manifest.facts["interlaced"][indices] + first
+        for (manifest, indices), first in zip(selections, before, strict=False)
+    ]
     stored = np.concatenate([manifest.stored[indices] for manifest, indices in selections])
     width, height = column("width", np.int64), column("height", np.int64)
     is_plain = np.array_equal(stored, np.stack([width, height, np.zeros_like(width)], axis=1))

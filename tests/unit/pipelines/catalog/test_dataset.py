@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalog.dataset import open_dataset
+from pipelines.loading.nvdec import on_cpu
 from tests.support.videos import make_video
 
 
@@ -48,3 +49,8 @@ def test_interlaced_videos_and_stills_are_named(root, caplog):
     assert f"1 of 2 training videos, such as {root}/train/x/rows.mp4, are interlaced, and shown as they" in caplog.text
     assert f"1 of 2 validation videos, such as {root}/val/x/still.mp4, have a single frame" in caplog.text
     assert data.train.facts["interlaced"].tolist() == [False, True]
+    pool = data.unlabeled_pool()
+    codings = {Path(path).stem: pool.coding_of(k) for k, path in enumerate(pool.paths)}
+    assert codings["rows"] == "h264 yuv420p interlaced"
+    assert on_cpu(pool).codings == {"h264 yuv420p interlaced"}, "NVDEC counts fields"
+    assert set(codings.values()) == {"h264 yuv420p", "h264 yuv420p interlaced"}
