@@ -69,10 +69,10 @@ def test_a_checkpoint_without_class_names_is_refused_by_name(finished, tmp_path)
         load_run(copy)
 
 
-def start(folder: Path, run: Path, tmp_path: Path, **more: str) -> subprocess.Popen:
+def start(folder: Path, run: Path, tmp_path: Path, *, seconds_a_report: float = 0, **more: str) -> subprocess.Popen:
     script = tmp_path / "run_it.py"
     script.write_text(RUN_IT)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SECONDS_A_REPORT": str(seconds_a_report)}
     return subprocess.Popen([sys.executable, str(script), str(folder), str(run), repr(more)], env=environment)
 
 
@@ -115,7 +115,7 @@ def test_workers_end_with_a_killed_trainer(folder, tmp_path):
 def test_a_signal_saves_and_stops_and_workers_change_nothing(finished, folder, tmp_path, number):
     """Stopped with workers, taken up without: the same weights."""
     run = tmp_path / "stopped"
-    process = start(folder, run, tmp_path, **{"runtime.workers": "2"})
+    process = start(folder, run, tmp_path, seconds_a_report=0.5, **{"runtime.workers": "2"})
     wait_for((run / "metrics.jsonl").exists, process)
     process.send_signal(number)
     assert process.wait(timeout=60) == 7

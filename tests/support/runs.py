@@ -35,13 +35,17 @@ def weights(run: Path) -> bytes:
 
 
 RUN_IT = """
-import sys
+import os, sys, time
 from pathlib import Path
 from tests.support.runs import config_of
 from cmpl.session import train
 from cmpl.training.reporter import Reporter
+class Waiting(Reporter):
+    def step(self, report):
+        time.sleep(float(os.environ.get("SECONDS_A_REPORT", "0")))
 if __name__ == "__main__":
-    outcome = train(config_of(Path(sys.argv[1]), **eval(sys.argv[3])), path=Path(sys.argv[2]), reporter=Reporter())
+    outcome = train(config_of(Path(sys.argv[1]), **eval(sys.argv[3])), path=Path(sys.argv[2]), reporter=Waiting())
     sys.exit(0 if outcome.result else 7)
 """
-"""A script: `run_it.py FOLDER RUN SETTINGS` trains; it ends with 7 where a signal stopped it."""
+"""A script: `run_it.py FOLDER RUN SETTINGS` trains; it ends with 7 where a signal stopped it. With SECONDS_A_REPORT it
+waits at each report, so that a signal finds it at work however fast the machine is."""
