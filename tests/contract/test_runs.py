@@ -73,7 +73,13 @@ def start(folder: Path, run: Path, tmp_path: Path, *, seconds_a_report: float = 
     script = tmp_path / "run_it.py"
     script.write_text(RUN_IT)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "SECONDS_A_REPORT": str(seconds_a_report)}
-    return subprocess.Popen([sys.executable, str(script), str(folder), str(run), repr(more)], env=environment)
+    words = [sys.executable, str(script), str(folder), str(run), repr(more)]
+    return subprocess.Popen(words, env=environment, preexec_fn=hear_hangups)
+
+
+def hear_hangups() -> None:
+    """Tests run under nohup, too, whose processes ignore a closed terminal; a run honors that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for(condition, process: subprocess.Popen) -> None:
