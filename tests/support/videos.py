@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 REAL_VIDEOS = Path(os.environ.get("CMPL_TEST_VIDEOS", Path(__file__).parents[3] / "shared" / "videos"))
 """Real clips; tests that use them are skipped where the folder is absent."""
@@ -96,9 +97,13 @@ def remux(
 
 
 def decode_plainly(path: Path | str) -> np.ndarray:
-    """(F, H, W, 3) uint8: every frame, one after the other, nothing clever: the oracle of the tests."""
+    """(F, H, W, 3) uint8: every frame, one after the other, nothing clever: the oracle of the tests.
+
+    By the matrix of BT.601 whatever a file is tagged with; test_colors.py has the equations.
+    """
     with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        frames = container.decode(video=0)
+        return np.stack([f.to_ndarray(format="rgb24", src_colorspace=Colorspace.ITU601) for f in frames])
 
 
 def pack_b_frames(source: Path, path: Path) -> Path:
