@@ -31,6 +31,7 @@ class Registry(Generic[T]):
         self.kind, self.group = kind, group
         self._built_in = dict(built_in)
         self._registered: dict[str, T] = {}
+        self._imported: dict[str, T] = {}  # built-in ones that were asked for
 
     @property
     def built_in(self) -> tuple[str, ...]:
@@ -63,8 +64,10 @@ class Registry(Generic[T]):
 
         Raises InputError, beginning with `field`, for an unknown name (naming the nearest) or what cannot be imported.
         """
+        if name in self._imported:
+            return self._imported[name]
         if name in self._built_in:
-            return cast(T, imported(self._built_in[name], field=field))
+            return self._imported.setdefault(name, cast(T, imported(self._built_in[name], field=field)))
         if name not in self._registered:
             load_plugins()
         if name in self._registered:

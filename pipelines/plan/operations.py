@@ -6,6 +6,7 @@ An operation of the strong view is geometric (an affine map) or photometric (pix
 Legend: T frames, S crop side. A magnitude is signed, a share of the largest: -1 to 1.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class Photometric:
 Operation = Geometric | Photometric
 
 
+@functools.cache
 def _function(function: Callable[..., Any] | str) -> Callable[..., Any]:
     return cast(Callable[..., Any], imported(function, field="operation")) if isinstance(function, str) else function
 
