@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cmpl import build
+from cmpl.config import changed
 from cmpl.run import Run
 from pipelines.cache import cache_root
 from pipelines.catalog.manifest import Manifest, open_manifest
@@ -82,7 +83,7 @@ def videos_of_pool(run: Run, pool: str, *, data_root: str | None = None, progres
         raise InputError(f"pool: received {pool!r}; accepted: {', '.join(POOLS)}")
     config = run.config
     if data_root is not None:
-        config = replace(config, data=replace(config.data, root=data_root))
+        config = changed(config, "data", root=data_root)
     data = build.open_data(config, progress=progress)
     every = np.arange(len(data.train))
     selections: list[tuple[Manifest, np.ndarray]] = {

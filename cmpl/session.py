@@ -1,9 +1,9 @@
 """A run from a configuration to a result: the passage that ties data, method, trainer and evaluation together."""
 
 import contextlib
+import functools
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,16 @@ from typing import Any
 import torch
 
 from cmpl import build
-from cmpl.config import Config, OptimConfig
+from cmpl.config import Config, changed
 from cmpl.evaluate import accuracy, confidence, predict
+from cmpl.introduction import classes_lost, introduce, remarks_on_classes
 from cmpl.methods.method import Method
-from cmpl.recipes.presets import FULL
 from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
 from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated
-from cmpl.training.course import Schedule
 from cmpl.training.initialize import initialize
-from cmpl.training.loop import Trainer
-from cmpl.training.plan import PAPER_BATCH, TrainingPlan, peak_learning_rate, plan_of, videos_per_step
+from cmpl.training.loop import Trainer, no_remarks
+from cmpl.training.plan import plan_of
 from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
@@ -30,7 +29,6 @@ from cmpl.training.validation import Doubts, validation_metrics
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.loading.loader import SemiLoader
-from pipelines.loading.nvdec import on_cpu
 from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
 
@@ -113,17 +111,13 @@ def _train(
             reporter.note(line)
     method.begin_training()
     unusable = data.problems()
-    _introduce(
+    introduce(
         config, data, plans, schedule=schedule, unusable=unusable, runtime=runtime, ranks=ranks, reporter=reporter
     )
     if tune_loader:  # first, so that what follows is built once, from the settings that were chosen
         config, runtime = _tuned(
             config, data, plans, start=start, run=run, runtime=runtime, ranks=ranks, reporter=reporter
         )
-
-    def loader_at(micro_step: int) -> SemiLoader:
-        return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
-
     doubts = Doubts(config.method)
 
     def validate(method: Method) -> dict[str, float]:
@@ -132,20 +126,17 @@ def _train(
             reporter.note(line)
         return validation_metrics(quick.scores)
 
-    trainer = Trainer(
+    trainer = _trainer_of(
         method,
-        plan=_plan_of(config, schedule, method, ranks=ranks),
-        identity=start.facts.identity,
-        loader_at=loader_at,
+        config,
+        plans,
+        start=start,
         validate=validate,
         run=run,
         runtime=runtime,
         ranks=ranks,
         reporter=reporter,
-        remarks=lambda problems: [
-            f"class {name!r}: none of its {number} labeled videos can be decoded, so it is learned from no label"
-            for name, number in classes_lost(data, problems).items()
-        ],
+        remarks=functools.partial(remarks_on_classes, plans[0].pool, data.classes),
     )
     first_rank_does(ranks, lambda: claim(run, start))
     try:
@@ -156,6 +147,74 @@ def _train(
         raise
     if not is_done:
         return Outcome(path=run.path, result=None)
+    result = _result(
+        trainer,
+        config,
+        data,
+        plans,
+        num_steps=schedule.last_step,
+        unusable=unusable,
+        run=run,
+        runtime=runtime,
+        ranks=ranks,
+        reporter=reporter,
+    )
+    first_rank_does(ranks, lambda: run.write_result(result))
+    return Outcome(path=run.path, result=result)
+
+
+def _trainer_of(
+    method: Method,
+    config: Config,
+    plans: tuple[Planner, Planner],
+    *,
+    start: Start,
+    validate: Callable[[Method], Mapping[str, float]] | None,
+    run: RunDirectory,
+    runtime: Runtime,
+    ranks: Ranks,
+    reporter: Reporter,
+    remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
+) -> Trainer:
+    schedule = start.facts.course.current
+
+    def loader_at(micro_step: int) -> SemiLoader:
+        return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
+
+    return Trainer(
+        method,
+        plan=plan_of(
+            config,
+            first_step=schedule.first_step,
+            num_steps=schedule.last_step,
+            num_ranks=ranks.num_ranks,
+            uses_unlabeled=method.uses_unlabeled,
+        ),
+        identity=start.facts.identity,
+        loader_at=loader_at,
+        validate=validate,
+        run=run,
+        runtime=runtime,
+        ranks=ranks,
+        reporter=reporter,
+        remarks=remarks,
+    )
+
+
+def _result(
+    trainer: Trainer,
+    config: Config,
+    data: Dataset,
+    plans: tuple[Planner, Planner],
+    *,
+    num_steps: int,
+    unusable: dict[str, str],
+    run: RunDirectory,
+    runtime: Runtime,
+    ranks: Ranks,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Evaluates a trained run: what result.json holds."""
     train_seconds, begin = trainer.wall_seconds, time.monotonic()
     found = evaluate(
         trainer.evaluated,
@@ -168,37 +227,17 @@ def _train(
         progress=reporter.progress,
     )
     set_aside = unusable | run.problems() | found.problems
-    result = {
+    return {
         **found.to_json(),
         "num_labeled": len(data.labeled),
         "num_unlabeled": len(plans[1].pool),
-        "steps": schedule.last_step,
+        "steps": num_steps,
         "train_seconds": round(train_seconds, 1),
         "evaluation_seconds": round(time.monotonic() - begin, 1),
-        "classes_without_labels": list(classes_lost(data, set_aside)),
+        "classes_without_labels": list(classes_lost(plans[0].pool, data.classes, set_aside)),
         "num_set_aside": len(set_aside),
         "set_aside": set_aside,
     }
-    first_rank_does(ranks, lambda: run.write_result(result))
-    return Outcome(path=run.path, result=result)
-
-
-def classes_lost(data: Dataset, problems: Mapping[str, str]) -> dict[str, int]:
-    """Classes of which no labeled video is left: name -> how many labeled videos it had. problems: path -> reason."""
-    pool = data.labeled_pool()
-    drawn = Counter(pool.labels.tolist())
-    left = {label for path, label in zip(pool.paths, pool.labels.tolist(), strict=True) if path not in problems}
-    return {data.classes[label]: number for label, number in sorted(drawn.items()) if label not in left}
-
-
-def _plan_of(config: Config, schedule: Schedule, method: Method, *, ranks: Ranks) -> TrainingPlan:
-    return plan_of(
-        config,
-        first_step=schedule.first_step,
-        num_steps=schedule.last_step,
-        num_ranks=ranks.num_ranks,
-        uses_unlabeled=method.uses_unlabeled,
-    )
 
 
 def _tuned(
@@ -218,16 +257,8 @@ def _tuned(
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
     method = build.method_of(config, num_classes=len(data.classes))
-    trainer = Trainer(
-        method,
-        plan=_plan_of(config, start.facts.course.current, method, ranks=ranks),
-        identity=start.facts.identity,
-        loader_at=lambda micro_step: loader_at(config, runtime, micro_step),
-        validate=None,
-        run=run,
-        runtime=runtime,
-        ranks=ranks,
-        reporter=reporter,
+    trainer = _trainer_of(
+        method, config, plans, start=start, validate=None, run=run, runtime=runtime, ranks=ranks, reporter=reporter
     )
     num_cores = cores_of_rank(ranks.num_local_ranks)
     choice = autotune(config, runtime, trainer=trainer, loader_at=loader_at, num_cores=num_cores)
@@ -283,7 +314,7 @@ def evaluate_run(
     run = RunDirectory(path)
     config = run.config()
     if data_root is not None:
-        config = replace(config, data=replace(config.data, root=str(data_root)))
+        config = changed(config, "data", root=str(data_root))
     found, checkpoint, complaints = chosen_checkpoint(run.checkpoints, which)
     for line in complaints:
         reporter.note(f"{line}; the one before is evaluated")
@@ -310,67 +341,3 @@ def evaluate_run(
         "num_set_aside": len(set_aside),
         "set_aside": set_aside,
     }
-
-
-def _introduce(
-    config: Config,
-    data: Dataset,
-    plans: tuple[Planner, Planner],
-    *,
-    schedule: Schedule,
-    unusable: dict[str, str],
-    runtime: Runtime,
-    ranks: Ranks,
-    reporter: Reporter,
-) -> None:
-    """Says what is about to happen, in a few lines."""
-    classes = len(data.classes)
-    reporter.note(
-        f"{config.method.name} on {data.annotations.name}: {classes} classes, {len(plans[0].pool)} labeled and "
-        f"{len(plans[1].pool)} unlabeled videos, {schedule.last_step} steps"
-    )
-    batch, uses_unlabeled = config.batch, build.method_class(config.method.name).uses_unlabeled
-    videos = videos_per_step(config, num_ranks=ranks.num_ranks, uses_unlabeled=uses_unlabeled)
-    and_unlabeled = f" + {batch.unlabeled} unlabeled" if uses_unlabeled else ""
-    rate = peak_learning_rate(config, num_videos_per_step=videos)
-    reporter.note(
-        f"a step: {videos} videos ({ranks.num_ranks} rank{'s' if ranks.num_ranks > 1 else ''} x {batch.labeled} "
-        f"labeled{and_unlabeled} x {batch.accumulate}), learning rate {rate:g}"
-        f"{' (scaled with the batch)' if config.optim.scale_lr else ''}"
-    )
-    for line in _remarks(config, data, num_videos_per_step=videos):
-        reporter.note(line)
-    if schedule.first_step:
-        reporter.note(
-            f"continues a finished run with a fresh schedule: from step {schedule.first_step} the learning rate falls "
-            f"once more from {rate:g} to 0, by step {schedule.last_step}"
-        )
-    if runtime.backend == "gpu":
-        for pool in (plans[1].pool, data.evaluation_pool()):
-            for line in on_cpu(pool).lines(pool):
-                reporter.note(line)
-    if unusable:
-        path, reason = next(iter(unusable.items()))
-        reporter.note(
-            f"{len(unusable)} unusable video{'s' if len(unusable) > 1 else ''} set aside, listed in result.json; "
-            f"the first: {path}: {reason}"
-        )
-
-
-def _remarks(config: Config, data: Dataset, *, num_videos_per_step: int) -> list[str]:
-    """What was chosen for the user and may not be what he wants."""
-    lines = []
-    if config.preset:
-        lines.append(
-            f"preset {config.preset}: smaller networks and clips than the paper's; --preset {FULL} takes those"
-        )
-    if config.data.labeled == "all" and data.unlabeled is not None:
-        lines.append("all labels are used, as there are unlabeled videos beside them; --labeled takes fewer")
-    paper = OptimConfig().lr
-    if config.optim.lr == paper and not config.optim.scale_lr and num_videos_per_step < PAPER_BATCH:
-        scaled = paper * num_videos_per_step / PAPER_BATCH
-        lines.append(
-            f"learning rate {paper:g} is the paper's for {PAPER_BATCH} videos a step, and a step here has "
-            f"{num_videos_per_step}: --scale-lr would take {scaled:.2g}, a larger batch.accumulate keeps the number"
-        )
-    return lines

@@ -1,10 +1,9 @@
 """Which recipe belongs to which data set, and which to which row of the paper's tables."""
 
-import dataclasses
 import re
 from collections.abc import Callable
 
-from cmpl.config import Config
+from cmpl.config import Config, changed
 from cmpl.recipes import ablations, tables
 from cmpl.recipes.demo import demo
 from cmpl.recipes.folder import folder
@@ -38,7 +37,7 @@ def recipe_for(dataset: str) -> Recipe:
 
     def recipe(*labeled: str) -> Config:
         config = folder(*labeled)
-        return dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
+        return changed(config, "data", dataset=dataset)
 
     return recipe
 

@@ -41,12 +41,22 @@ class Checkpoint:
     ema: dict[str, Tensor]
 
 
+def checkpoint_at(folder: Path, step: int) -> Path:
+    """The checkpoint of a step, whether it is there or not."""
+    return folder / f"step-{step:08d}"
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint's folder."""
+    return int(path.name.removeprefix("step-"))
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Writes `folder/step-N`, then removes all but the last two and the best. Seen by others only when whole.
 
     Raises InputError where it cannot be written; the older ones stay, and no draft.
     """
-    target = folder / f"step-{checkpoint.step:08d}"
+    target = checkpoint_at(folder, checkpoint.step)
     draft = folder / f".{target.name}.{os.getpid()}"
     try:
         shutil.rmtree(draft, ignore_errors=True)
@@ -95,8 +105,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise InputError(f"checkpoint {path}: cannot be read ({error})") from error
     for name, values in parts.items():
-        if spoilt := first_not_finite(values):
-            raise InputError(f"checkpoint {path}: {name}: {spoilt} holds numbers that are not finite")
+        if spoiled := first_not_finite(values):
+            raise InputError(f"checkpoint {path}: {name}: {spoiled} holds numbers that are not finite")
     return found
 
 
@@ -128,8 +138,10 @@ def best_checkpoint(folder: Path) -> Path | None:
             continue
         if "best_step" not in state:
             break
-        best = folder / f"step-{state['best_step'] or 0:08d}"
-        return best if state["best_step"] is not None and best.is_dir() else None
+        if state["best_step"] is None:
+            return None
+        best = checkpoint_at(folder, state["best_step"])
+        return best if best.is_dir() else None
     try:  # older versions kept the name in a file of its own
         path = folder / json.loads((folder / "best.json").read_text())["checkpoint"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -152,7 +164,7 @@ def chosen_checkpoint(folder: Path, which: str) -> tuple[Path, Checkpoint, list[
     else:
         found, complaints = last_good_checkpoint(folder)
         if found is not None:
-            return folder / f"step-{found.step:08d}", found, complaints
+            return checkpoint_at(folder, found.step), found, complaints
     raise InputError(
         "\n".join(complaints)
         or f"{folder.parent}: has no {which} checkpoint yet; `cmpl train` writes one, 'best' needs validation"
@@ -173,7 +185,7 @@ def last_good_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def set_broken_aside(folder: Path, *, after_step: int) -> None:
     """Renames the checkpoints of later steps, so that they take no good one's place among those that are kept."""
     for path in checkpoints(folder):
-        if int(path.name.removeprefix("step-")) > after_step:
+        if step_of(path) > after_step:
             aside = path.with_name(BROKEN + path.name)
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)
@@ -242,11 +254,11 @@ def load_momentum(module: nn.Module, optimizer: Optimizer, tensors: dict[str, Te
 
 def _remove_old(folder: Path, *, best_step: int | None) -> None:
     found = checkpoints(folder)
-    kept = {path.name for path in found[-NUM_KEPT:]}
+    kept = set(found[-NUM_KEPT:])
     if best_step is not None:
-        kept.add(f"step-{best_step:08d}")
+        kept.add(checkpoint_at(folder, best_step))
     for path in found:
-        if path.name not in kept:
+        if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
     for draft in folder.glob(".step-*"):  # of a process that was killed while writing
         shutil.rmtree(draft, ignore_errors=True)

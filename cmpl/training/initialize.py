@@ -48,8 +48,8 @@ def initialize(method: nn.Module, source: str, *, classes: Sequence[str] = ()) -
     """
     file, known = _newest_checkpoint(source)
     tensors = read_tensors(file)
-    if spoilt := first_not_finite(tensors):
-        raise InputError(f"init: received {file}, whose {spoilt} holds numbers that are not finite; accepted: weights")
+    if spoiled := first_not_finite(tensors):
+        raise InputError(f"init: received {file}, whose {spoiled} holds numbers that are not finite; accepted: weights")
     own = module_tensors(method)
     inflating = "conv1.weight" in tensors and tensors["conv1.weight"].ndim == 4
     given = _inflated(tensors, into=own) if inflating else _of_a_run(tensors)

@@ -114,7 +114,12 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the schedule's steps that are done, 0 to 1."""
-        return (self.step - self.plan.first_step) / (self.num_steps - self.plan.first_step)
+        done, length = self._place()
+        return done / length
+
+    def _place(self) -> tuple[int, int]:
+        """Steps of the schedule that are done, and all of them."""
+        return self.step - self.plan.first_step, self.num_steps - self.plan.first_step
 
     @property
     def wall_seconds(self) -> float:
@@ -174,7 +179,7 @@ class Trainer:
     def update(self, loader: Batches) -> None:
         """One update. No line of it waits for the device."""
         plan, accumulate = self.plan, self.plan.accumulate
-        done, length = self.step - plan.first_step, self.num_steps - plan.first_step
+        done, length = self._place()
         set_learning_rate(self.optimizer, learning_rate(done, num_steps=length, lr=plan.peak_lr, warmup=plan.warmup))
         self.optimizer.zero_grad(set_to_none=True)
         for micro_step in range(self.step * accumulate, (self.step + 1) * accumulate):
@@ -199,9 +204,8 @@ class Trainer:
 
     def _unlabeled_weight(self) -> float:
         """lambda, or 0 before the unlabeled losses are switched on."""
-        plan = self.plan
-        delayed = self.step - plan.first_step < plan.unlabeled_delay * (self.num_steps - plan.first_step)
-        return 0.0 if delayed else plan.unlabeled_weight
+        done, length = self._place()
+        return 0.0 if done < self.plan.unlabeled_delay * length else self.plan.unlabeled_weight
 
     def _gradients_exchanged(self, is_last: bool) -> contextlib.AbstractContextManager[object]:
         """Ranks exchange gradients once a step, with the last micro-step."""
@@ -247,8 +251,8 @@ class Trainer:
         """Saves a checkpoint, where all its numbers are finite on every rank. Raises InputError where not, and where it
         cannot be written; the older ones stay."""
         tensors = self._tensors()
-        spoilt = not all_finite(value for part in tensors.values() for value in part.values())
-        if any_rank([spoilt], self.runtime.device)[0]:
+        spoiled = not all_finite(value for part in tensors.values() for value in part.values())
+        if any_rank([spoiled], self.runtime.device)[0]:
             raise self._diverged("weights: received numbers that are not finite")
         state = {
             **self.identity.to_json(),
@@ -256,7 +260,7 @@ class Trainer:
             "best_top1": self.best_top1,
             "best_step": self.best_step,
             "is_validated": not self._validation_is_due(),
-            "videos_per_step": self._videos_per_step(),
+            "videos_per_step": list(self.plan.videos_per_step),
         }
 
         def write() -> None:
@@ -292,10 +296,18 @@ class Trainer:
     def _resume(self) -> bool:
         """Takes up the last good checkpoint, if there is one, and sets newer ones aside. False where the validation of
         its step is still to do."""
-        found = first_rank_does(self.ranks, self._chosen)
+        checkpoint: ckpt.Checkpoint | None = None
+
+        def choose() -> Path | None:
+            nonlocal checkpoint
+            checkpoint = self._chosen()
+            return None if checkpoint is None else ckpt.checkpoint_at(self.run.checkpoints, checkpoint.step)
+
+        found = first_rank_does(self.ranks, choose)
         if found is None:
             return True
-        checkpoint = ckpt.load_checkpoint(found)
+        if checkpoint is None:  # the first rank has read it already
+            checkpoint = ckpt.load_checkpoint(found)
         self._check_same_run(checkpoint, str(found))
         ckpt.load_into(self.method, checkpoint.model, source=str(found))
         ckpt.load_momentum(self.method, self.optimizer, checkpoint.optimizer)
@@ -307,36 +319,31 @@ class Trainer:
         if state.get("is_validated", True):
             self.validated_step = self.step
         best = ckpt.best_checkpoint(self.run.checkpoints)
-        self.best_step = None if best is None else int(best.name.removeprefix("step-"))
+        self.best_step = None if best is None else ckpt.step_of(best)
         self.earlier_seconds = state["wall_seconds"]
         self.reporter.note(f"going on from step {self.step} of {self.num_steps}")
         return not self._validation_is_due()
 
-    def _chosen(self) -> Path | None:
-        """The last good checkpoint's folder; newer ones are set aside, each with a line."""
+    def _chosen(self) -> ckpt.Checkpoint | None:
+        """The last good checkpoint; newer ones are set aside, each with a line."""
         found, complaints = ckpt.last_good_checkpoint(self.run.checkpoints)
         for line in complaints:
             self.reporter.note(f"{line}; set aside")
         ckpt.set_broken_aside(self.run.checkpoints, after_step=-1 if found is None else found.step)
-        return None if found is None else self.run.checkpoints / f"step-{found.step:08d}"
+        return found
 
     def _check_same_run(self, checkpoint: ckpt.Checkpoint, source: str) -> None:
         """Raises InputError where a checkpoint is not of this run's videos and classes."""
         try:
             known = Identity.from_json(checkpoint.state)
-            videos_per_step = list(checkpoint.state["videos_per_step"])
+            videos_per_step = tuple(checkpoint.state["videos_per_step"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"checkpoint {source}: state.json lacks {error}; accepted: one of this program") from error
         changed = differences(known, self.identity, listings=(None, None))
-        if videos_per_step != self._videos_per_step():
-            changed.append(f"videos a step: {videos_per_step} there, {self._videos_per_step()} now")
+        if videos_per_step != self.plan.videos_per_step:
+            changed.append(f"videos a step: {list(videos_per_step)} there, {list(self.plan.videos_per_step)} now")
         if changed:
             raise InputError(f"checkpoint {source}: of another run: {'; '.join(changed)}; accepted: this run's own")
-
-    def _videos_per_step(self) -> list[int]:
-        """Labeled and unlabeled videos of one step, over all ranks: what the order of samples hangs on."""
-        passes = self.plan.accumulate * self.ranks.num_ranks
-        return [self.plan.num_labeled * passes, self.plan.num_unlabeled * passes]
 
     def _agreed(self, *, meeting: bool) -> tuple[bool, bool]:
         """Whether to stop after this step, and whether so much time has passed that a checkpoint is due: all ranks

@@ -12,7 +12,7 @@ from cmpl.training.run_directory import unwritable
 from pipelines.files import written_whole
 
 if TYPE_CHECKING:
-    pass
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class TermSums:
@@ -86,7 +86,7 @@ class MetricsLog:
         return lines
 
 
-def _tensorboard(folder: Path, first_step: int) -> Any:
+def _tensorboard(folder: Path, first_step: int) -> "SummaryWriter | None":
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

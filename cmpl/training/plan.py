@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from cmpl.config import Config
+from cmpl.training.course import videos_of
 
 PAPER_BATCH = 192
 """Videos of a step in the paper: 16 GPUs x (2 + 10)."""
@@ -15,8 +16,8 @@ class TrainingPlan:
 
     first_step: int  # of the schedule: 0, or where a finished run was continued
     num_steps: int  # of the run, to the schedule's end
+    videos_per_step: tuple[int, int]  # labeled, unlabeled; over all ranks: what the order of samples hangs on
     num_labeled: int  # videos of a forward pass on one rank
-    num_unlabeled: int
     accumulate: int  # forward passes a step
     lr: float  # as configured, for messages
     peak_lr: float  # scaled with the batch where asked
@@ -46,8 +47,8 @@ def plan_of(
     return TrainingPlan(
         first_step=first_step,
         num_steps=num_steps,
+        videos_per_step=videos_of(config.batch, num_ranks=num_ranks),
         num_labeled=config.batch.labeled,
-        num_unlabeled=config.batch.unlabeled,
         accumulate=config.batch.accumulate,
         lr=optim.lr,
         peak_lr=peak_learning_rate(config, num_videos_per_step=videos),
@@ -71,8 +72,8 @@ def plan_of(
 
 def videos_per_step(config: Config, *, num_ranks: int, uses_unlabeled: bool) -> int:
     """Videos that the networks learn from in one step, over all ranks: the effective batch."""
-    batch = config.batch
-    return (batch.labeled + batch.unlabeled * uses_unlabeled) * batch.accumulate * num_ranks
+    labeled, unlabeled = videos_of(config.batch, num_ranks=num_ranks)
+    return labeled + unlabeled * uses_unlabeled
 
 
 def peak_learning_rate(config: Config, *, num_videos_per_step: int) -> float:
@@ -84,5 +85,5 @@ def steps_of(config: Config, *, num_unlabeled_videos: int, num_ranks: int) -> in
     """Optimizer steps of a run: `optim.steps`, or `optim.epochs` passes over the unlabeled videos."""
     if config.optim.steps is not None:
         return config.optim.steps
-    per_step = config.batch.unlabeled * config.batch.accumulate * num_ranks
+    _, per_step = videos_of(config.batch, num_ranks=num_ranks)
     return math.ceil(config.optim.epochs * num_unlabeled_videos / per_step)

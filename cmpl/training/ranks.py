@@ -22,8 +22,6 @@ T = TypeVar("T")
 LAUNCHER_LOOKED_FOR_EVERY_SECONDS = 1.0
 GRACE_SECONDS = 30.0
 """So long a rank whose launcher was killed may take to save and stop."""
-
-
 TIMEOUT = timedelta(hours=2)
 """Ranks wait so long for another one: the first one probes a data set's files alone, which takes a slow disk long."""
 
@@ -66,11 +64,8 @@ def join_ranks(device_type: str) -> Ranks:
     # Functions of this module hold, as their default, the group there is when it is first imported (by torch's wrapper
     # of a model): they would hold ours for ever, and with it its threads (see leave_ranks).
     importlib.import_module("torch.distributed.nn")
-    if device_type == "cuda":
-        device = torch.device("cuda", ranks.local_rank)
-        dist.init_process_group("nccl", timeout=TIMEOUT, device_id=device)
-    else:
-        dist.init_process_group("gloo", timeout=TIMEOUT)
+    device = torch.device("cuda", ranks.local_rank) if device_type == "cuda" else None
+    dist.init_process_group("nccl" if device else "gloo", timeout=TIMEOUT, device_id=device)
     threading.Thread(target=_end_with_launcher, args=(os.getppid(),), daemon=True).start()
     return ranks
 

@@ -13,7 +13,14 @@ LAYERS = ("pipelines", "cmpl", "benchmarks", "cli")
 LEAVES_OF_PIPELINES = {
     f"pipelines.{name}" for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry")
 }
-COMPOSERS = {"cmpl/build.py", "cmpl/predict.py", "cmpl/selection.py", "cmpl/session.py", "cmpl/start.py"}
+COMPOSERS = {
+    "cmpl/build.py",
+    "cmpl/predict.py",
+    "cmpl/selection.py",
+    "cmpl/introduction.py",
+    "cmpl/session.py",
+    "cmpl/start.py",
+}
 """What ties the data side to the method side; the rest of cmpl sees of pipelines only its leaves."""
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from cmpl import build
-from cmpl.session import _introduce
+from cmpl.introduction import introduce
 from cmpl.training.course import Schedule
 from cmpl.training.ranks import Ranks
 from cmpl.training.reporter import Reporter
@@ -20,7 +20,7 @@ def test_what_the_workers_decode_beside_nvdec_is_said(small_folder, monkeypatch)
     on_gpu = replace(settle(config.runtime), backend="gpu")
     for formats in ({"h264": ("yuv420p",)}, {}):
         monkeypatch.setattr("pipelines.loading.nvdec.PIXEL_FORMATS", {"mixed": formats})
-        _introduce(
+        introduce(
             config,
             data,
             build.planners(config, data),
