@@ -6,25 +6,18 @@ from pathlib import Path
 
 import click
 
-from cli.options import plugin_option
+from cli.options import checkpoint_option, clips_option, crops_option, device_option, plugin_option
 from pipelines.registry import use_plugins
 
 
 @click.command()
 @click.argument("run", required=False)
-@click.option(
-    "--clips", type=click.IntRange(min=1), metavar="N", help="Clips a video, evenly spaced.  [default: the run's, 10]"
-)
-@click.option(
-    "--crops",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Crops a clip along the longer side.  [default: the run's, 3]",
-)
+@clips_option
+@crops_option
 @click.option("--data-root", metavar="FOLDER", help="Where the data set lies now.  [default: as in training]")
 @click.option("--other-videos", is_flag=True, help="Also on other validation videos than the run's, of its classes.")
-@click.option("--checkpoint", type=click.Choice(("last", "best")), default="last", show_default=True)
-@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
+@checkpoint_option
+@device_option
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
 def command(

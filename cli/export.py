@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cli.options import plugin_option
+from cli.options import checkpoint_option, plugin_option
 from pipelines.printable import printable
 from pipelines.registry import use_plugins
 
@@ -22,7 +22,7 @@ from pipelines.registry import use_plugins
 )
 @click.option("--network", type=click.Choice(("primary", "auxiliary")), default="primary", show_default=True)
 @click.option("--out", metavar="FILE", help="The file.  [default: <run>-<network>.pt2 or .onnx]")
-@click.option("--checkpoint", type=click.Choice(("last", "best")), default="last", show_default=True)
+@checkpoint_option
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="What was written as JSON on stdout.")
 def command(

@@ -41,6 +41,18 @@ plugin_option = click.option(
     help="A module, or the path of a .py file, that registers methods, backbones, data sets or operations.",
 )
 
+clips_option = click.option(
+    "--clips", type=click.IntRange(min=1), metavar="N", help="Clips a video, evenly spaced.  [default: the run's, 10]"
+)
+crops_option = click.option(
+    "--crops",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Crops a clip along the longer side.  [default: the run's, 3]",
+)
+checkpoint_option = click.option("--checkpoint", type=click.Choice(("last", "best")), default="last", show_default=True)
+device_option = click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
+
 COLUMN_OPTIONS = (
     click.option("--path-column", metavar="TITLE", help="Column of the paths in csv lists.  [default: path, ...]"),
     click.option("--label-column", metavar="TITLE", help="Column of the classes in them.  [default: label, ...]"),

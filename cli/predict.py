@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli.options import plugin_option
+from cli.options import checkpoint_option, clips_option, crops_option, device_option, plugin_option
 from pipelines.errors import InputError
 from pipelines.registry import use_plugins
 
@@ -31,17 +31,10 @@ SHOWN = 5
     show_default=True,
     help="uncertain: what a person should label next comes first.",
 )
-@click.option(
-    "--clips", type=click.IntRange(min=1), metavar="N", help="Clips a video, evenly spaced.  [default: the run's, 10]"
-)
-@click.option(
-    "--crops",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Crops a clip along the longer side.  [default: the run's, 3]",
-)
-@click.option("--checkpoint", type=click.Choice(("last", "best")), default="last", show_default=True)
-@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
+@clips_option
+@crops_option
+@checkpoint_option
+@device_option
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="The rows as JSON on stdout too, all else on stderr.")
 def command(
