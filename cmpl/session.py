@@ -24,11 +24,12 @@ from cmpl.training.plan import plan_of
 from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
-from cmpl.training.runtime import Runtime, cores_of_rank, device_type, settle
+from cmpl.training.runtime import Runtime, device_type, settle
 from cmpl.training.validation import Doubts, validation_metrics
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.loading.loader import SemiLoader
+from pipelines.loading.setup import cores_of_rank
 from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
 

@@ -12,10 +12,7 @@ from cmpl import build
 from cmpl.config import Config
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
-from pipelines.loading.setup import MAX_WORKERS
-
-NUM_THREADS = 8
-"""DALI's threads where `runtime.loader_threads` says nothing, as in training on a machine with enough cores."""
+from pipelines.loading.setup import MAX_THREADS, MAX_WORKERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +58,7 @@ def forecast(config: Config, data: Dataset, gpu: Gpu) -> Forecast:
         taken,
         num_classes=len(data.classes),
         workers=MAX_WORKERS if config.runtime.workers is None else config.runtime.workers,
-        threads=config.runtime.loader_threads or NUM_THREADS,
+        threads=config.runtime.loader_threads or MAX_THREADS,
     )
     predictions = tuple(predict(gpu, work, assumed) for assumed in (BEST, CAREFUL))
     return Forecast(

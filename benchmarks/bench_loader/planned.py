@@ -1,5 +1,6 @@
 """Facts about planned videos that decide what a GPU has to do: frames, pixels, bytes, and cutting on this CPU."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.decode_work import num_packets
 from pipelines.errors import InputError, VideoError
+from pipelines.loading.source import cut_of, picture_size
 from pipelines.plan.planner import Planner
-from pipelines.video.cut import cut
 
 NUM_VIDEOS = 32
 """Videos that are looked at, at least one of each stream."""
@@ -53,16 +54,16 @@ def _videos_of(planner: Planner, number: int) -> Iterator[PlannedVideo]:
         try:
             Path(path).read_bytes()  # into the page cache
             begin = time.perf_counter()
-            made = cut(path, plan.frames, exact_seek=bool(pool.exact_seek[video]))
+            made = cut_of(pool, video, plan.frames)
             seconds = time.perf_counter() - begin
-            num_decoded = num_packets(made.content)
+            num_decoded = num_packets(made.content.tobytes())
         except (OSError, VideoError):
             continue
         yield PlannedVideo(
             codec=pool.coding_of(video).split()[0],
-            num_pixels=int(pool.width[video]) * int(pool.height[video]),
-            num_wanted=len({int(frame) for frame in plan.frames}),
+            num_pixels=math.prod(picture_size(pool, video)),
+            num_wanted=len(made.indices),
             num_decoded=num_decoded,
-            num_bytes=len(made.content),
+            num_bytes=made.content.size,
             cut_seconds=seconds,
         )

@@ -1,6 +1,5 @@
 """What this machine is used for: device, decoder, precision, threads. Settled once, said aloud."""
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -8,9 +7,9 @@ import torch
 
 from cmpl.config import RuntimeConfig
 from pipelines.errors import InputError
-from pipelines.loading.dali import dali_problem, installed_dali
+from pipelines.loading.dali import require_dali
 from pipelines.loading.nvdec import nvdec_problem
-from pipelines.loading.setup import default_workers
+from pipelines.loading.setup import cores_of_rank, default_threads, default_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +50,22 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
         raise InputError(
             "runtime.sync_batch_norm: received true on a CPU; accepted: false, torch has it for GPUs alone"
         )
-    if kind == "cuda" and (misfit := dali_problem(installed_dali(), torch_cuda=torch.version.cuda, driver=None)):
-        raise InputError(f"runtime.device: received {config.device!r}, but {misfit}; accepted: cpu")
+    if kind == "cuda":
+        require_dali("runtime.device", config.device)
     device = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
     backend, why_backend = _backend(config.backend, kind)
     amp, why_amp = _amp(config.amp, device)
     num_cores = cores_of_rank(num_local_ranks)
     compute = 1 if kind == "cuda" else max(1, num_cores // 2)
     torch_threads = config.torch_threads or compute
-    spare = max(0, num_cores - torch_threads)
+    default = default_threads(num_cores, torch_threads=torch_threads) if kind == "cuda" else 1
+    threads = config.loader_threads or default
     workers = default_workers(kind, num_cores, config.workers, torch_threads=torch_threads)
     return Runtime(
         device=device,
         backend=backend,
         num_workers=workers,
-        loader_threads=config.loader_threads or (max(1, min(8, spare)) if kind == "cuda" else 1),
+        loader_threads=threads,
         torch_threads=torch_threads,
         amp=amp,
         reasons=(
@@ -77,11 +77,6 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
             f"thread{'s' if torch_threads != 1 else ''} (of {num_cores} cores)",
         ),
     )
-
-
-def cores_of_rank(num_local_ranks: int) -> int:
-    """Processor cores that one of a machine's ranks may use."""
-    return max(1, len(os.sched_getaffinity(0)) // num_local_ranks)
 
 
 def _backend(wanted: str, kind: str) -> tuple[str, str]:

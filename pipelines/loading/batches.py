@@ -53,7 +53,7 @@ def batches_of(source: TrainSource | EvaluationSource, *, engine: Engine) -> Bat
     """
     if source.media is Media.VIEWS:
         return ViewBatches(source, engine=engine)
-    from pipelines.loading import graph  # DALI takes seconds to import, and only GPUs need it
+    from pipelines.loading import graph  # only GPUs need DALI, which may not be installed
 
     if isinstance(source, TrainSource):
         graph.preallocate(source, engine=engine)

@@ -3,6 +3,8 @@
 import importlib.metadata
 from typing import NamedTuple
 
+from pipelines.errors import InputError
+
 DISTRIBUTIONS = {13: "nvidia-dali-cuda130", 12: "nvidia-dali-cuda120"}
 """CUDA's major version -> the wheel that is built for it; `cmpl[cuda13]` and `cmpl[cuda12]` install them."""
 OLDEST_DRIVERS = {13: 580, 12: 525}
@@ -49,6 +51,14 @@ def dali_problem(found: Installed | None, *, torch_cuda: str | None, driver: str
             f"pip uninstall {DISTRIBUTIONS[found.cuda]} && pip install 'cmpl[cuda{wanted}]'"
         )
     return None
+
+
+def require_dali(field: str, received: str) -> None:
+    """Raises InputError where a GPU is asked for and the installed DALI does not go with torch."""
+    import torch  # not above: workers import no torch
+
+    if misfit := dali_problem(installed_dali(), torch_cuda=torch.version.cuda, driver=None):
+        raise InputError(f"{field}: received {received!r}, but {misfit}; accepted: cpu")
 
 
 def _accepted() -> str:

@@ -93,8 +93,8 @@ def preallocate(source: TrainSource, *, engine: Engine) -> None:
     if engine.device_index is None:
         return
     pool, geometry = source.pool, source.planner.geometry
-    pixels = pool.stored[:, 0] * pool.stored[:, 1] if len(pool.stored) else pool.width * pool.height
-    decoded = geometry.num_frames * int(np.mean(pixels)) * 3
+    width, height = pool.stored_sizes()
+    decoded = geometry.num_frames * int(np.mean(width * height)) * 3
     views = sum(int(np.prod(shape)) for shape in source.view_shapes)
     in_flight = source.batch_size * (engine.prefetch_batches + 1)
     try:  # decoded frames lie there twice, as they come and in order

@@ -4,12 +4,12 @@ import os
 from typing import NamedTuple
 
 from pipelines.errors import InputError
-from pipelines.loading.dali import dali_problem, installed_dali
+from pipelines.loading.dali import require_dali
 from pipelines.loading.engine import Engine
 from pipelines.loading.nvdec import nvdec_problem
 from pipelines.loading.sample import Media
 
-MAX_WORKERS = 16
+MAX_WORKERS, MAX_THREADS = 16, 8
 
 
 class Place(NamedTuple):
@@ -37,7 +37,7 @@ def engine_on(device: str, *, workers: int | None, prefetch_batches: int = 2, lo
     """
     import torch
 
-    cores = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    cores = cores_of_rank(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
@@ -48,15 +48,24 @@ def engine_on(device: str, *, workers: int | None, prefetch_batches: int = 2, lo
     index = int(number) if number else local_rank
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         raise InputError(f"device: received {device!r}, but torch sees no such GPU; accepted here: auto, cpu")
-    if misfit := dali_problem(installed_dali(), torch_cuda=torch.version.cuda, driver=None):
-        raise InputError(f"device: received {device!r}, but {misfit}; accepted: cpu")
+    require_dali("device", device)
     return Engine(
         media=Media.FRAMES if nvdec_problem() else Media.CUTS,
         device_index=index,
         num_workers=default_workers("cuda", cores, workers),
-        num_threads=max(1, min(8, cores - 1)),
+        num_threads=default_threads(cores),
         prefetch_batches=prefetch_batches,
     )
+
+
+def cores_of_rank(num_local_ranks: int) -> int:
+    """Processor cores that one of a machine's ranks may use."""
+    return max(1, len(os.sched_getaffinity(0)) // num_local_ranks)
+
+
+def default_threads(num_cores: int, *, torch_threads: int = 1) -> int:
+    """DALI's threads of a rank with so many cores and a GPU: those that torch leaves, up to MAX_THREADS."""
+    return max(1, min(MAX_THREADS, num_cores - torch_threads))
 
 
 def default_workers(device_type: str, num_cores: int, wanted: int | None, *, torch_threads: int = 1) -> int:
