@@ -17,8 +17,8 @@ from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
 from pipelines.catalog.dataset import Dataset, probed
 from pipelines.catalog.pool import Pool
-from pipelines.datasets.annotations import Annotations, ListOptions
-from pipelines.datasets.labeled_subset import labeled_subset
+from pipelines.datasets.annotations import Annotations, ListOptions, ReadOptions
+from pipelines.datasets.labeled_subset import subset_of
 from pipelines.datasets.registry import read_dataset, read_unlabeled
 from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
@@ -34,15 +34,13 @@ from pipelines.progress import Progress, no_progress
 def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annotations:
     """The data set `data.dataset`, with the training videos of `data.unlabeled` as its unlabeled ones."""
     data = config.data
-    lists = ListOptions(path_column=data.path_column, label_column=data.label_column, outside_root=data.outside_root)
-    annotations = read_dataset(
-        data.dataset,
-        Path(data.root) if data.root else None,
+    options = ReadOptions(
         official_split=data.official_split,
         max_missing_share=data.max_missing_share,
-        lists=lists,
+        lists=ListOptions(path_column=data.path_column, label_column=data.label_column, outside_root=data.outside_root),
         progress=progress,
     )
+    annotations = read_dataset(data.dataset, Path(data.root) if data.root else None, options)
     if data.unlabeled is None:
         return annotations
     if annotations.unlabeled is not None:
@@ -51,14 +49,7 @@ def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annot
             f"{annotations.unlabeled.root}; accepted: one of the two"
         )
     root = data.unlabeled_root or data.root
-    videos = read_unlabeled(
-        data.unlabeled,
-        Path(root) if root else None,
-        official_split=data.official_split,
-        max_missing_share=data.max_missing_share,
-        lists=lists,
-    )
-    return replace(annotations, unlabeled=videos)
+    return replace(annotations, unlabeled=read_unlabeled(data.unlabeled, Path(root) if root else None, options))
 
 
 def labels_drawn(config: Config, annotations: Annotations, *, usable: np.ndarray | None = None) -> np.ndarray:
@@ -70,16 +61,13 @@ def labels_drawn(config: Config, annotations: Annotations, *, usable: np.ndarray
     if usable is None:
         usable = np.ones(len(train), dtype=bool)
         usable[list(train.absent)] = False
-    return labeled_subset(
+    return subset_of(
+        annotations,
         config.data.labeled,
-        paths=train.paths,
-        labels=train.labels,
-        classes=annotations.classes,
-        split_seed=config.data.split_seed,
-        names=train.names,
-        usable=usable,
-        scheme=config.data.split_scheme,
         dataset=config.data.dataset,
+        split_seed=config.data.split_seed,
+        scheme=config.data.split_scheme,
+        usable=usable,
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from pipelines.cache import cache_root
 from pipelines.catalog.manifest import Manifest, open_manifest
 from pipelines.catalog.pool import Pool, pool_of
-from pipelines.datasets.annotations import Annotations, ListOptions
-from pipelines.datasets.labeled_subset import labeled_subset
+from pipelines.datasets.annotations import Annotations, ListOptions, ReadOptions
+from pipelines.datasets.labeled_subset import subset_of
 from pipelines.datasets.registry import read_dataset
 from pipelines.errors import InputError
 from pipelines.progress import Progress, no_progress
@@ -98,26 +98,17 @@ def open_dataset(
         dataset, root = "folder", Path(dataset).expanduser()
         if not root.is_dir():
             raise InputError(f"dataset: received {str(root)!r}, no folder; accepted: a folder or a data set's name")
-    annotations = read_dataset(
-        dataset,
-        None if root is None else Path(root),
+    options = ReadOptions(
         official_split=official_split,
         max_missing_share=max_missing_share,
         lists=ListOptions(path_column=path_column, label_column=label_column, outside_root=outside_root),
         progress=progress,
     )
+    annotations = read_dataset(dataset, None if root is None else Path(root), options)
 
     def draw(usable: np.ndarray) -> np.ndarray:
-        return labeled_subset(
-            labeled,
-            paths=annotations.train.paths,
-            labels=annotations.train.labels,
-            classes=annotations.classes,
-            split_seed=split_seed,
-            names=annotations.train.names,
-            usable=usable,
-            scheme=split_scheme,
-            dataset=dataset,
+        return subset_of(
+            annotations, labeled, dataset=dataset, split_seed=split_seed, scheme=split_scheme, usable=usable
         )
 
     return probed(annotations, draw=draw, progress=progress)

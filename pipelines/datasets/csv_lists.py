@@ -16,6 +16,7 @@ from typing import TextIO
 
 from pipelines.datasets.annotations import ListOptions
 from pipelines.datasets.suffixes import is_video
+from pipelines.datasets.text_files import MAX_LINES, undecoded_at
 from pipelines.errors import InputError
 
 # fmt: off
@@ -29,9 +30,6 @@ LABEL_TITLES = (
 )
 # fmt: on
 """Titles of columns in lower case, `_` for a blank: the first one that a list has is taken."""
-MAX_LINES = 2_000_000
-"""A longer list would not fit the memory of a laptop."""
-
 _SEPARATORS = ",;\t"
 _ADDRESS = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
 _LOCAL_FILES = re.compile(r"/data/local-files/?\?d=(.*)", re.DOTALL)
@@ -168,8 +166,8 @@ def _listed_video(
         raise InputError(f"{where}: received {len(fields)} fields; accepted: {accepted}")
     path = fields[columns.path] if columns.path < len(fields) else ""
     label = fields[columns.label] if columns.label is not None and columns.label < len(fields) else ""
-    if any("\udc80" <= character <= "\udcff" for character in path + label) and not _is_file(folder, path):
-        at = next(k for k, c in enumerate(path + label) if "\udc80" <= c <= "\udcff")
+    at = undecoded_at(path + label)
+    if at is not None and not _is_file(folder, path):
         raise InputError(f"{where}: not UTF-8 (character {at + 1}); accepted: a UTF-8 csv file")
     if label.startswith("{") and '"choices"' in label:
         raise InputError(f"{where}: received several classes, {label}; accepted: one a video")

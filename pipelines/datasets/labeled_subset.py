@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.datasets.annotations import Annotations
 from pipelines.datasets.csv_lists import csv_text
 from pipelines.errors import InputError, nearest
 from pipelines.files import written_whole
@@ -30,6 +31,30 @@ _ROW = re.compile(rf'(?:{_QUOTED}|[^"\n]*)(?:, *{_QUOTED})?[^\n]*(?:\n|$)')
 SCHEMES = ("uniform", "category-wise")
 VIDEOS_PER_CLASS = {"k400": {"1pct": 6, "10pct": 60}, "ucf101": {"1pct": 1, "10pct": 10}}
 """Videos a class that the paper's 1 % and 10 % mean on its data sets (Sec. 4.1), by data set."""
+
+
+def subset_of(
+    annotations: Annotations,
+    labeled: str,
+    *,
+    dataset: str,
+    split_seed: int = 0,
+    scheme: str = "uniform",
+    usable: np.ndarray | None = None,
+) -> np.ndarray:
+    """`labeled_subset` of a data set's training list."""
+    train = annotations.train
+    return labeled_subset(
+        labeled,
+        paths=train.paths,
+        labels=train.labels,
+        classes=annotations.classes,
+        split_seed=split_seed,
+        names=train.names,
+        usable=usable,
+        scheme=scheme,
+        dataset=dataset,
+    )
 
 
 def labeled_subset(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.datasets.annotations import Annotations, ListOptions, ReadOptions, VideoList, needed
+from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
 from pipelines.datasets.exports import list_file
 from pipelines.datasets.tree import as_spelled, checked_absent, present
 from pipelines.errors import InputError, nearest
-from pipelines.progress import Progress, no_progress
+from pipelines.progress import no_progress
 from pipelines.registry import Registry
 
 Reader = Callable[[Path | None, ReadOptions], Annotations]
@@ -23,6 +23,7 @@ _BUILT_IN = {
     "lists": "pipelines.datasets.lists:read",
     "ucf101": "pipelines.datasets.ucf101:read",
 }
+DEFAULTS = ReadOptions()
 DATASETS = tuple(_BUILT_IN)
 """Names of the built-in data sets."""
 
@@ -30,37 +31,16 @@ DATASETS_REGISTRY: Registry[Reader] = Registry("data set", group="cmpl.datasets"
 register_dataset = DATASETS_REGISTRY.register
 
 
-def read_dataset(
-    name: str,
-    root: Path | None,
-    *,
-    official_split: int = 1,
-    max_missing_share: float = 0.05,
-    lists: ListOptions | None = None,
-    progress: Progress = no_progress,
-) -> Annotations:
+def read_dataset(name: str, root: Path | None, options: ReadOptions = DEFAULTS) -> Annotations:
     """Reads the data set `name` (built in, registered, or `module:function`) under `root`.
 
     The demo alone of the built-in ones can do without a root. Raises InputError for an unknown name, naming the
     nearest, and for whatever the reader refuses.
     """
-    options = ReadOptions(
-        official_split=official_split,
-        max_missing_share=max_missing_share,
-        lists=lists or ListOptions(),
-        progress=progress,
-    )
     return _read(name, root, options, field="data.dataset")
 
 
-def read_unlabeled(
-    name: str,
-    root: Path | None,
-    *,
-    official_split: int = 1,
-    max_missing_share: float = 0.05,
-    lists: ListOptions | None = None,
-) -> VideoList:
+def read_unlabeled(name: str, root: Path | None, options: ReadOptions = DEFAULTS) -> VideoList:
     """Reads the training videos of a data set, its unlabeled ones included, all labels -1.
 
     Takes all videos in a folder that has neither train/ nor train.csv. Raises InputError as `read_dataset` does, and
@@ -73,16 +53,14 @@ def read_unlabeled(
     if name == "k400":
         from pipelines.datasets.kinetics import read_kinetics_train
 
-        videos = read_kinetics_train(needed(root), max_missing_share=max_missing_share)
+        videos = read_kinetics_train(needed(root), max_missing_share=options.max_missing_share)
     elif name == "folder" and list_file(needed(root), "train") is None and not (needed(root) / "train").exists():
         from pipelines.datasets.folder import read_videos
 
         videos = read_videos(needed(root))
     else:
-        options = ReadOptions(
-            official_split=official_split, max_missing_share=max_missing_share, lists=lists or ListOptions()
-        )
-        annotations = _read(name, root, options, field="data.unlabeled")
+        silent = dataclasses.replace(options, progress=no_progress)
+        annotations = _read(name, root, silent, field="data.unlabeled")
         videos = annotations.train
         if annotations.unlabeled is not None:
             videos = _joined(videos, annotations.unlabeled)

@@ -79,8 +79,13 @@ def read_classes(file: Path) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
+def undecoded_at(text: str) -> int | None:
+    """The place of the first byte that is no UTF-8, which `surrogateescape` keeps as a character; None without one."""
+    return next((k for k, character in enumerate(text) if "\udc80" <= character <= "\udcff"), None)
+
+
 def check_decoded(file: Path, classes: Sequence[str], known: set[str]) -> None:
     """Raises InputError for a class with bytes that are no UTF-8, unless it is `known` as such from file names."""
     for name in classes:
-        if name not in known and any("\udc80" <= character <= "\udcff" for character in name):
+        if name not in known and undecoded_at(name) is not None:
             raise InputError(f"{file}: not UTF-8 (class {name!r}); accepted: a UTF-8 file, one class a line")

@@ -57,9 +57,8 @@ def plays(monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize("name", ["plays", f"{__name__}:read_plays"])
 def test_a_plugin_is_read_with_the_options(plays: str, name: str) -> None:
     shown: list[tuple[int, int, str]] = []
-    annotations = read_dataset(
-        name, NOWHERE, official_split=2, max_missing_share=0.5, progress=lambda *call: shown.append(call)
-    )
+    options = ReadOptions(official_split=2, max_missing_share=0.5, progress=lambda *call: shown.append(call))
+    annotations = read_dataset(name, NOWHERE, options)
     assert annotations.classes == ("/nowhere 2 0.5",)
     assert shown == [(1, 1, "reading plays")]
     assert read_dataset(name, None).classes == ("None 1 0.05",)
