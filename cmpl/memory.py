@@ -24,7 +24,7 @@ COPIES_OF_WEIGHTS = 4
 OVERHEAD = 1.2
 """What a backward pass needs beside what the forward pass keeps."""
 BF16_SHARE = 0.6
-"""Of the bytes that float32 keeps, with bf16 autocast: BatchNorm's and the losses' stay float32."""
+"""Share of float32's kept bytes with bf16 autocast: BatchNorm's and the losses' stay float32."""
 BYTES_OF_PROGRAM, BYTES_OF_WORKER = 600 << 20, 150 << 20
 SURELY = 0.7
 """A batch is refused only where so much of the estimate is not there: an estimate is none to the byte."""

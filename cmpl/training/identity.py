@@ -20,7 +20,7 @@ from pipelines.plan.geometry import Geometry
 
 PARTS = ("labeled", "unlabeled", "validation")
 NORMALIZATION = {"mean": PIXEL_MEAN, "deviation": PIXEL_STD}
-"""Of uint8's range, 0 to 255; every network sees (clip - mean) / deviation."""
+"""In uint8's range, 0 to 255; every network sees (clip - mean) / deviation."""
 
 
 class Row(NamedTuple):

@@ -21,7 +21,7 @@ from pipelines.files import written_whole
 
 LISTING = "videos.jsonl.gz"
 MOST_FIELDS_NAMED, MOST_LETTERS = 3, 60
-"""Of changed fields in a run's name; more are counted, with a digest."""
+"""Changed fields, and letters for them, in a run's name; more are counted, with a digest."""
 _OF_A_START = ("run.json", LISTING, "autotune.json", lock.NAME, ".DS_Store")
 """What a start that was killed may leave beside drafts and an empty `checkpoints`."""
 

@@ -15,7 +15,7 @@ from pipelines.datasets.csv_lists import LABEL_TITLES, PATH_TITLES, ListedVideo,
 from pipelines.errors import InputError
 
 SUFFIXES = (".csv", ".json", ".xml")
-"""Of a part's list, in the order in which they are looked for."""
+"""A part's list has one of these; they are looked for in this order."""
 MAX_BYTES = 1 << 29
 """A larger export would not fit the memory of a laptop."""
 _CVAT_ITEMS = ("image", "video")

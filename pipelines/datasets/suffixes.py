@@ -8,7 +8,7 @@ VIDEO_SUFFIXES = (
     ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
 )
 # fmt: on
-"""Of the containers that are opened (`container.DEMUXERS`). Compared in lower case."""
+"""Those of the containers that are opened (`container.DEMUXERS`). Compared in lower case."""
 
 
 def is_video(name: str) -> bool:

@@ -10,10 +10,10 @@ import struct
 from dataclasses import dataclass
 
 _EXTENDED_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
-"""Of H.264: those whose SPS names the chroma format (7.3.2.1.1)."""
+"""H.264's profiles whose SPS names the chroma format (7.3.2.1.1)."""
 _SPS_KINDS = {"h264": 7, "hevc": 33}
 _ENTRY_AT = 8
-"""Of `stsd`: where its first sample entry begins, behind version, flags and count."""
+"""Where the first sample entry of `stsd` begins, behind version, flags and count."""
 _SIZE_AT = _ENTRY_AT + 32
 _BOXES_AT = _ENTRY_AT + 86
 

@@ -35,6 +35,17 @@ def test_american_spelling_and_the_field_s_words(ending):
     assert not found, "\n".join(found)
 
 
+def test_docstrings_name_their_noun_or_verb_first():
+    """Never `Of ...`, which leaves open what is spoken of."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files(".py")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if line.strip().startswith('"""Of ')
+    ]
+    assert not found, "\n".join(found)
+
+
 def messages_of(path: Path) -> list[tuple[int, str]]:
     """Line and text of each InputError that a file raises; what is put into the text reads as {}."""
     found = []

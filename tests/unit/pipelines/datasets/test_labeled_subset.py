@@ -79,7 +79,7 @@ def test_classes_are_drawn_independently():
 
 
 def test_every_video_is_drawn_equally_often():
-    """Of 33 videos 3 are drawn: over 2000 seeds each 182 times, give or take 13 (five of which are allowed)."""
+    """Draws 3 of 33 videos: over 2000 seeds each 182 times, give or take 13 (five of which are allowed)."""
     labels = video_list()[1]
     drawn = np.concatenate([draw("10pct", seed) for seed in range(2000)])
     times = np.bincount(drawn, minlength=len(labels))[labels == 2]

@@ -20,7 +20,7 @@ FINE = Settings(crf=1)
 FAULTS = REAL_VIDEOS / "faults"
 BT601, BT709, LIMITED, FULL = 5, 1, 1, 2
 WEIGHTS = {BT601: (0.299, 0.114), BT709: (0.2126, 0.0722)}
-"""Of red and blue in luma."""
+"""The shares of red and blue in luma."""
 
 
 def prepared(path: Path, settings: Settings = FINE) -> tuple[Transcoded, np.ndarray, list[float]]:
