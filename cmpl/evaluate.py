@@ -3,7 +3,7 @@
 Legend: V videos of a batch, N clips, M crops, T frames a clip, S side, K classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,15 +72,22 @@ def predict(
 
 def view_probabilities(network: nn.Module, views: Tensor) -> Tensor:
     """(V, views, 3, T, S, S) uint8 -> (V, K): the mean over a video's views of the softmax."""
+    (probabilities,) = mean_over_views(views, lambda clips: (torch.softmax(network(clips).float(), dim=1),))
+    return probabilities
+
+
+def mean_over_views(views: Tensor, answers: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """(V, views, 3, T, S, S) uint8 -> for each answer (V, ...): its mean over a video's views.
+
+    `answers` takes normalized clips (B, 3, T, S, S), as many at once as MAX_PIXELS allow, and gives tensors (B, ...).
+    """
     num_videos, num_views = views.shape[:2]
     clips = views.flatten(0, 1)
-    parts = [torch.softmax(network(normalized(part)).float(), dim=1) for part in clips.split(views_at_once(clips))]
-    return torch.cat(parts).view(num_videos, num_views, -1).mean(dim=1)
-
-
-def views_at_once(clips: Tensor) -> int:
-    """How many clips (..., 3, T, S, S) go through a network at once."""
-    return max(1, MAX_PIXELS // clips[0].numel())
+    at_once = max(1, MAX_PIXELS // clips[0].numel())
+    parts = [answers(normalized(part)) for part in clips.split(at_once)]
+    return tuple(
+        torch.cat(answer).float().view(num_videos, num_views, -1).mean(dim=1) for answer in zip(*parts, strict=True)
+    )
 
 
 def accuracy(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, Any]:

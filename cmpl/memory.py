@@ -62,7 +62,7 @@ def need_of(config: Config, *, num_classes: int, runtime: Runtime) -> Need:
         fixed += BYTES_OF_PROGRAM + runtime.num_workers * BYTES_OF_WORKER
         ahead = config.runtime.prefetch + 2
     for_labeled, for_unlabeled = kind.clips_a_video
-    if getattr(config.method, "batch_norm", "joint") != "joint":
+    if not config.method.weak_has_gradient:
         for_unlabeled = max(1.0, for_unlabeled / 2)  # weak clips keep nothing
     if not kind.uses_unlabeled:
         for_unlabeled = 0.0

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from cmpl import build
-from cmpl.evaluate import view_probabilities, views_at_once
-from cmpl.methods.views import normalized
+from cmpl.evaluate import mean_over_views, view_probabilities
 from cmpl.models.backbone import Backbone
 from cmpl.run import Run
 from cmpl.selection import Videos, videos_at
@@ -177,17 +176,13 @@ class _Answering:
 
 def view_answers(network: Backbone, views: Tensor) -> tuple[Tensor, Tensor]:
     """(V, views, 3, T, S, S) uint8 -> (V, K), (V, D): the means over a video's views of softmax and features."""
-    num_videos, num_views = views.shape[:2]
-    clips = views.flatten(0, 1)
-    probabilities, features = [], []
-    for part in clips.split(views_at_once(clips)):
-        features.append(network.features(normalized(part)))
-        probabilities.append(torch.softmax(network.head(network.dropout(features[-1])).float(), dim=1))
 
-    def mean(parts: list[Tensor]) -> Tensor:
-        return torch.cat(parts).float().view(num_videos, num_views, -1).mean(dim=1)
+    def answers(clips: Tensor) -> tuple[Tensor, Tensor]:
+        features = network.features(clips)
+        return torch.softmax(network.head(network.dropout(features)).float(), dim=1), features
 
-    return mean(probabilities), mean(features)
+    probabilities, features = mean_over_views(views, answers)
+    return probabilities, features
 
 
 def _names_a_video(error: LoaderError, videos: Videos) -> bool:

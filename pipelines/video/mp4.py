@@ -17,10 +17,12 @@ from typing import BinaryIO
 import numpy as np
 
 _CODECS = {b"avc1": "h264", b"avc3": "h264", b"hvc1": "hevc", b"hev1": "hevc"}
-_CONFIGURATIONS = {"h264": (b"avcC", 4), "hevc": (b"hvcC", 21)}
+CONFIGURATIONS = {"h264": (b"avcC", 4), "hevc": (b"hvcC", 21)}
 """The box that says how many bytes the length of a NAL unit has, and which of its bytes says so."""
-_SAMPLE_ENTRY_BYTES = 86
-"""Bytes of a VisualSampleEntry before the boxes in it (ISO 14496-12, 12.1.3)."""
+ENTRY_AT = 8
+"""Where the first sample entry of `stsd` begins, behind version, flags and count."""
+SIZE_AT, BOXES_AT = ENTRY_AT + 32, ENTRY_AT + 86
+"""Where width and height, and the boxes in it, stand in a VisualSampleEntry (ISO 14496-12, 12.1.3)."""
 _MAX_TOP_BOXES = 64
 _MATRIX = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _FRAMES_PER_SECOND = 25
@@ -164,8 +166,8 @@ def _coding(description: memoryview) -> tuple[str, int]:
     number, size, kind = struct.unpack_from(">4xII4s", description)
     _demand(number == 1 and kind in _CODECS)
     codec = _CODECS[kind]
-    box, length_at = _CONFIGURATIONS[codec]
-    configuration = _boxes(description[8 + _SAMPLE_ENTRY_BYTES : 8 + size])[box][0]
+    box, length_at = CONFIGURATIONS[codec]
+    configuration = _boxes(description[BOXES_AT : ENTRY_AT + size])[box][0]
     _demand(configuration[0] == 1)
     return codec, (configuration[length_at] & 3) + 1
 
@@ -240,7 +242,7 @@ def write_mp4(mp4: Mp4, packets: Sequence[bytes | memoryview], *, ranks: np.ndar
     delay = max(0, int((times - ranks).max()))  # nothing is shown before it is decoded
     waits = np.stack([np.ones_like(ranks), ranks + delay - times], axis=1)
     head = _box(b"ftyp", b"isom", bytes(4), b"isom", b"iso2", b"mp41")
-    width, height = struct.unpack_from(">HH", mp4.description, 8 + 32)
+    width, height = struct.unpack_from(">HH", mp4.description, SIZE_AT)
     table = _box(
         b"stbl",
         _box(b"stsd", mp4.description),

@@ -63,10 +63,15 @@ class NalFormat:
         """Tells if such a keyframe may follow another GOP. An HEVC CRA picture resets a decoder only at the start."""
         return first_slice in (_H264_IDR if self.is_h264 else _HEVC_IDR)
 
+    @property
+    def sequence_parameters(self) -> int:
+        """The type of a NAL unit that holds a sequence parameter set."""
+        return 7 if self.is_h264 else 33
+
     def brings_sequence_parameters(self, data: bytes, ends: np.ndarray) -> bool:
         """Whether one of the packets, as `unneeded` takes them, holds a sequence parameter set of its own."""
         walk = _walk_lengths(data, ends, self.length_size) if self.length_size else _walk_start_codes(data, ends)
-        return bool(np.any(self.kind(walk[1]) == (7 if self.is_h264 else 33)))
+        return bool(np.any(self.kind(walk[1]) == self.sequence_parameters))
 
     def unneeded(self, data: bytes, ends: np.ndarray) -> np.ndarray:
         """Marks the packets that can be dropped, (n,) bool. Packet k is data[ends[k - 1]:ends[k]].

@@ -9,13 +9,11 @@ import functools
 import struct
 from dataclasses import dataclass
 
+from pipelines.video.mp4 import BOXES_AT, CONFIGURATIONS, ENTRY_AT, SIZE_AT
+from pipelines.video.nal_units import NalFormat
+
 _EXTENDED_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 """H.264's profiles whose SPS names the chroma format (7.3.2.1.1)."""
-_SPS_KINDS = {"h264": 7, "hevc": 33}
-_ENTRY_AT = 8
-"""Where the first sample entry of `stsd` begins, behind version, flags and count."""
-_SIZE_AT = _ENTRY_AT + 32
-_BOXES_AT = _ENTRY_AT + 86
 
 
 class _Bits:
@@ -179,8 +177,8 @@ def whole_pictures(description: bytes, *, codec: str) -> bytes | None:
     """
     try:
         size, sets = _configuration(description, codec)
-        found = [unit for unit in sets if _kind(unit, codec) == _SPS_KINDS[codec]]
-        (sps,) = found
+        form = NalFormat(is_h264=codec == "h264", length_size=0)
+        (sps,) = (unit for unit in sets if form.kind(unit[0]) == form.sequence_parameters)
         picture = picture_size(sps, codec=codec)
     except (ValueError, IndexError, struct.error):
         return None
@@ -190,13 +188,9 @@ def whole_pictures(description: bytes, *, codec: str) -> bytes | None:
     return _described(description, codec, size, units, width=picture.shown[0], height=picture.coded[1])
 
 
-def _kind(unit: bytes, codec: str) -> int:
-    return unit[0] & 31 if codec == "h264" else unit[0] >> 1 & 63
-
-
 def _configuration(description: bytes, codec: str) -> tuple[tuple[int, int], list[bytes]]:
     """Returns where the avcC or hvcC box lies, [begin, end), and the NAL units in it, in order."""
-    at, wanted = _BOXES_AT, b"avcC" if codec == "h264" else b"hvcC"
+    at, (wanted, _) = BOXES_AT, CONFIGURATIONS[codec]
     while True:
         size, kind = struct.unpack_from(">I4s", description, at)
         if kind == wanted:
@@ -244,7 +238,7 @@ def _described(
     configuration = struct.pack(">I", 8 + len(made)) + description[begin + 4 : begin + 8] + made
     whole = bytearray(description[:begin] + configuration + description[end:])
     grown = len(configuration) - (end - begin)
-    (entry_size,) = struct.unpack_from(">I", whole, _ENTRY_AT)
-    struct.pack_into(">I", whole, _ENTRY_AT, entry_size + grown)
-    struct.pack_into(">HH", whole, _SIZE_AT, width, height)
+    (entry_size,) = struct.unpack_from(">I", whole, ENTRY_AT)
+    struct.pack_into(">I", whole, ENTRY_AT, entry_size + grown)
+    struct.pack_into(">HH", whole, SIZE_AT, width, height)
     return bytes(whole)
