@@ -11,6 +11,7 @@ import click
 
 from cli.options import config_of, experiment_options
 from cmpl.config import Config
+from cmpl.registries import method_class
 from pipelines.errors import InputError
 from pipelines.progress import Progress
 
@@ -65,7 +66,7 @@ def planned_batch(config: Config, *, step: int, progress: Progress) -> tuple["Un
     from cmpl.training.ranks import Ranks
     from cmpl.training.runtime import settle
 
-    if not build.method_class(config.method.name).uses_unlabeled:
+    if not method_class(config.method.name).uses_unlabeled:
         raise InputError(
             f"--method: received {config.method.name!r}, which has no unlabeled videos; accepted: any other"
         )

@@ -10,6 +10,7 @@ from benchmarks.bench_loader.model import BEST, CAREFUL, Assumptions, Prediction
 from benchmarks.bench_loader.planned import PlannedVideo, planned_videos
 from cmpl import build
 from cmpl.config import Config
+from cmpl.registries import method_class
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.loading.setup import MAX_THREADS, MAX_WORKERS
@@ -46,7 +47,7 @@ def forecast(config: Config, data: Dataset, gpu: Gpu) -> Forecast:
     """Predicts a GPU's rates. Raises InputError where it has a published rate for none of the videos' codecs."""
     labeled, unlabeled = build.planners(config, data)
     streams = [(labeled, config.batch.labeled)]
-    if build.method_class(config.method.name).uses_unlabeled:
+    if method_class(config.method.name).uses_unlabeled:
         streams.append((unlabeled, config.batch.unlabeled))
     videos = planned_videos(streams)
     taken = [video for video in videos if video.codec in gpu.decoder.frames_per_second]

@@ -155,8 +155,8 @@ def nvdec_seconds(gpu: Gpu, video: PlannedVideo, assumed: Assumptions) -> float:
 
 def work_of(config: Config, videos: Sequence[PlannedVideo], *, num_classes: int, workers: int, threads: int) -> Work:
     """What a configuration needs a video, averaged over a batch's labeled and unlabeled ones."""
-    from cmpl.build import method_class
     from cmpl.recipes.cost import multiply_adds, passes_a_video
+    from cmpl.registries import method_class
     from pipelines.plan.geometry import ClipShape
 
     kind, (of_labeled, of_unlabeled) = method_class(config.method.name), passes_a_video(config.method)

@@ -1,6 +1,7 @@
 """The comparison of loaders and the GPU suite in small: equal frames, the gate, guarded sections."""
 
 import json
+from pathlib import Path
 
 import av
 import numpy as np
@@ -15,16 +16,8 @@ from benchmarks.loaders import augment, workload
 from benchmarks.loaders import on_cpu as loaders
 from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
 from benchmarks.loaders.videos import ALIGNED, KINDS, ORIGINAL, PREPARED, make_videos
-from pipelines.plan.geometry import ClipShape, Geometry
 
-GEOMETRY = Geometry(
-    primary=ClipShape(4, 8),
-    auxiliary=ClipShape(8, 4),
-    crop_size=28,
-    short_side=32,
-    short_side_jitter=(32, 40),
-    max_offset_seconds=1.0,
-)
+GEOMETRY = gpu_setup.Suite(folder=Path("nowhere"), cpu=True).geometry()
 
 
 @pytest.fixture(scope="module")
