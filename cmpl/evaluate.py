@@ -3,7 +3,7 @@
 Legend: V videos of a batch, N clips, M crops, T frames a clip, S side, K classes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,6 +42,10 @@ class ClipsOfVideos(Protocol):
     def __iter__(self) -> Iterator[tuple[list[int], list[int], tuple[Tensor, ...]]]: ...
 
 
+def no_note(problems: Mapping[str, str]) -> None:
+    """Tells nobody."""
+
+
 def predict(
     networks: dict[str, nn.Module],
     loader: ClipsOfVideos,
@@ -49,10 +53,12 @@ def predict(
     runtime: Runtime,
     ranks: Ranks,
     progress: Progress = no_progress,
+    note: Callable[[Mapping[str, str]], None] = no_note,
 ) -> tuple[dict[str, Predictions], dict[str, str]]:
     """Predictions of each network, in the order of the data set, on every rank; and what could not be decoded.
 
-    `networks` are in the order of the loader's shapes. They are left in the mode they came in.
+    `networks` are in the order of the loader's shapes. They are left in the mode they came in. `note` is told after
+    each batch what this rank could not decode.
     """
     was_training = {name: network.training for name, network in networks.items()}
     rows: list[tuple[int, int, dict[str, np.ndarray]]] = []
@@ -64,6 +70,7 @@ def predict(
             host = {name: value.float().cpu().numpy() for name, value in sums.items()}
             for i, video in enumerate(videos):
                 rows.append((video, labels[i], {name: value[i] for name, value in host.items()}))
+            note(loader.problems)
             progress(min(len(rows) * ranks.num_ranks, loader.num_videos), loader.num_videos, "evaluating")
     for name, network in networks.items():
         network.train(was_training[name])

@@ -12,7 +12,7 @@ import torch
 
 from cmpl import build
 from cmpl.config import Config, changed
-from cmpl.evaluate import accuracy, confidence, predict
+from cmpl.evaluate import accuracy, confidence, no_note, predict
 from cmpl.introduction import classes_lost, introduce, remarks_on_classes
 from cmpl.methods.method import Method
 from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
@@ -21,6 +21,7 @@ from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evalua
 from cmpl.training.initialize import initialize
 from cmpl.training.loop import Trainer, no_remarks
 from cmpl.training.plan import plan_of
+from cmpl.training.problems import say_where_unwritable
 from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
@@ -119,10 +120,10 @@ def _train(
         config, runtime = _tuned(
             config, data, plans, start=start, run=run, runtime=runtime, ranks=ranks, reporter=reporter
         )
-    doubts = Doubts(config.method)
+    doubts, note = Doubts(config.method), run.note_problems if ranks.is_first else no_note
 
     def validate(method: Method) -> dict[str, float]:
-        quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
+        quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1, note=note)
         if line := doubts.line(quick.scores, progress=trainer.progress):
             reporter.note(line)
         return validation_metrics(quick.scores)
@@ -140,6 +141,7 @@ def _train(
         remarks=functools.partial(remarks_on_classes, plans[0].pool, data.classes),
     )
     first_rank_does(ranks, lambda: claim(run, start))
+    first_rank_does(ranks, lambda: run.note_problems(unusable, at_once=True))
     try:
         is_done = trainer.fit()
     except InputError:
@@ -226,8 +228,10 @@ def _result(
         clips=config.evaluation.clips,
         crops=config.evaluation.crops,
         progress=reporter.progress,
+        note=run.note_problems if ranks.is_first else no_note,
     )
     set_aside = unusable | run.problems() | found.problems
+    first_rank_does(ranks, lambda: run.note_problems(set_aside, at_once=True))
     return {
         **found.to_json(),
         "num_labeled": len(data.labeled),
@@ -280,12 +284,17 @@ def evaluate(
     clips: int,
     crops: int,
     progress: Progress = no_progress,
+    note: Callable[[Mapping[str, str]], None] = no_note,
 ) -> Evaluated:
-    """Evaluates every network of the method on the validation videos; the same on every rank."""
+    """Evaluates every network of the method on the validation videos; the same on every rank.
+
+    `note` is told of the videos set aside (path -> reason): after each batch this rank's, at the end all ranks'.
+    """
     pool = data.evaluation_pool()
     networks = build.networks_of(method)
     with build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops) as loader:
-        predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)
+        predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress, note=note)
+    note(problems)
     scores = {name: accuracy(part, data.classes) for name, part in predictions.items()}
     threshold = config.method.least_confidence
     if threshold is not None:
@@ -325,6 +334,8 @@ def evaluate_run(
     torch.set_num_threads(runtime.torch_threads)
     method = build.method_of(config, num_classes=len(data.classes))
     load_evaluated(method, checkpoint, source=str(found))
+    unusable, note = data.val.problems_by_path(), say_where_unwritable(run.note_problems, reporter.note)
+    note(unusable, at_once=True)
     evaluated = evaluate(
         method.to(runtime.device),
         config,
@@ -334,8 +345,10 @@ def evaluate_run(
         clips=clips or config.evaluation.clips,
         crops=crops or config.evaluation.crops,
         progress=reporter.progress,
+        note=note,
     )
-    set_aside = evaluated.problems
+    set_aside = unusable | evaluated.problems
+    note(set_aside, at_once=True)
     return {
         **evaluated.to_json(),
         "step": checkpoint.step,

@@ -24,7 +24,7 @@ from cmpl.training.identity import Identity, differences
 from cmpl.training.metrics import MetricsLog, TermSums, mean_over_ranks, with_precision
 from cmpl.training.optim import learning_rate, set_learning_rate, sgd
 from cmpl.training.plan import TrainingPlan
-from cmpl.training.ranks import Ranks, any_rank, first_rank_does
+from cmpl.training.ranks import Ranks, any_rank, first_rank_does, gather
 from cmpl.training.reporter import OutputClosedError, Reporter, StepReport
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime
@@ -102,6 +102,7 @@ class Trainer:
         self.saved_step: int | None = None
         self.validated_step: int | None = None
         self.sums = TermSums()
+        self.num_noted = 0  # problems of this rank in problems.json, at the last look
         self.stop_asked = False
         self.is_at_step = True  # networks are exactly those of `step`: no forward pass of the next one has been
 
@@ -144,6 +145,7 @@ class Trainer:
                     self._save(loader.problems)
                 self._train(loader, log)
             except (LoaderError, OutputClosedError) as error:
+                self._note(loader.problems | dict(getattr(error, "problems", ())), at_once=True)
                 raise self._ended(error, loader.problems) from error
             finally:
                 if log:
@@ -156,6 +158,7 @@ class Trainer:
         while self.step < self.num_steps:
             self.update(loader)
             self.step += 1
+            self._note(loader.problems)
             last = self.step == self.num_steps
             if last or self.step % plan.log_every_steps == 0:
                 now = time.monotonic()
@@ -169,6 +172,13 @@ class Trainer:
                 self._save(loader.problems)
             if stop:
                 break
+
+    def _note(self, problems: dict[str, str], *, at_once: bool = False) -> None:
+        """Has problems.json name the videos that this rank met; the other ranks' come with a checkpoint."""
+        if self.ranks.is_first:
+            is_old = len(problems) == self.num_noted and not at_once
+            self.run.note_problems({} if is_old else problems, at_once=at_once)
+            self.num_noted = len(problems)
 
     def _validation_is_due(self) -> bool:
         """Whether a validation of this step is still to do."""
@@ -265,8 +275,9 @@ class Trainer:
 
         def write() -> None:
             ckpt.save_checkpoint(self.run.checkpoints, ckpt.Checkpoint(step=self.step, state=state, **tensors))
-            self.run.write_problems(self.run.problems() | problems)
+            self.run.note_problems(of_all, at_once=True)
 
+        of_all = {path: reason for part in gather(problems) for path, reason in part.items()}
         first_rank_does(self.ranks, write)
         self.saved_step, self.saved_at = self.step, time.monotonic()
 

@@ -43,8 +43,8 @@ class Closing:
 class StreamLoader(Closing):
     """One stream of one rank: batches of tensors, and what was set aside on the way."""
 
-    def __init__(self, source: TrainSource, *, engine: Engine) -> None:
-        self.problems: dict[str, str] = {}  # path -> reason
+    def __init__(self, source: TrainSource, *, engine: Engine, problems: dict[str, str] | None = None) -> None:
+        self.problems = {} if problems is None else problems  # path -> reason; streams of one loader share them
         self.positions: list[int] = []  # of the last batch
         self._batches = batches_of(source, engine=engine)
 
@@ -97,7 +97,8 @@ class SemiLoader(Closing):
         self.rank, self.num_ranks = rank, num_ranks
         self._plans, self._engine = (labeled, unlabeled), engine
         self._streams: list[StreamLoader] = []
-        self._problems: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
+        """Videos set aside so far on this rank: path -> reason."""
 
     @classmethod
     def from_dataset(
@@ -209,23 +210,14 @@ class SemiLoader(Closing):
                 rank=self.rank,
                 num_ranks=self.num_ranks,
             )
-            self._streams.append(StreamLoader(source, engine=engine))
+            self._streams.append(StreamLoader(source, engine=engine, problems=self.problems))
         return self
 
     def close(self) -> None:
         """Ends the loader's processes. The next batch would start others."""
-        self._problems = self.problems
         for stream in self._streams:
             stream.close()
         self._streams = []
-
-    @property
-    def problems(self) -> dict[str, str]:
-        """Videos set aside so far on this rank: path -> reason."""
-        found = dict(self._problems)
-        for stream in self._streams:
-            found |= stream.problems
-        return found
 
     def state_dict(self) -> dict[str, int]:
         """Where the loader stands, as videos over all ranks, and what the order of videos hangs on."""
