@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+_JUDGED = ("pseudo_judged_", "pseudo_right_")
+
+
 class TermSums:
     """Running sums of a method's terms, without reading the device."""
 
@@ -95,7 +98,12 @@ def _tensorboard(folder: Path, first_step: int) -> "SummaryWriter | None":
 
 
 def with_precision(metrics: dict[str, float]) -> dict[str, float]:
-    """Adds `pseudo_correct_*`, the right ones among the judged pseudo-labels; absent where none was judged."""
+    """Adds `pseudo_correct_*`, the right ones among the judged pseudo-labels; absent where none was judged.
+
+    Where no video's truth is known, `pseudo_judged_*` and `pseudo_right_*` are left out: a 0 would be no figure.
+    """
+    if metrics.get("truth_known") == 0:
+        return {name: value for name, value in metrics.items() if not name.startswith(_JUDGED)}
     added = {}
     for name, judged in metrics.items():
         network = name.removeprefix("pseudo_judged_")

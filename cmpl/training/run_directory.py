@@ -129,7 +129,8 @@ class RunDirectory:
             return
         for name in ("config.json", "run.json", LISTING, "metrics.jsonl", "autotune.json"):
             (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        for name in ("tensorboard", "pseudo_labels"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.checkpoints.rmdir()
 
