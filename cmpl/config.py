@@ -157,6 +157,8 @@ class RuntimeConfig:
     ema_decay: Annotated[float, Within(0, 1, high_excluded=True)] = 0.0
     """Exponential moving average of the weights, for evaluation alone; 0: none."""
     log_every_steps: Annotated[int, Within(1)] = 20
+    recorded_epochs: Annotated[int, Within(0, 1000)] = 20
+    """Epochs, evenly spread, of which the networks' answers to each unlabeled video are kept (Fig. 6); 0: none."""
     checkpoint_every_steps: Annotated[int, Within(1)] = 1000
     checkpoint_every_minutes: Annotated[float, Within(0, 1e5)] = 10.0
     """A checkpoint also where so much time has passed since the last one; 0: by steps alone."""
@@ -200,6 +202,7 @@ FREE_TO_CHANGE = (
     "runtime.prefetch",
     "runtime.compile",
     "runtime.log_every_steps",
+    "runtime.recorded_epochs",
     "runtime.checkpoint_every_steps",
     "runtime.checkpoint_every_minutes",
 )

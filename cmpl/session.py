@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +13,8 @@ import torch
 
 from cmpl import build
 from cmpl.config import Config, changed
-from cmpl.evaluate import accuracy, confidence, no_note, predict
+from cmpl.evaluate import Predictions, accuracy, confidence, no_note, predict
+from cmpl.evaluation_file import write_evaluation
 from cmpl.introduction import classes_lost, introduce, remarks_on_classes
 from cmpl.methods.method import Method
 from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
@@ -29,6 +31,7 @@ from cmpl.training.runtime import Runtime, device_type, settle
 from cmpl.training.validation import Doubts, validation_metrics
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
+from pipelines.files import written_whole
 from pipelines.loading.loader import SemiLoader
 from pipelines.loading.setup import cores_of_rank
 from pipelines.plan.planner import Planner
@@ -48,6 +51,7 @@ class Evaluated:
     crops: int
     num_evaluated: int
     problems: dict[str, str]  # path of a video that could not be decoded -> reason
+    predictions: dict[str, Predictions]  # network -> its answers to each video
 
     def to_json(self) -> dict[str, Any]:
         """Scores by network, then the counts, as result.json holds them; problems are the caller's to merge."""
@@ -230,6 +234,7 @@ def _result(
         progress=reporter.progress,
         note=run.note_problems if ranks.is_first else no_note,
     )
+    first_rank_does(ranks, lambda: keep(found, run.evaluation, data, reporter=reporter))
     set_aside = unusable | run.problems() | found.problems
     first_rank_does(ranks, lambda: run.note_problems(set_aside, at_once=True))
     return {
@@ -283,6 +288,7 @@ def evaluate(
     ranks: Ranks,
     clips: int,
     crops: int,
+    clip_stride: int = 1,
     progress: Progress = no_progress,
     note: Callable[[Mapping[str, str]], None] = no_note,
 ) -> Evaluated:
@@ -293,7 +299,9 @@ def evaluate(
     pool = data.evaluation_pool()
     networks = build.networks_of(method)
     with build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops) as loader:
-        predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress, note=note)
+        predictions, problems = predict(
+            networks, loader, runtime=runtime, ranks=ranks, clip_stride=clip_stride, progress=progress, note=note
+        )
     note(problems)
     scores = {name: accuracy(part, data.classes) for name, part in predictions.items()}
     threshold = config.method.least_confidence
@@ -301,7 +309,27 @@ def evaluate(
         for name, part in predictions.items():
             scores[name] |= confidence(part, threshold=threshold)
     num_evaluated = len(predictions["primary"].labels)
-    return Evaluated(scores=scores, clips=clips, crops=crops, num_evaluated=num_evaluated, problems=problems)
+    return Evaluated(
+        scores=scores,
+        clips=clips,
+        crops=crops,
+        num_evaluated=num_evaluated,
+        problems=problems,
+        predictions=predictions,
+    )
+
+
+def keep(evaluated: Evaluated, file: Path, data: Dataset, *, reporter: Reporter) -> bool:
+    """Writes what was found of each video; where it cannot be written, says so. Whether it was."""
+    manifest, indices = data.evaluation_selection()
+    paths = [manifest.paths[index] for index in indices.tolist()]
+    try:
+        file.parent.mkdir(exist_ok=True)
+        write_evaluation(file, evaluated.predictions, paths=paths, classes=data.classes)
+    except OSError as error:
+        reporter.note(f"{file}: not kept ({error.strerror or error})")
+        return False
+    return True
 
 
 def evaluate_run(
@@ -314,12 +342,14 @@ def evaluate_run(
     device: str = "auto",
     data_root: str | None = None,
     other_videos: bool = False,
+    clip_stride: int = 1,
 ) -> dict[str, Any]:
     """The result of a run's last or best checkpoint under any number of clips and crops.
 
     data_root: where the data set lies now. other_videos: whether the validation videos may be others than the run's;
-    what differs is said. Raises InputError where the run has no such checkpoint, and where the data's classes are not
-    the run's.
+    what differs is said. clip_stride: shows every so many frames of a clip in place of all (Fig. 5). The result, and
+    what was found of each video, are kept in the run's folder, unless the videos are others.
+    Raises InputError where the run has no such checkpoint, and where the data's classes are not the run's.
     """
     run = RunDirectory(path)
     config = run.config()
@@ -344,14 +374,23 @@ def evaluate_run(
         ranks=Ranks(),
         clips=clips or config.evaluation.clips,
         crops=crops or config.evaluation.crops,
+        clip_stride=clip_stride,
         progress=reporter.progress,
         note=note,
     )
     set_aside = unusable | evaluated.problems
     note(set_aside, at_once=True)
-    return {
+    result = {
         **evaluated.to_json(),
+        "clip_stride": clip_stride,
         "step": checkpoint.step,
         "num_set_aside": len(set_aside),
         "set_aside": set_aside,
     }
+    if not other_videos:
+        views = {"clips": evaluated.clips, "crops": evaluated.crops, "clip_stride": clip_stride}
+        file = run.later_evaluation(step=checkpoint.step, **views)
+        if keep(evaluated, file, data, reporter=reporter):
+            with written_whole(file.with_suffix(".json")) as draft:
+                draft.write_text(json.dumps(result, indent=1) + "\n")
+    return result

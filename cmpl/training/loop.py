@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cmpl.methods.method import Method
+from cmpl.methods.method import Method, Terms
 from cmpl.training import checkpoint as ckpt
+from cmpl.training.answers import AnswerLog, spans_of
 from cmpl.training.checkpoint import all_finite
 from cmpl.training.identity import Identity, differences
 from cmpl.training.metrics import MetricsLog, TermSums, mean_over_ranks, with_precision
@@ -103,6 +104,7 @@ class Trainer:
         self.validated_step: int | None = None
         self.sums = TermSums()
         self.num_noted = 0  # problems of this rank in problems.json, at the last look
+        self.answers: AnswerLog | None = None
         self.stop_asked = False
         self.is_at_step = True  # networks are exactly those of `step`: no forward pass of the next one has been
 
@@ -138,6 +140,7 @@ class Trainer:
         if self.step >= self.num_steps and is_validated:
             return True
         first = self.step * self.plan.accumulate
+        self.answers = self._answer_log()
         with self._signals(), contextlib.closing(self.loader_at(first)) as loader:
             log = MetricsLog(self.run.path, first_step=self.step) if self.ranks.is_first else None
             try:
@@ -152,6 +155,14 @@ class Trainer:
                     log.close()
         return self.step == self.num_steps
 
+    def _answer_log(self) -> AnswerLog:
+        """Keeps the networks' answers to unlabeled videos, in some epochs of the schedule."""
+        plan, videos = self.plan, self.identity.videos.get("unlabeled")
+        number = plan.recorded_epochs if videos else 0
+        steps = math.ceil(videos.number / plan.videos_per_step[1]) if videos else 1
+        spans = spans_of(plan.first_step, plan.num_steps, steps_an_epoch=steps, number=number)
+        return AnswerLog(self.run.path, spans=spans, first_step=self.step, ranks=self.ranks)
+
     def _train(self, loader: Loader, log: MetricsLog | None) -> None:
         plan, mark = self.plan, time.monotonic()
         wait_mark, step_mark = loader.wait_seconds, self.step
@@ -164,6 +175,8 @@ class Trainer:
                 now = time.monotonic()
                 self._report(log, loader, now - mark, loader.wait_seconds - wait_mark, self.step - step_mark)
                 mark, wait_mark, step_mark = now, loader.wait_seconds, self.step
+            if self.answers and self.answers.ends_at(self.step):
+                self.answers.write(self.step)
             stop, due = self._agreed(meeting=step_mark == self.step)
             is_best = False
             if self._validation_is_due() and (last or not stop):  # before the checkpoint: a kill loses neither
@@ -204,7 +217,10 @@ class Trainer:
                         batch, unlabeled_weight=self._unlabeled_weight(), progress=self.progress
                     )
                 (loss / accumulate).backward()
-            self.sums.add({"loss": loss.detach(), **terms})
+            self.sums.add({"loss": loss.detach(), **terms, **known_share(batch)})
+            if self.answers and batch.unlabeled is not None:
+                self.answers.add(self.step + 1, batch.unlabeled.videos, self.method.answers)
+            self.method.answers = {}
         if plan.clip_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.method.parameters(), plan.clip_gradient_norm)
         self.optimizer.step()
@@ -229,6 +245,8 @@ class Trainer:
         metrics = self.sums.means() | {"wait_share": waited / seconds}
         metrics = with_precision(mean_over_ranks(metrics, self.runtime.device))
         per_step = (plan.num_labeled + loader.num_unlabeled) * plan.accumulate * self.ranks.num_ranks
+        if self.answers:
+            self.answers.settle()  # the device was just read
         metrics["videos_per_second"] = per_step * num_steps / seconds
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if not math.isfinite(metrics["loss"]):
@@ -278,6 +296,8 @@ class Trainer:
             self.run.note_problems(of_all, at_once=True)
 
         of_all = {path: reason for part in gather(problems) for path, reason in part.items()}
+        if self.answers:
+            self.answers.write(self.step)
         first_rank_does(self.ranks, write)
         self.saved_step, self.saved_at = self.step, time.monotonic()
 
@@ -402,6 +422,11 @@ def prepared(method: Method, plan: TrainingPlan, runtime: Runtime, ranks: Ranks)
             if isinstance(network, nn.Module):
                 network.compile()
     return method.train()
+
+
+def known_share(batch: SemiBatch) -> Terms:
+    """The share of a batch's unlabeled videos whose truth is known: without any, nothing is judged."""
+    return {} if batch.unlabeled is None else {"truth_known": (batch.unlabeled.truth >= 0).float().mean()}
 
 
 def averaged(method: Method, decay: float) -> AveragedModel | None:

@@ -33,6 +33,7 @@ class TrainingPlan:
     sync_batch_norm: bool
     compile: bool
     log_every_steps: int
+    recorded_epochs: int  # 0: none
     checkpoint_every_steps: int
     checkpoint_every_minutes: float  # 0: by steps alone
     validate_every_steps: int  # 0: never
@@ -64,6 +65,7 @@ def plan_of(
         sync_batch_norm=runtime.sync_batch_norm,
         compile=runtime.compile,
         log_every_steps=runtime.log_every_steps,
+        recorded_epochs=runtime.recorded_epochs if uses_unlabeled else 0,
         checkpoint_every_steps=runtime.checkpoint_every_steps,
         checkpoint_every_minutes=runtime.checkpoint_every_minutes,
         validate_every_steps=config.evaluation.every_steps,

@@ -22,6 +22,8 @@ from pipelines.errors import InputError
 from pipelines.files import written_whole
 
 LISTING, PROBLEMS = "videos.jsonl.gz", "problems.json"
+EVALUATION = "evaluation.csv"
+EVALUATIONS = "evaluations"
 MOST_FIELDS_NAMED, MOST_LETTERS = 3, 60
 """Changed fields, and letters for them, in a run's name; more are counted, with a digest."""
 _OF_A_START = ("run.json", LISTING, PROBLEMS, "autotune.json", lock.NAME, ".DS_Store")
@@ -132,7 +134,8 @@ class RunDirectory:
             return
         for name in ("config.json", "run.json", LISTING, "metrics.jsonl", "autotune.json"):
             (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        for name in ("tensorboard", "pseudo_labels"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.checkpoints.rmdir()
 
@@ -190,6 +193,27 @@ class RunDirectory:
         result = self.result()
         if result is not None and "steps" in result:
             (self.path / "result.json").rename(self.path / f"result-step-{result['steps']:08d}.json")
+            if self.evaluation.exists():
+                self.evaluation.rename(self.path / f"evaluation-step-{result['steps']:08d}.csv")
+
+    @property
+    def evaluation(self) -> Path:
+        """The file of what training's own evaluation found of each video."""
+        return self.path / EVALUATION
+
+    def later_evaluation(self, *, step: int, clips: int, crops: int, clip_stride: int) -> Path:
+        """The file of one of `cmpl eval`: a csv, its result beside it as .json."""
+        stride = f"-stride-{clip_stride}" if clip_stride > 1 else ""
+        return self.path / EVALUATIONS / f"step-{step:08d}-{clips}x{crops}{stride}.csv"
+
+    def later_evaluations(self) -> list[tuple[Path, dict[str, Any]]]:
+        """(csv file, result) of each of `cmpl eval`, the newest last; those that cannot be read are passed over."""
+        found = []
+        files = (self.path / EVALUATIONS).glob("*.json")
+        for path in sorted(files, key=lambda path: (path.stat().st_mtime, path.name)):
+            with contextlib.suppress(InputError):
+                found.append((path.with_suffix(".csv"), read_json(path)))
+        return found
 
     def problems(self) -> dict[str, str]:
         """Returns the videos set aside in this run: path -> reason."""

@@ -46,13 +46,14 @@ class StreamLoader(Closing):
     def __init__(self, source: TrainSource, *, engine: Engine, problems: dict[str, str] | None = None) -> None:
         self.problems = {} if problems is None else problems  # path -> reason; streams of one loader share them
         self.positions: list[int] = []  # of the last batch
+        self.videos: list[int] = []  # of the last batch, as indices into the pool
         self._batches = batches_of(source, engine=engine)
 
     def __next__(self) -> tuple[list[Tensor], Tensor]:
         """The clips of one batch, each (B, 3, T, S, S) uint8, and its labels (B,) int64 on the same device."""
         views, ids, problems = self._batches.next()
         self.problems.update(problems)
-        self.positions = ids[:, 0].tolist()
+        self.positions, self.videos = ids[:, 0].tolist(), ids[:, 1].tolist()
         clips = [clips_of(view) for view in views]
         return clips, on_device(torch.from_numpy(ids[:, 2].copy()), clips[0].device)
 
@@ -179,7 +180,12 @@ class SemiLoader(Closing):
             return None
         views, truth = next(self.unlabeled)
         half = len(views) // 2
-        return UnlabeledBatch(weak=clip_batch(views[:half]), strong=clip_batch(views[half:]), truth=truth)
+        return UnlabeledBatch(
+            weak=clip_batch(views[:half]),
+            strong=clip_batch(views[half:]),
+            truth=truth,
+            videos=tuple(self.unlabeled.videos),
+        )
 
     @property
     def labeled(self) -> StreamLoader:
