@@ -38,6 +38,12 @@ class DataConfig:
     """Which subset is drawn: 0, 1 and 2 are the three that results are averaged over."""
     split_scheme: str = "uniform"
     """uniform: as many of each class; category-wise: as many in all, in proportion to the classes (Appendix C)."""
+    val: str | None = None
+    """Training videos held out for validation: 20pct, or a number a class. None: 20pct where there is no list."""
+    val_seed: Annotated[int, Within(0, MAX_SEED)] = 0
+    """Which ones; apart from split_seed, so that all labeled subsets are evaluated on the same videos."""
+    groups: str = "auto"
+    """What is held out together: auto, by names; none; or a regular expression that finds the group in a path."""
     official_split: Annotated[int, Within(1, 100)] = 1
     """Which of the official splits into training and test (UCF-101: 1, 2, 3)."""
     path_column: str | None = None
