@@ -29,6 +29,7 @@ SETTING_OF = {
     "epochs": "optim.epochs",
     "workers": "runtime.workers",
     "device": "runtime.device",
+    "compile": "runtime.compile",
     "init": "init",
 }
 """Option -> the field that it sets."""

@@ -31,7 +31,6 @@ class TrainingPlan:
     seed: int
     ema_decay: float  # 0: no average
     sync_batch_norm: bool
-    compile: bool
     log_every_steps: int
     checkpoint_every_steps: int
     checkpoint_every_minutes: float  # 0: by steps alone
@@ -62,7 +61,6 @@ def plan_of(
         seed=config.seed,
         ema_decay=runtime.ema_decay,
         sync_batch_norm=runtime.sync_batch_norm,
-        compile=runtime.compile,
         log_every_steps=runtime.log_every_steps,
         checkpoint_every_steps=runtime.checkpoint_every_steps,
         checkpoint_every_minutes=runtime.checkpoint_every_minutes,
