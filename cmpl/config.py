@@ -16,6 +16,7 @@ from cmpl.bounds import Within, check_bounds, is_of_type
 from cmpl.checks import one_of
 from cmpl.methods.settings import MethodSettings
 from cmpl.registries import BACKBONES, METHODS, method_class, method_settings, switched
+from cmpl.step_config import SWITCHES, StepConfig, of_older_version
 from pipelines.errors import InputError, nearest
 from pipelines.registry import use_plugins
 
@@ -144,7 +145,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuntimeConfig:
+class RuntimeConfig(StepConfig):
     """How it is computed. None and "auto" are settled at the start and said aloud."""
 
     backend: str = "auto"
@@ -158,7 +159,6 @@ class RuntimeConfig:
     """Batches made ahead."""
     amp: str = "auto"
     """Autocast: bf16 or off."""
-    compile: bool = False
     sync_batch_norm: bool = False
     ema_decay: Annotated[float, Within(0, 1, high_excluded=True)] = 0.0
     """Exponential moving average of the weights, for evaluation alone; 0: none."""
@@ -206,7 +206,7 @@ FREE_TO_CHANGE = (
     "runtime.loader_threads",
     "runtime.torch_threads",
     "runtime.prefetch",
-    "runtime.compile",
+    *(f"runtime.{name}" for name in SWITCHES),
     "runtime.log_every_steps",
     "runtime.recorded_epochs",
     "runtime.checkpoint_every_steps",
@@ -331,6 +331,8 @@ def _section(kind: type, name: str, values: Any) -> Any:
     hints = typing.get_type_hints(kind)
     if not isinstance(values, dict):
         raise InputError(f"config.json: {name}: received {values!r}; accepted: an object of fields")
+    if name == "runtime":
+        values = of_older_version(values)
     for key in values:
         if key not in hints:
             raise InputError(f"config.json: unknown field {name}.{key}{nearest(key, hints)}")
@@ -378,6 +380,7 @@ def checked(config: Config) -> Config:
         BACKBONES.get(getattr(config, network).architecture, field=f"{network}.architecture")
     one_of("runtime.backend", config.runtime.backend, ("auto", "cpu", "gpu"))
     one_of("runtime.amp", config.runtime.amp, ("auto", "bf16", "off"))
+    config.runtime.check_switches()
     check_bounds(config, prefix="")
     for section in ("data", "clip", "primary", "auxiliary", "optim", "batch", "evaluation", "runtime"):
         check_bounds(getattr(config, section), prefix=f"{section}.")

@@ -3,7 +3,8 @@
 Legend: V videos of a batch, N clips, M crops, T frames a clip, S side, K classes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,7 +67,7 @@ def predict(
     rows: list[tuple[int, int, dict[str, np.ndarray]]] = []
     for network in networks.values():
         network.eval()
-    with torch.inference_mode(), runtime.autocast():
+    with torch.inference_mode(), runtime.autocast(), as_written(networks.values()):
         for videos, labels, clips in loader:
             shown = [resampled(views, clip_stride) for views in clips]
             sums = {name: view_probabilities(network, shown[k]) for k, (name, network) in enumerate(networks.items())}
@@ -89,6 +90,14 @@ def resampled(views: Tensor, clip_stride: int) -> Tensor:
         return views
     index = torch.arange(views.shape[3], device=views.device)
     return views.index_select(3, index - index % clip_stride)
+
+
+def as_written(networks: Iterable[nn.Module]) -> contextlib.AbstractContextManager[object]:
+    """Within it compiled networks run uncompiled: shapes are others than in training, and one pass over a few videos
+    does not repay minutes of compiling, nor the memory of captured graphs."""
+    if any(getattr(network, "_compiled_call_impl", None) is not None for network in networks):
+        return torch.compiler.set_stance("force_eager")
+    return contextlib.nullcontext()
 
 
 def view_probabilities(network: nn.Module, views: Tensor) -> Tensor:

@@ -17,9 +17,10 @@ from cmpl.evaluate import Predictions, accuracy, confidence, no_note, predict
 from cmpl.evaluation_file import write_evaluation
 from cmpl.introduction import classes_lost, introduce, remarks_on_classes
 from cmpl.methods.method import Method
+from cmpl.registries import method_class
 from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
 from cmpl.training.autotune import autotune
-from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated
+from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated, step_of
 from cmpl.training.initialize import initialize
 from cmpl.training.loop import Trainer, no_remarks
 from cmpl.training.plan import plan_of
@@ -28,6 +29,8 @@ from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_r
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime, device_type, settle
+from cmpl.training.step_trial import StepChoice, noise_batch, try_step
+from cmpl.training.switches import Switches, settle_switches
 from cmpl.training.validation import Doubts, validation_metrics
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
@@ -120,9 +123,24 @@ def _train(
     introduce(
         config, data, plans, schedule=schedule, unusable=unusable, runtime=runtime, ranks=ranks, reporter=reporter
     )
+    switches = settle_switches(config, runtime=runtime, ranks=ranks, method=type(method))
+    reporter.note(switches.line())
+    if switches.on_trial:
+        choice = _step_tried(switches, config, data, plans, start=start, run=run, runtime=runtime, ranks=ranks)
+        for line in choice.lines():
+            reporter.note(line)
+        switches = choice.switches
     if tune_loader:  # first, so that what follows is built once, from the settings that were chosen
         config, runtime = _tuned(
-            config, data, plans, start=start, run=run, runtime=runtime, ranks=ranks, reporter=reporter
+            config,
+            data,
+            plans,
+            start=start,
+            run=run,
+            runtime=runtime,
+            switches=switches,
+            ranks=ranks,
+            reporter=reporter,
         )
     doubts, note = Doubts(config.method), run.note_problems if ranks.is_first else no_note
 
@@ -140,6 +158,7 @@ def _train(
         validate=validate,
         run=run,
         runtime=runtime,
+        switches=switches,
         ranks=ranks,
         reporter=reporter,
         remarks=functools.partial(remarks_on_classes, plans[0].pool, data.classes),
@@ -179,6 +198,7 @@ def _trainer_of(
     validate: Callable[[Method], Mapping[str, float]] | None,
     run: RunDirectory,
     runtime: Runtime,
+    switches: Switches,
     ranks: Ranks,
     reporter: Reporter,
     remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
@@ -202,6 +222,7 @@ def _trainer_of(
         validate=validate,
         run=run,
         runtime=runtime,
+        switches=switches,
         ranks=ranks,
         reporter=reporter,
         remarks=remarks,
@@ -250,6 +271,46 @@ def _result(
     }
 
 
+def _step_tried(
+    switches: Switches,
+    config: Config,
+    data: Dataset,
+    plans: tuple[Planner, Planner],
+    *,
+    start: Start,
+    run: RunDirectory,
+    runtime: Runtime,
+    ranks: Ranks,
+) -> StepChoice:
+    """What a trial of the step says of compiling it; the trial's networks are thrown away."""
+    num_classes, kind = len(data.classes), method_class(config.method.name)
+
+    def trainer_with(switches: Switches) -> Trainer:
+        return _trainer_of(
+            build.method_of(config, num_classes=num_classes),
+            config,
+            plans,
+            start=start,
+            validate=None,
+            run=run,
+            runtime=runtime,
+            switches=switches,
+            ranks=ranks,
+            reporter=Reporter(),
+        )
+
+    batch = noise_batch(
+        build.geometry_of(config),
+        num_labeled=config.batch.labeled,
+        num_unlabeled=config.batch.unlabeled if kind.uses_unlabeled else 0,
+        num_classes=num_classes,
+        runtime=runtime,
+    )
+    done = checkpoints(run.checkpoints)
+    num_steps = start.facts.course.current.last_step - (step_of(done[-1]) if done else 0)
+    return try_step(switches, trainer_with=trainer_with, batch=batch, num_steps=num_steps)
+
+
 def _tuned(
     config: Config,
     data: Dataset,
@@ -258,6 +319,7 @@ def _tuned(
     start: Start,
     run: RunDirectory,
     runtime: Runtime,
+    switches: Switches,
     ranks: Ranks,
     reporter: Reporter,
 ) -> tuple[Config, Runtime]:
@@ -268,7 +330,16 @@ def _tuned(
 
     method = build.method_of(config, num_classes=len(data.classes))
     trainer = _trainer_of(
-        method, config, plans, start=start, validate=None, run=run, runtime=runtime, ranks=ranks, reporter=reporter
+        method,
+        config,
+        plans,
+        start=start,
+        validate=None,
+        run=run,
+        runtime=runtime,
+        switches=switches,
+        ranks=ranks,
+        reporter=reporter,
     )
     num_cores = cores_of_rank(ranks.num_local_ranks)
     choice = autotune(config, runtime, trainer=trainer, loader_at=loader_at, num_cores=num_cores)

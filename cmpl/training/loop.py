@@ -13,22 +13,24 @@ from types import FrameType
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cmpl.methods.method import Method, Terms
+from cmpl.methods.views import narrow_clips
 from cmpl.training import checkpoint as ckpt
 from cmpl.training.answers import AnswerLog, spans_of
 from cmpl.training.checkpoint import all_finite
 from cmpl.training.identity import Identity, differences
 from cmpl.training.metrics import MetricsLog, TermSums, mean_over_ranks, with_precision
-from cmpl.training.optim import learning_rate, set_learning_rate, sgd
+from cmpl.training.optim import aligned_gradients, learning_rate, set_learning_rate, sgd
 from cmpl.training.plan import TrainingPlan
 from cmpl.training.ranks import Ranks, any_rank, first_rank_does, gather
 from cmpl.training.reporter import OutputClosedError, Reporter, StepReport
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime
+from cmpl.training.switches import Switches
+from cmpl.training.wrapped import averaged, prepared, shared
 from pipelines.batch import SemiBatch
 from pipelines.errors import InputError, LoaderError
 
@@ -77,6 +79,7 @@ class Trainer:
         validate: Callable[[Method], Mapping[str, float]] | None,
         run: RunDirectory,
         runtime: Runtime,
+        switches: Switches,
         ranks: Ranks,
         reporter: Reporter,
         remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
@@ -85,16 +88,18 @@ class Trainer:
         self.reporter, self.validate, self.loader_at = reporter, validate, loader_at
         self.identity, self.remarks = identity, remarks
         self.remarked: set[str] = set()
-        self.method = prepared(method, plan, runtime, ranks)
+        self.switches = switches
+        self.method = prepared(method, plan, runtime, ranks, switches)
         self.optimizer = sgd(
             self.method,
             lr=plan.peak_lr,
             momentum=plan.momentum,
             nesterov=plan.nesterov,
             weight_decay=plan.weight_decay,
+            fused=switches.fused_sgd,
         )
         self.average = averaged(self.method, plan.ema_decay)
-        self.parallel = DistributedDataParallel(self.method) if ranks.num_ranks > 1 else self.method
+        self.parallel = shared(self.method, ranks=ranks, switches=switches)
         self.step = 0
         self.earlier_seconds = 0.0  # of training, before this call
         self.begun_at = self.saved_at = time.monotonic()
@@ -204,15 +209,17 @@ class Trainer:
         plan, accumulate = self.plan, self.plan.accumulate
         done, length = self._place()
         set_learning_rate(self.optimizer, learning_rate(done, num_steps=length, lr=plan.peak_lr, warmup=plan.warmup))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=not self.switches.cuda_graphs)
         for micro_step in range(self.step * accumulate, (self.step + 1) * accumulate):
             batch = next(loader)
             self.is_at_step = False
             forward_pass = micro_step * self.ranks.num_ranks + self.ranks.rank
             torch.manual_seed(step_seed(plan.seed, forward_pass))  # dropout's
+            if self.switches.cuda_graphs:
+                torch.compiler.cudagraph_mark_step_begin()  # what the pass before gave is not read any more
             is_last = micro_step == (self.step + 1) * accumulate - 1
             with self._gradients_exchanged(is_last):
-                with self.runtime.autocast():
+                with self.runtime.autocast(), narrow_clips(self.switches.narrow_clips):
                     loss, terms = self.parallel(
                         batch, unlabeled_weight=self._unlabeled_weight(), progress=self.progress
                     )
@@ -223,6 +230,8 @@ class Trainer:
             self.method.answers = {}
         if plan.clip_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.method.parameters(), plan.clip_gradient_norm)
+        if self.switches.fused_sgd:
+            aligned_gradients(self.method)
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.method)
@@ -412,28 +421,9 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-def prepared(method: Method, plan: TrainingPlan, runtime: Runtime, ranks: Ranks) -> Method:
-    """The method on its device, with SyncBN and compilation where asked. (Models lay out their own weights.)"""
-    if plan.sync_batch_norm and ranks.num_ranks > 1:
-        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
-    method = method.to(runtime.device)
-    if plan.compile:
-        for network in {method.primary, method.auxiliary}:
-            if isinstance(network, nn.Module):
-                network.compile()
-    return method.train()
-
-
 def known_share(batch: SemiBatch) -> Terms:
     """The share of a batch's unlabeled videos whose truth is known: without any, nothing is judged."""
     return {} if batch.unlabeled is None else {"truth_known": (batch.unlabeled.truth >= 0).float().mean()}
-
-
-def averaged(method: Method, decay: float) -> AveragedModel | None:
-    """The exponential moving average of the method's weights and buffers, or None for decay 0."""
-    if decay == 0:
-        return None
-    return AveragedModel(method, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def step_seed(seed: int, forward_pass: int) -> int:
