@@ -73,7 +73,7 @@ class ClipConfig:
     max_offset_seconds: Annotated[float, Within(0, 3600)] = 10.0
     """t_s: largest distance between the starts of the two clips (Table 5)."""
     start_multiple: Annotated[int, Within(1, 1024)] = 1
-    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --stride-aligned`."""
+    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --form aligned`."""
     short_videos: str = "loop"
     """Videos shorter than a clip: loop, or repeat-last."""
     crop_size: Annotated[int, Within(8, MAX_SIDE)] = 224
