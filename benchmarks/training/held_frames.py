@@ -10,7 +10,8 @@ import numpy as np
 
 import pipelines.views.make
 from pipelines.errors import VideoError
-from pipelines.video.frames import decode_each, decode_from_start
+from pipelines.video.container import decode_all, open_video, video_errors
+from pipelines.video.frames import decode_each
 
 
 class HeldFrames:
@@ -47,7 +48,5 @@ class HeldFrames:
 
 def _pictures(path: str) -> Iterator[av.VideoFrame]:
     """All pictures of a file, as far as it decodes."""
-    endless = np.arange(1 << 20)
-    with contextlib.suppress(VideoError):  # the video's end
-        for _, picture in decode_from_start(path, endless):
-            yield picture
+    with video_errors(), open_video(path) as (container, stream):
+        yield from decode_all(container, stream)

@@ -17,6 +17,7 @@ import click
 from benchmarks.environment import environment, save_json
 from benchmarks.training.held_frames import HeldFrames
 from benchmarks.training.real_clip_sets import ready
+from benchmarks.training.real_clip_table import lines, paired
 from cmpl.config import Config, with_settings
 from cmpl.recipes.folder import folder
 from cmpl.recipes.presets import with_preset
@@ -162,7 +163,11 @@ def main(
             row = run_one(arm, config_of(arm, root=root.resolve()), runs=runs)
         click.echo(f"{arm}: top-1 {row['primary']['top1']:.3f}  {row['cpu_seconds']:.0f} s")
         record["rows"].append(row)
+        record["settings"] = {"all": COMMON | BASE, **{row["recipe"]: RECIPES[row["recipe"]] for row in record["rows"]}}
+        record["paired"] = paired(record["rows"])
         save_json(json_path, {"environment": environment(), **record})
+    for line in lines(record.get("paired", ())):
+        click.echo(line)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,7 @@ def optical_flow(pairs: np.ndarray) -> np.ndarray:
     """Pixels (T, S, S, 2) float32, right and down, that each pixel of a pair's first frame moved by: (2T, S, S, 3)."""
     import cv2
 
-    # DIS shares a picture out among threads and finds other vectors with another number. Videos are the parallelism.
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # workers are the parallelism
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # it keeps what it chose for its first size
     gray = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in pairs]
     return np.stack([search.calc(*gray[k : k + 2], None) for k in range(0, len(gray), 2)])
