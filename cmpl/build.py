@@ -142,11 +142,6 @@ def loader_of(
 ) -> SemiLoader:
     """The training loader of one rank, from a micro-step on."""
     labeled, unlabeled = plans
-    if config.method.wants_flow and runtime.device_index is None:
-        raise InputError(
-            f"method.flow: received true, but the device is {runtime.device}; accepted: false, or an NVIDIA GPU with "
-            "an optical-flow unit (Turing and later)"
-        )
     return SemiLoader(
         labeled=labeled,
         unlabeled=unlabeled if method_class(config.method.name).uses_unlabeled else None,

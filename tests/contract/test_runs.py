@@ -20,7 +20,7 @@ from cmpl.config import Config, with_settings
 from cmpl.run import load_run
 from cmpl.session import evaluate_run, train
 from cmpl.training.checkpoint import best_checkpoint, checkpoints
-from cmpl.training.reporter import Reporter
+from cmpl.training.reporter import Reporter, StepReport
 from pipelines.errors import InputError
 from tests.support.processes import descendants, is_running
 from tests.support.runs import NUM_STEPS, ROOT, RUN_IT, config_of, weights
@@ -143,6 +143,28 @@ def test_other_methods_train_too(folder, tmp_path, method):
     few = {"optim.steps": "2", "runtime.ema_decay": "0.9"}
     result = train(with_settings(config_of(folder), few | method), path=tmp_path / "run", reporter=Reporter()).result
     assert "auxiliary" not in result
+
+
+class StopsAt(Reporter):
+    """Sends this process a signal when a step is reported, as somebody at a terminal would."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def step(self, report: StepReport) -> None:
+        if report.step == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_three_views_train_without_a_gpu_and_go_on_in_the_same_weights(folder, tmp_path):
+    """MvPL on RGB, temporal gradient and optical flow; stopped behind its first step, and not."""
+    three = {"method.name": "mvpl", "method.flow": "true", "method.threshold": "0.3", "method.unlabeled_delay": "0"}
+    config = with_settings(config_of(folder), three | {"optim.steps": "3", "runtime.log_every_steps": "1"})
+    whole = train(config, path=tmp_path / "whole", reporter=Reporter())
+    assert "auxiliary" not in whole.result
+    assert train(config, path=tmp_path / "stopped", reporter=StopsAt(1)).result is None
+    assert train(config, path=tmp_path / "stopped", reporter=Reporter()).result is not None
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
 
 def test_evaluation_of_a_run_repeats_its_result(finished):
