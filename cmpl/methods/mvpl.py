@@ -50,6 +50,7 @@ class MvPL(Method):
 
     settings: Settings
     clips_a_video = (2.0, 4.0)
+    trains_all_parameters = True
 
     @staticmethod
     def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape:

@@ -31,8 +31,8 @@ class TrainingPlan:
     seed: int
     ema_decay: float  # 0: no average
     sync_batch_norm: bool
-    compile: bool
     log_every_steps: int
+    recorded_epochs: int  # 0: none
     checkpoint_every_steps: int
     checkpoint_every_minutes: float  # 0: by steps alone
     validate_every_steps: int  # 0: never
@@ -62,8 +62,8 @@ def plan_of(
         seed=config.seed,
         ema_decay=runtime.ema_decay,
         sync_batch_norm=runtime.sync_batch_norm,
-        compile=runtime.compile,
         log_every_steps=runtime.log_every_steps,
+        recorded_epochs=runtime.recorded_epochs if uses_unlabeled else 0,
         checkpoint_every_steps=runtime.checkpoint_every_steps,
         checkpoint_every_minutes=runtime.checkpoint_every_minutes,
         validate_every_steps=config.evaluation.every_steps,

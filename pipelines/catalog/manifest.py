@@ -98,6 +98,10 @@ class Manifest:
             pixel_format=pixel_format,
         )
 
+    def problems_by_path(self) -> dict[str, str]:
+        """Returns {absolute path: reason} of every video that cannot be used, in the list's order."""
+        return {str(self.path(index)): self.problems[index] for index in sorted(self.problems)}
+
     def problem_table(self) -> list[tuple[str, str]]:
         """Lists (relative path, reason) of every video that cannot be used, in the list's order."""
         return [(self.paths[index], self.problems[index]) for index in sorted(self.problems)]

@@ -270,7 +270,7 @@ def none_decodes(kind: str, problems: list[tuple[str, str]]) -> LoaderError:
     """What to tell the user where no replacement decodes either. problems: (path, reason) of each that was tried."""
     path, reason = problems[-1]
     number = len({path for path, _ in problems})
-    return LoaderError(f"{kind}: {number} in a row cannot be decoded; the last: {path}: {reason}")
+    return LoaderError(f"{kind}: {number} in a row cannot be decoded; the last: {path}: {reason}", problems=problems)
 
 
 def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.ndarray:
