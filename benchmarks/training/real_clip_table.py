@@ -1,6 +1,6 @@
 """Means and paired differences of runs on real clips: each method less the labels alone, on the same videos."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cmpl.subsets import spread
@@ -8,33 +8,33 @@ from cmpl.subsets import spread
 Row = dict[str, Any]  # ready for JSON
 
 
-def paired(rows: Sequence[Row]) -> list[Row]:
+def paired(rows: Sequence[Row], *, alone: Callable[[str], str]) -> list[Row]:
     """One entry for each (recipe, method), over all sets and labels ("all") and for each of them.
 
-    difference: mean of top-1 less that of the supervised run of the same set, labels and subset; standard_error of
-    that mean (None for one value); each: {"set labels subset": difference}. Runs without such a supervised one are
-    left out.
+    alone: recipe -> the recipe of the supervised runs that it is compared with. difference: mean of top-1 less that of
+    the supervised run on the same set, labels and subset; standard_error of that mean (None for one value); each:
+    {"set labels subset": difference}. Runs without such a supervised one are left out.
     """
-    alone = {_cell(row): row["primary"]["top1"] for row in rows if row["method"] == "supervised"}
-    compared = [row for row in rows if row["method"] != "supervised" and _cell(row) in alone]
-    arms = list(dict.fromkeys((row["recipe"], row["method"]) for row in compared))
+    supervised = {(row["recipe"], *_cell(row)): row["primary"]["top1"] for row in rows if row["method"] == "supervised"}
+    compared = [row for row in rows if row["method"] != "supervised"]
+    pairs = [(row, supervised.get((alone(row["recipe"]), *_cell(row)))) for row in compared]
+    known = [(row, top1) for row, top1 in pairs if top1 is not None]
     found = []
-    for recipe, method in arms:
-        own = [row for row in compared if (row["recipe"], row["method"]) == (recipe, method)]
-        places = list(dict.fromkeys((row["dataset"], row["labeled"]) for row in own))
-        groups = {f"{dataset} {labeled}": (dataset, labeled) for dataset, labeled in places}
-        for name, place in {"all": None, **groups}.items():
-            inside = [row for row in own if place in (None, (row["dataset"], row["labeled"]))]
-            found.append({"recipe": recipe, "method": method, "where": name, **_difference(inside, alone)})
+    for recipe, method in dict.fromkeys((row["recipe"], row["method"]) for row, _ in known):
+        own = [pair for pair in known if (pair[0]["recipe"], pair[0]["method"]) == (recipe, method)]
+        found.append({"recipe": recipe, "method": method, "where": "all", **_difference(own)})
+        for place in dict.fromkeys((row["dataset"], row["labeled"]) for row, _ in own):
+            inside = [pair for pair in own if (pair[0]["dataset"], pair[0]["labeled"]) == place]
+            found.append({"recipe": recipe, "method": method, "where": " ".join(place), **_difference(inside)})
     return found
 
 
-def _difference(rows: Sequence[Row], alone: dict[tuple[str, ...], float]) -> Row:
-    values = {" ".join(_cell(row)): row["primary"]["top1"] - alone[_cell(row)] for row in rows}
+def _difference(pairs: Sequence[tuple[Row, float]]) -> Row:
+    values = {" ".join(_cell(row)): row["primary"]["top1"] - alone for row, alone in pairs}
     differences = spread(list(values.values()))
     return {
-        "supervised": spread([alone[_cell(row)] for row in rows])["mean"],
-        "top1": spread([row["primary"]["top1"] for row in rows])["mean"],
+        "supervised": spread([alone for _, alone in pairs])["mean"],
+        "top1": spread([row["primary"]["top1"] for row, _ in pairs])["mean"],
         "difference": differences["mean"],
         "standard_error": differences["standard_error"],
         "each": {name: round(value, 4) for name, value in values.items()},

@@ -52,16 +52,24 @@ BASE = {
     "method.batch_norm": "separate",
 }
 LABELS_ALONE = "none"
-"""The recipe of supervised runs: recipes differ in what is done with unlabeled videos."""
+"""The recipe of supervised runs beside the recipes that change only what is done with unlabeled videos."""
+GENTLE = {"optim.lr": "0.02", "primary.dropout": "0", "auxiliary.dropout": "0"}
+LATE = {"method.threshold": "0.95", "method.unlabeled_weight": "1", "method.unlabeled_delay": "0.5"}
 RECIPES: dict[str, dict[str, str]] = {
-    "first": {},
-    "late": {"method.threshold": "0.95", "method.unlabeled_weight": "1", "method.unlabeled_delay": "0.5"},
-    "early": {"method.threshold": "0.95", "method.unlabeled_weight": "1", "method.unlabeled_delay": "0"},
-    "joint": {"method.batch_norm": "joint"},
     LABELS_ALONE: {},
-    "mild": {"clip.strong_num_ops": "1", "clip.strong_magnitude": "5", "clip.cutout_fraction": "0.25"},
+    "first": {},
+    "late": LATE,
+    "gentle": GENTLE | LATE,
+    "gentle-early": GENTLE | LATE | {"method.unlabeled_delay": "0.2"},
 }
 """Name -> what a recipe changes of BASE."""
+SEEN_BY_ALL = ("optim.", "primary.", "auxiliary.", "batch.labeled")
+"""Beginnings of the settings that change a supervised run, too."""
+
+
+def labels_alone(recipe: str) -> str:
+    """The recipe of the supervised run that a recipe's other runs are compared with."""
+    return recipe if any(key.startswith(SEEN_BY_ALL) for key in RECIPES[recipe]) else LABELS_ALONE
 
 
 class Arm(NamedTuple):
@@ -153,7 +161,8 @@ def main(
         for subset in subsets
         for method in methods
     ]
-    arms = list(dict.fromkeys(arm._replace(recipe=LABELS_ALONE) if arm.method == "supervised" else arm for arm in arms))
+    alone = [arm._replace(recipe=labels_alone(arm.recipe)) if arm.method == "supervised" else arm for arm in arms]
+    arms = list(dict.fromkeys(alone))
     held = HeldFrames()
     for arm in arms:
         if tuple(arm) in known:
@@ -164,7 +173,7 @@ def main(
         click.echo(f"{arm}: top-1 {row['primary']['top1']:.3f}  {row['cpu_seconds']:.0f} s")
         record["rows"].append(row)
         record["settings"] = {"all": COMMON | BASE, **{row["recipe"]: RECIPES[row["recipe"]] for row in record["rows"]}}
-        record["paired"] = paired(record["rows"])
+        record["paired"] = paired(record["rows"], alone=labels_alone)
         save_json(json_path, {"environment": environment(), **record})
     for line in lines(record.get("paired", ())):
         click.echo(line)

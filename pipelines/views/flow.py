@@ -35,7 +35,7 @@ def optical_flow(pairs: np.ndarray) -> np.ndarray:
     import cv2
 
     cv2.setNumThreads(1)  # workers are the parallelism
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # it keeps what it chose for its first size
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # it keeps what it chose for its first size
     gray = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in pairs]
     return np.stack([search.calc(*gray[k : k + 2], None) for k in range(0, len(gray), 2)])
 

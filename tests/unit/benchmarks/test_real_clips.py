@@ -11,7 +11,7 @@ from benchmarks.training import real_clips
 from benchmarks.training.held_frames import HeldFrames
 from benchmarks.training.real_clip_sets import by_person, ready
 from benchmarks.training.real_clip_table import paired
-from benchmarks.training.real_clips import Arm, config_of
+from benchmarks.training.real_clips import Arm, config_of, labels_alone
 from cmpl.config import differences
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError, VideoError
@@ -82,13 +82,10 @@ def row(method: str, top1: float, *, subset: int = 0, dataset: str = "a", recipe
 
 def test_differences_are_those_to_the_labels_alone_on_the_same_videos():
     rows = [row("supervised", 0.5), row("supervised", 0.7, subset=1), row("supervised", 0.2, dataset="b")]
-    rows += [
-        row("cmpl", 0.6, recipe="x"),
-        row("cmpl", 0.7, subset=1, recipe="x"),
-        row("cmpl", 0.1, dataset="b", recipe="x"),
-    ]
-    rows += [row("cmpl", 0.9, subset=7, recipe="x")]  # nothing to compare with
-    found = {entry["where"]: entry for entry in paired(rows)}
+    rows += [row("supervised", 0.9, recipe="other")]
+    rows += [row("cmpl", 0.6, recipe="x"), row("cmpl", 0.7, subset=1, recipe="x")]
+    rows += [row("cmpl", 0.1, dataset="b", recipe="x"), row("cmpl", 0.9, subset=7, recipe="x")]  # the last has no pair
+    found = {entry["where"]: entry for entry in paired(rows, alone=lambda recipe: "none")}
     assert set(found) == {"all", "a 2", "b 2"}
     assert found["a 2"]["difference"] == pytest.approx(0.05)
     assert found["a 2"]["standard_error"] == pytest.approx(0.05)
@@ -98,27 +95,33 @@ def test_differences_are_those_to_the_labels_alone_on_the_same_videos():
     assert (found["a 2"]["supervised"], found["a 2"]["top1"]) == (pytest.approx(0.6), pytest.approx(0.65))
 
 
-def test_recipes_differ_in_what_is_done_with_unlabeled_videos(tmp_path):
-    """So that the labels alone are one run for all of them."""
+def test_labels_alone_are_one_run_for_the_recipes_that_leave_it_as_it_is(tmp_path):
+    of_unlabeled = {"clip.strong_num_ops", "clip.strong_magnitude", "clip.cutout_fraction", "clip.max_offset_seconds"}
+    of_unlabeled |= {"method.unlabeled_weight", "method.unlabeled_delay", "batch.unlabeled"}
     for name in real_clips.RECIPES:
-        alone = config_of(Arm("a", "2", 0, name, "supervised"), root=tmp_path)
-        none = config_of(Arm("a", "2", 0, real_clips.LABELS_ALONE, "supervised"), root=tmp_path)
-        changed = {"clip.strong_num_ops", "clip.strong_magnitude", "clip.cutout_fraction"}
-        changed |= {"method.unlabeled_weight", "method.unlabeled_delay"}
-        assert {line.partition(":")[0] for line in differences(alone, none)} <= changed
+        alone, theirs = (
+            config_of(Arm("a", "2", 0, recipe, "supervised"), root=tmp_path) for recipe in (labels_alone(name), name)
+        )
+        assert {line.partition(":")[0] for line in differences(alone, theirs)} <= of_unlabeled
 
 
-def test_figures_are_kept_and_not_made_again(folder, tmp_path, monkeypatch):
-    tiny = {"optim.steps": "2", "clip.crop_size": "16", "clip.short_side": "16", "clip.short_side_jitter": "16,20"}
+def test_figures_are_kept_and_not_made_again(small_folder, tmp_path, monkeypatch):
+    tiny = {
+        "optim.steps": "2",
+        "evaluation.clips": "1",
+        "clip.crop_size": "16",
+        "clip.short_side": "16",
+        "clip.short_side_jitter": "16,20",
+    }
     monkeypatch.setattr(real_clips, "COMMON", real_clips.COMMON | tiny | {"batch.labeled": "2", "batch.unlabeled": "2"})
     json_path = tmp_path / "figures.json"
-    words = ["--data", str(folder.parent), "--set", folder.name, "--subset", "0", "--json", str(json_path)]
+    words = ["--data", str(small_folder.parent), "--set", small_folder.name, "--subset", "0", "--json", str(json_path)]
     words += ["--runs", str(tmp_path / "runs"), "--method", "supervised", "--method", "cmpl"]
     first = CliRunner().invoke(real_clips.main, words, catch_exceptions=False)
     assert first.exit_code == 0
     record = json.loads(json_path.read_text())
     assert [(made["recipe"], made["method"]) for made in record["rows"]] == [("none", "supervised"), ("first", "cmpl")]
-    assert {entry["where"] for entry in record["paired"]} == {"all", f"{folder.name} 2"}
+    assert {entry["where"] for entry in record["paired"]} == {"all", f"{small_folder.name} 2"}
     monkeypatch.setattr(real_clips, "run_one", None)
     again = CliRunner().invoke(real_clips.main, words, catch_exceptions=False)
     assert again.output.splitlines() == first.output.splitlines()[2:]
