@@ -60,7 +60,7 @@ def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return 0, False
-    a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), dtype=np.int32).astype(float).tolist()
+    a, b, _, c, d, *_ = np.frombuffer(matrix, dtype=np.int32).astype(float).tolist()  # type: ignore[call-overload]
     mirrored = a * d < b * c
     x, y = (-a, -b) if mirrored else (a, b)  # where the turn alone takes the axis that points to the right
     return round(-math.atan2(y / (math.hypot(b, d) or 1), x / (math.hypot(a, c) or 1)) / (math.pi / 2)) % 4, mirrored
