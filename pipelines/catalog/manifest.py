@@ -67,8 +67,9 @@ class Manifest:
         return self.facts["height"]
 
     @property
-    def stored(self) -> np.ndarray:  # (N, 3) int64: stored width and height in pixels, quarter turns
-        columns = [self.facts[name].astype(np.int64) for name in ("stored_width", "stored_height", "turns")]
+    def stored(self) -> np.ndarray:  # (N, 4) int64: stored width and height in pixels, quarter turns, if mirrored
+        names = ("stored_width", "stored_height", "turns", "mirrored")
+        columns = [self.facts[name].astype(np.int64) for name in names]
         return np.stack(columns, axis=1)
 
     @property
