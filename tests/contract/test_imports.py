@@ -16,6 +16,7 @@ LEAVES_OF_PIPELINES = {
 COMPOSERS = {
     "cmpl/build.py",
     "cmpl/predict.py",
+    "cmpl/report/strips.py",
     "cmpl/selection.py",
     "cmpl/introduction.py",
     "cmpl/session.py",
