@@ -1,12 +1,15 @@
 """What was trained on what, in words: facts of one run."""
 
-from typing import Any
+from typing import Any, cast
+
+from torch import nn
 
 from cmpl import build
 from cmpl.config import Config, NetworkConfig
 from cmpl.models.counting import count_parameters
 from cmpl.registries import method_class
 from cmpl.report.values import NETWORKS, RunValues
+from cmpl.training.identity import PARTS
 from pipelines.errors import InputError
 
 _NAMES = {"resnet3d": "3D-ResNet", "slowfast": "SlowFast-R", "tsm": "TSM-R"}
@@ -18,9 +21,7 @@ def about(run: RunValues) -> list[tuple[str, str]]:
     data = config.data
     facts = run.facts
     identity = "" if facts is None else f"{len(facts.identity.classes)} classes"
-    counts = ", ".join(
-        f"{run.count(part)} {part}" for part in ("labeled", "unlabeled", "validation") if run.count(part)
-    )
+    counts = ", ".join(f"{run.count(part)} {part}" for part in PARTS if run.count(part))
     settings = [f"{name} {value:g}" for name, value in _weights(config).items()]
     steps = f"{run.last_step} of {run.num_steps or '?'} steps"
     epochs = f", {run.last_step / run.steps_an_epoch:.3g} epochs of the unlabeled videos" if run.steps_an_epoch else ""
@@ -67,7 +68,7 @@ def short_name(settings: NetworkConfig) -> str:
 def num_parameters(settings: NetworkConfig, *, num_classes: int) -> int | None:
     """How many numbers a network learns; None where it cannot be built here (a plug-in that is gone)."""
     try:
-        return count_parameters(build.network_of(settings, num_classes=num_classes))
+        return count_parameters(cast(nn.Module, build.network_of(settings, num_classes=num_classes)))
     except InputError:
         return None
 

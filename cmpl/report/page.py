@@ -79,12 +79,12 @@ def _comparison(runs: Sequence[RunValues], names: Sequence[str], gallery: Galler
         )
     top1s = {name: figures_of(run.result) for name, run in zip(names, runs, strict=True) if run.result is not None}
     if len(top1s) > 1:
-        paper = {
+        marks = {
             name: beside.top1 / 100
             for name, beside in zip(names, printed, strict=True)
             if beside is not None and beside.is_of_run and beside.top1 is not None
         }
-        chart = charts.compared(top1s, paper)
+        chart = charts.compared(top1s, marks)
         parts.append(gallery.chart(chart, name="runs", about="Top-1 of these runs, side by side"))
     return "".join(parts)
 

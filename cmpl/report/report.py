@@ -26,7 +26,8 @@ def write_report(
     """Writes the page of the runs in the folders `paths`; gives their values.
 
     pictures: a folder that gets every picture as a file too. data_root: where the data sets lie now. num_videos: single
-    videos shown of each kind. Raises InputError where there is no run, matplotlib is missing, or nothing can be written.
+    videos shown of each kind.
+    Raises InputError where there is no run, matplotlib is missing, or nothing can be written.
     """
     check_plots("cmpl report")
     if not out.absolute().parent.is_dir():
