@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = ("pipelines", "cmpl", "benchmarks", "cli")
 LEAVES_OF_PIPELINES = {
-    f"pipelines.{name}" for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry")
+    f"pipelines.{name}"
+    for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry", "printable")
 }
 COMPOSERS = {
     "cmpl/build.py",
