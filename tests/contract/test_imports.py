@@ -11,11 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = ("pipelines", "cmpl", "benchmarks", "cli")
 LEAVES_OF_PIPELINES = {
-    f"pipelines.{name}" for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry")
+    f"pipelines.{name}"
+    for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry", "printable")
 }
 COMPOSERS = {
     "cmpl/build.py",
     "cmpl/predict.py",
+    "cmpl/report/strips.py",
     "cmpl/selection.py",
     "cmpl/introduction.py",
     "cmpl/session.py",
