@@ -22,6 +22,8 @@ from pipelines.files import written_whole
 LISTING = "videos.jsonl.gz"
 MOST_FIELDS_NAMED, MOST_LETTERS = 3, 60
 """Changed fields, and letters for them, in a run's name; more are counted, with a digest."""
+END = "end.json"
+"""How the last call ended that did not finish the run; while it is under way there is none."""
 _OF_A_START = ("run.json", LISTING, "autotune.json", lock.NAME, ".DS_Store")
 """What a start that was killed may leave beside drafts and an empty `checkpoints`."""
 
@@ -104,6 +106,7 @@ class RunDirectory:
         begun = self.has_begun()
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.path / END).unlink(missing_ok=True)
             if facts is not None:
                 if listing is not None and not (begun and (self.path / LISTING).exists()):
                     write_listing(self.path / LISTING, listing)
@@ -187,6 +190,11 @@ class RunDirectory:
         result = self.result()
         if result is not None and "steps" in result:
             (self.path / "result.json").rename(self.path / f"result-step-{result['steps']:08d}.json")
+
+    def write_end(self, how: str, *, step: int, why: str = "") -> None:
+        """Says how a call ended that did not finish the run: stopped, diverged or failed."""
+        if self.has_begun():
+            self._write(END, {"how": how, "step": step, "why": why})
 
     def problems(self) -> dict[str, str]:
         """Videos set aside in this run: path -> reason. Empty where the file is damaged: it is met again."""
