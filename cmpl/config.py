@@ -140,8 +140,9 @@ class EvaluationConfig:
     clips: Annotated[int, Within(1, 1000)] = 10
     crops: Annotated[int, Within(1, 100)] = 3
     short_side: Annotated[int, Within(8, MAX_SIDE)] = 256
-    every_steps: Annotated[int, Within(0)] = 0
-    """Quick validation (one clip, one crop) every so many steps, to keep the best checkpoint; 0: never."""
+    every_steps: Annotated[int, Within(0)] | None = None
+    """Quick validation (one clip, one crop) every so many steps, and at the end, to keep the best checkpoint; 0: never.
+    None: every epoch, but 5 to 20 times a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +201,7 @@ FREE_TO_CHANGE = (
     "plugins",
     "data.root",  # the videos are compared themselves: see training/identity.py
     "data.unlabeled_root",
+    "evaluation.every_steps",
     "runtime.backend",
     "runtime.device",
     "runtime.workers",

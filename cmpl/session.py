@@ -22,7 +22,7 @@ from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
 from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated, step_of
 from cmpl.training.initialize import initialize
-from cmpl.training.loop import Trainer, no_remarks
+from cmpl.training.loop import DivergedError, Trainer, no_remarks
 from cmpl.training.plan import plan_of
 from cmpl.training.problems import say_where_unwritable
 from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
@@ -167,11 +167,15 @@ def _train(
     first_rank_does(ranks, lambda: run.note_problems(unusable, at_once=True))
     try:
         is_done = trainer.fit()
-    except InputError:
+    except InputError as error:
         if ranks.is_first:
             run.abandon()  # where nothing was learned: what cannot start leaves no folder
+            how = "diverged" if isinstance(error, DivergedError) else "failed"
+            with contextlib.suppress(InputError):  # the disk may be full
+                run.write_end(how, step=trainer.step, why=str(error))
         raise
     if not is_done:
+        first_rank_does(ranks, lambda: run.write_end("stopped", step=trainer.step))
         return Outcome(path=run.path, result=None)
     result = _result(
         trainer,
@@ -216,6 +220,7 @@ def _trainer_of(
             num_steps=schedule.last_step,
             num_ranks=ranks.num_ranks,
             uses_unlabeled=method.uses_unlabeled,
+            num_unlabeled_videos=len(plans[1].pool),
         ),
         identity=start.facts.identity,
         loader_at=loader_at,

@@ -38,6 +38,10 @@ STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end training after the current step."""
 
 
+class DivergedError(InputError):
+    """The losses or the weights are no numbers any more."""
+
+
 class Batches(Protocol):
     """What a step asks of a loader."""
 
@@ -185,7 +189,9 @@ class Trainer:
             stop, due = self._agreed(meeting=step_mark == self.step)
             is_best = False
             if self._validation_is_due() and (last or not stop):  # before the checkpoint: a kill loses neither
+                begin = time.monotonic()
                 is_best = self._validate(log)
+                mark += time.monotonic() - begin
             if last or stop or due or is_best or self.step % plan.checkpoint_every_steps == 0:
                 self._save(loader.problems)
             if stop:
@@ -201,8 +207,8 @@ class Trainer:
     def _validation_is_due(self) -> bool:
         """Whether a validation of this step is still to do."""
         every = self.plan.validate_every_steps
-        planned = self.validate is not None and every > 0 and self.step % every == 0
-        return planned and self.validated_step != self.step
+        planned = every > 0 and (self.step % every == 0 or self.step == self.num_steps)
+        return self.validate is not None and planned and self.validated_step != self.step
 
     def update(self, loader: Batches) -> None:
         """One update. No line of it waits for the device."""
@@ -318,10 +324,10 @@ class Trainer:
             "ema": ckpt.module_tensors(self.average) if self.average else {},
         }
 
-    def _diverged(self, received: str) -> InputError:
+    def _diverged(self, received: str) -> DivergedError:
         """What to tell the user whose training diverged."""
         kept = f"the newest checkpoint, of step {self.saved_step}, is from before"
-        return InputError(
+        return DivergedError(
             f"{received} by step {self.step}: training diverged; a lower optim.lr than {self.plan.lr} may do, with "
             f"--out for a new run; {kept if self.saved_step is not None else 'there is no checkpoint from before'}"
         )

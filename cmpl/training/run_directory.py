@@ -26,6 +26,8 @@ EVALUATION = "evaluation.csv"
 EVALUATIONS = "evaluations"
 MOST_FIELDS_NAMED, MOST_LETTERS = 3, 60
 """Changed fields, and letters for them, in a run's name; more are counted, with a digest."""
+END = "end.json"
+"""How the last call ended that did not finish the run; while it is under way there is none."""
 _OF_A_START = ("run.json", LISTING, PROBLEMS, "autotune.json", lock.NAME, ".DS_Store")
 """What a start that was killed may leave beside drafts and an empty `checkpoints`."""
 
@@ -108,6 +110,7 @@ class RunDirectory:
         begun = self.has_begun()
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.path / END).unlink(missing_ok=True)
             if facts is not None:
                 if listing is not None and not (begun and (self.path / LISTING).exists()):
                     write_listing(self.path / LISTING, listing)
@@ -214,6 +217,11 @@ class RunDirectory:
             with contextlib.suppress(InputError):
                 found.append((path.with_suffix(".csv"), read_json(path)))
         return found
+
+    def write_end(self, how: str, *, step: int, why: str = "") -> None:
+        """Says how a call ended that did not finish the run: stopped, diverged or failed."""
+        if self.has_begun():
+            self._write(END, {"how": how, "step": step, "why": why})
 
     def problems(self) -> dict[str, str]:
         """Returns the videos set aside in this run: path -> reason."""

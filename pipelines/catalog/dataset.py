@@ -1,5 +1,6 @@
 """An opened data set: lists read, videos probed, the labeled subset drawn."""
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,7 +69,11 @@ class Dataset:
         return self.val, usable[self.val.labels[usable] >= 0]
 
     def evaluation_pool(self) -> Pool:
-        """The validation videos of known class."""
+        """The validation videos of known class; made once."""
+        return self._evaluation_pool
+
+    @functools.cached_property
+    def _evaluation_pool(self) -> Pool:
         return pool_of(self.evaluation_selection())
 
 
