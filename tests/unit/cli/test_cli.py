@@ -202,6 +202,24 @@ def test_show_batch_draws_what_the_plan_says(small_folder):
     np.testing.assert_array_equal(picture[-84:, -84:], strong)  # the last frame of the last
 
 
+def test_show_batch_draws_flow_behind_its_pairs():
+    import torch
+
+    from cli.show_batch import sheet
+    from pipelines.batch import ClipBatch, UnlabeledBatch
+
+    def clips(level: int) -> ClipBatch:
+        gray = [
+            torch.full((1, 3, frames, 400, 400), level + k, dtype=torch.uint8) for k, frames in enumerate((1, 2, 1))
+        ]
+        return ClipBatch(primary=gray[0], auxiliary=gray[1], flow=gray[2])
+
+    picture = sheet(UnlabeledBatch(weak=clips(10), strong=clips(50), truth=torch.tensor([-1])))
+    assert picture.shape == (2 * 400 + 2, 4 * 400 + 2 * 2, 3)
+    assert [picture[0, x, 0] for x in (0, 402, 1201, 1204, 1603)] == [10, 11, 11, 12, 12]
+    assert picture[-1, -1, 0] == 52
+
+
 def _small_config(folder: Path):
     return config(dataset=str(folder), labeled="1", device="cpu", settings=SMALL)
 
