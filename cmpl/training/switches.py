@@ -95,6 +95,6 @@ def _refuse_what_cannot_be(config: Config, *, runtime: Runtime, method: type[Met
         )
     if wanted.static_graph == "on" and config.batch.accumulate > 1:  # torch 2.13 fails in the first step
         raise InputError(
-            f"runtime.static_graph: received 'on' with batch.accumulate={config.batch.accumulate}; accepted: auto, off "
-            "or one forward pass a step"
+            f"runtime.static_graph: received 'on' with batch.accumulate={config.batch.accumulate}; accepted: auto, "
+            "off, or one forward pass a step"
         )

@@ -7,10 +7,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.training import convolution, method_check, step
+from benchmarks.training import convolution, method_check, step, switches
 from benchmarks.training.method_check import Arm, arms, config_of, summary, training_cost
 from cmpl.recipes.cost import passes_a_video
 from cmpl.registries import method_settings
+from cmpl.step_config import SWITCHES
 
 CPU = torch.device("cpu")
 TINY_CASE = replace(step.cases(on_gpu=False)[0], num_labeled=2, num_unlabeled=2)
@@ -81,6 +82,33 @@ def test_the_step_is_written_where_asked(tmp_path, monkeypatch):
     assert called.exit_code == 0, called.output
     assert "joint, plain conv3d" in called.output
     assert len(json.loads((tmp_path / "new" / "step.json").read_text())["rows"]) == len(step.BATCH_NORMS) + 1
+
+
+def test_each_switch_has_an_arm_where_it_means_something():
+    on_gpu = switches.arms(on_gpu=True, compiled=False) | switches.arms(on_gpu=True, compiled=True)
+    named = {name for arm in on_gpu for name in arm.split(", ")} - {"none", "these three"}
+    assert named == set(SWITCHES) - {"bucket_views", "static_graph"}, "those two are of several ranks"
+    assert list(switches.arms(on_gpu=False, compiled=False)) == ["none", "fused_sgd"]
+
+
+def test_an_arm_that_fails_costs_the_others_nothing(monkeypatch):
+    def failing(method, *, cuda_graphs):
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(step, "compile_networks", failing)
+    rows = list(switches.run_case(TINY_CASE, num_repeats=1, compiled=True, device=CPU))
+    assert rows[0] == {"case": "demo", "arm": "compile", "problem": "OSError: no compiler"}
+    assert rows[1]["arm"] == "none"
+    assert rows[1]["median_seconds"] > 0
+
+
+def test_the_switches_are_written_where_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(switches, "cases", lambda *, on_gpu: [TINY_CASE])
+    called = CliRunner().invoke(switches.main, ["--repeats", "1", "--json", str(tmp_path / "switches.json")])
+    assert called.exit_code == 0, called.output
+    rows = json.loads((tmp_path / "switches.json").read_text())["rows"]
+    assert [row["arm"] for row in rows] == ["none", "fused_sgd"]
+    assert rows[0]["first_loss"] == rows[1]["first_loss"]
 
 
 def test_every_form_of_a_convolution_is_measured(tmp_path, monkeypatch):
