@@ -27,8 +27,8 @@ def demo(labeled: str = "1") -> Config:
         recipe="demo",
         data=DataConfig(dataset="demo", labeled=labeled),
         clip=ClipConfig(
-            primary="4x4",
-            auxiliary="4x4",
+            primary="4x2",
+            auxiliary="4x2",
             max_offset_seconds=10.0,
             crop_size=24,
             short_side=28,

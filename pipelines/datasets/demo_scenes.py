@@ -34,8 +34,8 @@ HUE_SD = 0.018
 GROUND_TINT = (52.5, 82.5)
 """Least and largest strength of a colored ground, in gray levels from the weakest channel to the strongest."""
 
-TEMPO = 3
-"""Motions are so many times as fast as `motion_track` tells them for 30 frames a second."""
+TICKS_PER_FRAME = 6
+"""Speeds and periods of motions are told in ticks of 1/90 of a second."""
 OBJECT_SIZE, DISTRACTOR_SIZE = 1.2, 0.45
 
 
@@ -76,7 +76,7 @@ def render_shot(
 ) -> np.ndarray:
     """(T, H, W, 3) uint8 RGB frames of one shot."""
     unit = height / 40
-    walk = settle(np.cumsum(rng.normal(0, 0.1 * unit, (2, num_frames)), axis=1))
+    walk = settle(np.cumsum(rng.normal(0, 0.14 * unit, (2, num_frames)), axis=1))
     planes = _background(rng, *walk, width=width, height=height, unit=unit)
     object_rgb = _colored(planes, rng, class_index=class_index, look=look)
     distractor_rgb = rgb(rng.random(), rng.uniform(0, 0.1), rng.uniform(0.8, 1))
@@ -98,19 +98,19 @@ def motion_track(
     size: float,
 ) -> Track:
     """One object's path, starting near the center; y points down, so `orbit_cw` is clockwise as seen."""
-    frame = TEMPO * np.arange(num_frames)
+    tick = TICKS_PER_FRAME * np.arange(num_frames)
     x = np.full(num_frames, width / 2 + rng.uniform(-5, 5) * unit)
     y = np.full(num_frames, height / 2 + rng.uniform(-5, 5) * unit)
     radius = np.full(num_frames, rng.uniform(5.5, 8) * unit * size)
-    travel = 0.32 * rng.uniform(0.75, 1.3) * unit * frame
-    period_frames, phase, reach = rng.uniform(40, 60), rng.random(), rng.random()
-    turn = 2 * np.pi * (frame / period_frames + phase)
+    travel = 0.32 * rng.uniform(0.75, 1.3) * unit * tick
+    period_ticks, phase, reach = rng.uniform(40, 60), rng.random(), rng.random()
+    turn = 2 * np.pi * (tick / period_ticks + phase)
     if motion in ("right", "left"):
         x = _wrap(x + (travel if motion == "right" else -travel), width, margin=radius[0])
     elif motion in ("up", "down"):
         y = _wrap(y + (travel if motion == "down" else -travel), height, margin=radius[0])
     elif motion in ("zoom_in", "zoom_out"):
-        ramp = (frame / (1.3 * period_frames) + phase) % 1
+        ramp = (tick / (1.3 * period_ticks) + phase) % 1
         radius = (3 + 8.5 * (ramp if motion == "zoom_in" else 1 - ramp)) * unit * size
     elif motion in ("orbit_cw", "orbit_ccw"):
         orbit = (7 + 3 * reach) * unit
@@ -135,7 +135,7 @@ def _background(
     gray = settle(rng.uniform(40, 110) + rng.uniform(-12, 12, 3))
     num_cells, cell = 8, 8 * unit
     lattice = settle(rng.uniform(-18, 18, (num_cells, num_cells)))
-    drift = rng.uniform(-0.05, 0.05, 2) * unit
+    drift = rng.uniform(-0.1, 0.1, 2) * unit
     frame = np.arange(len(walk_x))
     row = (np.arange(height) + settle(frame * drift[1])[:, None] - walk_y[:, None]) / np.float32(cell)
     column = (np.arange(width) + settle(frame * drift[0])[:, None] - walk_x[:, None]) / np.float32(cell)
