@@ -9,6 +9,7 @@ the same seed, the same order and views of the primary network. Videos are decod
 """
 
 import contextlib
+import json
 import multiprocessing
 import time
 from collections.abc import Mapping
@@ -61,8 +62,6 @@ def run_one(
 def at_the_end(metrics: Path) -> Row | None:
     """The pseudo-labels that taught the primary network in the last fifth of training: their share of all videos, and
     the share of right ones among them; None where there were none."""
-    import json
-
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     first = (1 - END_SHARE) * max((row.get("step", 0) for row in rows), default=0)
     last = [row for row in rows if row.get("step", 0) > first and "pseudo_share_primary" in row]
