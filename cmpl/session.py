@@ -208,20 +208,28 @@ def _trainer_of(
     remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
 ) -> Trainer:
     schedule = start.facts.course.current
+    plan = plan_of(
+        config,
+        first_step=schedule.first_step,
+        num_steps=schedule.last_step,
+        num_ranks=ranks.num_ranks,
+        uses_unlabeled=method.uses_unlabeled,
+        num_unlabeled_videos=len(plans[1].pool),
+    )
 
     def loader_at(micro_step: int) -> SemiLoader:
-        return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
+        return build.loader_of(
+            config,
+            plans,
+            runtime=runtime,
+            ranks=ranks,
+            first_micro_step=micro_step,
+            first_unlabeled=plan.first_unlabeled_step * plan.accumulate,
+        )
 
     return Trainer(
         method,
-        plan=plan_of(
-            config,
-            first_step=schedule.first_step,
-            num_steps=schedule.last_step,
-            num_ranks=ranks.num_ranks,
-            uses_unlabeled=method.uses_unlabeled,
-            num_unlabeled_videos=len(plans[1].pool),
-        ),
+        plan=plan,
         identity=start.facts.identity,
         loader_at=loader_at,
         validate=validate,

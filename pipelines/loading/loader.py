@@ -70,7 +70,8 @@ class SemiLoader(Closing):
     up at any step gives the batches that would have come. Processes start with the first batch.
 
     labeled, unlabeled: the plans; None for a supervised method. num_labeled, num_unlabeled: this rank's videos of a
-    batch. `wait_seconds` is the time that the loader has kept its caller waiting.
+    batch. first_unlabeled: the micro-step from which unlabeled videos are wanted; batches before it hold none, and
+    nothing is decoded for them. `wait_seconds` is the time that the loader has kept its caller waiting.
     Raises InputError where the plans differ in geometry.
     """
 
@@ -83,6 +84,7 @@ class SemiLoader(Closing):
         num_unlabeled: int,
         engine: Engine,
         first_micro_step: int = 0,
+        first_unlabeled: int = 0,
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
@@ -95,6 +97,7 @@ class SemiLoader(Closing):
         self.num_labeled = num_labeled
         self.num_unlabeled = num_unlabeled if unlabeled else 0
         self.micro_step = first_micro_step
+        self.first_unlabeled = first_unlabeled
         self.rank, self.num_ranks = rank, num_ranks
         self._plans, self._engine = (labeled, unlabeled), engine
         self._streams: list[StreamLoader] = []
@@ -176,7 +179,7 @@ class SemiLoader(Closing):
         return batch
 
     def _next_unlabeled(self) -> UnlabeledBatch | None:
-        if self.unlabeled is None:
+        if self.unlabeled is None or self.micro_step < self.first_unlabeled:
             return None
         views, truth = next(self.unlabeled)
         half = len(views) // 2
@@ -204,15 +207,15 @@ class SemiLoader(Closing):
         if unlabeled is not None:
             shares = shared_workers(self._engine.num_workers, self.num_labeled, self.num_unlabeled)
             engines = [dataclasses.replace(self._engine, num_workers=share) for share in shares]
-        for plan, size, engine in zip(
-            (labeled, unlabeled), (self.num_labeled, self.num_unlabeled), engines, strict=False
-        ):
+        sizes = (self.num_labeled, self.num_unlabeled)
+        firsts = (self.micro_step, max(self.micro_step, self.first_unlabeled))
+        for plan, size, first, engine in zip((labeled, unlabeled), sizes, firsts, engines, strict=False):
             assert plan is not None
             source = TrainSource(
                 planner=plan,
                 media=engine.media,
                 batch_size=size,
-                first_micro_step=self.micro_step,
+                first_micro_step=first,
                 rank=self.rank,
                 num_ranks=self.num_ranks,
             )
