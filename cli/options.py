@@ -30,6 +30,7 @@ SETTING_OF = {
     "epochs": "optim.epochs",
     "workers": "runtime.workers",
     "device": "runtime.device",
+    "compile": "runtime.compile",
     "init": "init",
 }
 """Option -> the field that it sets."""

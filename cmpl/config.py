@@ -16,6 +16,7 @@ from cmpl.bounds import Within, check_bounds, is_of_type
 from cmpl.checks import one_of
 from cmpl.methods.settings import MethodSettings
 from cmpl.registries import BACKBONES, METHODS, method_class, method_settings, switched
+from cmpl.step_config import SWITCHES, StepConfig, of_older_version
 from pipelines.errors import InputError, nearest
 from pipelines.registry import use_plugins
 
@@ -72,7 +73,7 @@ class ClipConfig:
     max_offset_seconds: Annotated[float, Within(0, 3600)] = 10.0
     """t_s: largest distance between the starts of the two clips (Table 5)."""
     start_multiple: Annotated[int, Within(1, 1024)] = 1
-    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --stride-aligned`."""
+    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --form aligned`."""
     short_videos: str = "loop"
     """Videos shorter than a clip: loop, or repeat-last."""
     crop_size: Annotated[int, Within(8, MAX_SIDE)] = 224
@@ -145,7 +146,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuntimeConfig:
+class RuntimeConfig(StepConfig):
     """How it is computed. None and "auto" are settled at the start and said aloud."""
 
     backend: str = "auto"
@@ -159,11 +160,12 @@ class RuntimeConfig:
     """Batches made ahead."""
     amp: str = "auto"
     """Autocast: bf16 or off."""
-    compile: bool = False
     sync_batch_norm: bool = False
     ema_decay: Annotated[float, Within(0, 1, high_excluded=True)] = 0.0
     """Exponential moving average of the weights, for evaluation alone; 0: none."""
     log_every_steps: Annotated[int, Within(1)] = 20
+    recorded_epochs: Annotated[int, Within(0, 1000)] = 20
+    """Epochs, evenly spread, of which the networks' answers to each unlabeled video are kept (Fig. 6); 0: none."""
     checkpoint_every_steps: Annotated[int, Within(1)] = 1000
     checkpoint_every_minutes: Annotated[float, Within(0, 1e5)] = 10.0
     """A checkpoint also where so much time has passed since the last one; 0: by steps alone."""
@@ -209,8 +211,9 @@ FREE_TO_CHANGE = (
     "runtime.loader_threads",
     "runtime.torch_threads",
     "runtime.prefetch",
-    "runtime.compile",
+    *(f"runtime.{name}" for name in SWITCHES),
     "runtime.log_every_steps",
+    "runtime.recorded_epochs",
     "runtime.checkpoint_every_steps",
     "runtime.checkpoint_every_minutes",
 )
@@ -333,6 +336,8 @@ def _section(kind: type, name: str, values: Any) -> Any:
     hints = typing.get_type_hints(kind)
     if not isinstance(values, dict):
         raise InputError(f"config.json: {name}: received {values!r}; accepted: an object of fields")
+    if name == "runtime":
+        values = of_older_version(values)
     for key in values:
         if key not in hints:
             raise InputError(f"config.json: unknown field {name}.{key}{nearest(key, hints)}")
@@ -380,6 +385,7 @@ def checked(config: Config) -> Config:
         BACKBONES.get(getattr(config, network).architecture, field=f"{network}.architecture")
     one_of("runtime.backend", config.runtime.backend, ("auto", "cpu", "gpu"))
     one_of("runtime.amp", config.runtime.amp, ("auto", "bf16", "off"))
+    config.runtime.check_switches()
     check_bounds(config, prefix="")
     for section in ("data", "clip", "primary", "auxiliary", "optim", "batch", "evaluation", "runtime"):
         check_bounds(getattr(config, section), prefix=f"{section}.")

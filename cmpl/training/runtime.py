@@ -46,10 +46,6 @@ def device_type(wanted: str) -> str:
 def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int = 1) -> Runtime:
     """Decides what is left to decide. Raises InputError for what this machine cannot do."""
     kind = device_type(config.device)
-    if config.sync_batch_norm and kind == "cpu":
-        raise InputError(
-            "runtime.sync_batch_norm: received true on a CPU; accepted: false, torch has it for GPUs alone"
-        )
     if kind == "cuda":
         require_dali("runtime.device", config.device)
     device = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")

@@ -38,7 +38,7 @@ class Dataset:
     def problems(self) -> dict[str, str]:
         """Videos that probing found unusable: path -> reason."""
         manifests = (m for m in (self.train, self.val, self.unlabeled) if m is not None)
-        return {str(m.path(i)): reason for m in manifests for i, reason in sorted(m.problems.items())}
+        return {path: reason for manifest in manifests for path, reason in manifest.problems_by_path().items()}
 
     def train_pool(self) -> Pool:
         """All usable training videos, with their labels."""
