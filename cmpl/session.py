@@ -117,7 +117,7 @@ def _train(
     plans = build.planners(config, data)
     method = build.method_of(config, num_classes=len(data.classes))
     if config.init and not checkpoints(run.checkpoints):
-        for line in initialize(method, config.init, classes=data.classes).lines():
+        for line in initialize(method, config.init, classes=data.classes, least_share=config.init_share).lines():
             reporter.note(line)
     method.begin_training()
     unusable = data.problems()
