@@ -83,7 +83,7 @@ def _last_line(log: Path) -> str:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 @click.option("--section", type=click.Choice(list(SECTIONS)), hidden=True, help="Run it in this process.")
 def main(only: tuple[str, ...], cpu: bool, folder: Path | None, json_path: Path | None, section: str | None) -> None:
-    """Measure all that needs a GPU: questions, parity, training, decoding, step, its switches, loaders, corrupt files."""
+    """Measure all that needs a GPU: questions, parity, training, decoding, step, switches, loaders, corrupt files."""
     from pipelines.cache import cache_root
 
     suite = Suite(folder=(folder or cache_root() / "gpu_suite").resolve(), cpu=cpu)
