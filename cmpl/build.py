@@ -17,7 +17,7 @@ from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
 from pipelines.catalog.dataset import Dataset, probed
 from pipelines.catalog.pool import Pool
-from pipelines.datasets.annotations import Annotations, ListOptions, ReadOptions
+from pipelines.datasets.annotations import Annotations, HoldOut, ListOptions, ReadOptions
 from pipelines.datasets.labeled_subset import subset_of
 from pipelines.datasets.registry import read_dataset, read_unlabeled
 from pipelines.errors import InputError
@@ -38,6 +38,7 @@ def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annot
         official_split=data.official_split,
         max_missing_share=data.max_missing_share,
         lists=ListOptions(path_column=data.path_column, label_column=data.label_column, outside_root=data.outside_root),
+        hold_out=HoldOut(share=data.val, seed=data.val_seed, groups=data.groups),
         progress=progress,
     )
     annotations = read_dataset(data.dataset, Path(data.root) if data.root else None, options)
@@ -141,11 +142,6 @@ def loader_of(
 ) -> SemiLoader:
     """The training loader of one rank, from a micro-step on."""
     labeled, unlabeled = plans
-    if config.method.wants_flow and runtime.device_index is None:
-        raise InputError(
-            f"method.flow: received true, but the device is {runtime.device}; accepted: false, or an NVIDIA GPU with "
-            "an optical-flow unit (Turing and later)"
-        )
     return SemiLoader(
         labeled=labeled,
         unlabeled=unlabeled if method_class(config.method.name).uses_unlabeled else None,

@@ -39,6 +39,12 @@ class DataConfig:
     """Which subset is drawn: 0, 1 and 2 are the three that results are averaged over."""
     split_scheme: str = "uniform"
     """uniform: as many of each class; category-wise: as many in all, in proportion to the classes (Appendix C)."""
+    val: str | None = None
+    """Training videos held out for validation: 20pct, or a number a class. None: 20pct where there is no list."""
+    val_seed: Annotated[int, Within(0, MAX_SEED)] = 0
+    """Which ones; apart from split_seed, so that all labeled subsets are evaluated on the same videos."""
+    groups: str = "auto"
+    """What is held out together: auto, by names; none; or a regular expression that finds the group in a path."""
     official_split: Annotated[int, Within(1, 100)] = 1
     """Which of the official splits into training and test (UCF-101: 1, 2, 3)."""
     path_column: str | None = None
@@ -67,7 +73,7 @@ class ClipConfig:
     max_offset_seconds: Annotated[float, Within(0, 3600)] = 10.0
     """t_s: largest distance between the starts of the two clips (Table 5)."""
     start_multiple: Annotated[int, Within(1, 1024)] = 1
-    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --stride-aligned`."""
+    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --form aligned`."""
     short_videos: str = "loop"
     """Videos shorter than a clip: loop, or repeat-last."""
     crop_size: Annotated[int, Within(8, MAX_SIDE)] = 224
@@ -134,8 +140,9 @@ class EvaluationConfig:
     clips: Annotated[int, Within(1, 1000)] = 10
     crops: Annotated[int, Within(1, 100)] = 3
     short_side: Annotated[int, Within(8, MAX_SIDE)] = 256
-    every_steps: Annotated[int, Within(0)] = 0
-    """Quick validation (one clip, one crop) every so many steps, to keep the best checkpoint; 0: never."""
+    every_steps: Annotated[int, Within(0)] | None = None
+    """Quick validation (one clip, one crop) every so many steps, and at the end, to keep the best checkpoint; 0: never.
+    None: every epoch, but 5 to 20 times a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +166,8 @@ class RuntimeConfig(StepConfig):
     ema_decay: Annotated[float, Within(0, 1, high_excluded=True)] = 0.0
     """Exponential moving average of the weights, for evaluation alone; 0: none."""
     log_every_steps: Annotated[int, Within(1)] = 20
+    recorded_epochs: Annotated[int, Within(0, 1000)] = 20
+    """Epochs, evenly spread, of which the networks' answers to each unlabeled video are kept (Fig. 6); 0: none."""
     checkpoint_every_steps: Annotated[int, Within(1)] = 1000
     checkpoint_every_minutes: Annotated[float, Within(0, 1e5)] = 10.0
     """A checkpoint also where so much time has passed since the last one; 0: by steps alone."""
@@ -194,6 +203,7 @@ FREE_TO_CHANGE = (
     "plugins",
     "data.root",  # the videos are compared themselves: see training/identity.py
     "data.unlabeled_root",
+    "evaluation.every_steps",
     "runtime.backend",
     "runtime.device",
     "runtime.workers",
@@ -203,6 +213,7 @@ FREE_TO_CHANGE = (
     "runtime.blocking_sync",
     *(f"runtime.{name}" for name in SWITCHES),
     "runtime.log_every_steps",
+    "runtime.recorded_epochs",
     "runtime.checkpoint_every_steps",
     "runtime.checkpoint_every_minutes",
 )

@@ -57,7 +57,7 @@ def introduce(
     if unusable:
         path, reason = next(iter(unusable.items()))
         reporter.note(
-            f"{len(unusable)} unusable video{'s' if len(unusable) > 1 else ''} set aside, listed in result.json; "
+            f"{len(unusable)} unusable video{'s' if len(unusable) > 1 else ''} set aside, listed in problems.json; "
             f"the first: {path}: {reason}"
         )
 

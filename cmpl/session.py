@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,8 @@ import torch
 
 from cmpl import build
 from cmpl.config import Config, changed
-from cmpl.evaluate import accuracy, confidence, predict
+from cmpl.evaluate import Predictions, accuracy, confidence, no_note, predict
+from cmpl.evaluation_file import write_evaluation
 from cmpl.introduction import classes_lost, introduce, remarks_on_classes
 from cmpl.methods.method import Method
 from cmpl.registries import method_class
@@ -21,8 +23,9 @@ from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
 from cmpl.training.autotune import autotune
 from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated, step_of
 from cmpl.training.initialize import initialize
-from cmpl.training.loop import Trainer, no_remarks
+from cmpl.training.loop import DivergedError, Trainer, no_remarks
 from cmpl.training.plan import plan_of
+from cmpl.training.problems import say_where_unwritable
 from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
@@ -32,6 +35,7 @@ from cmpl.training.switches import Switches, settle_switches
 from cmpl.training.validation import Doubts, validation_metrics
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
+from pipelines.files import written_whole
 from pipelines.loading.loader import SemiLoader
 from pipelines.loading.setup import cores_of_rank
 from pipelines.plan.planner import Planner
@@ -51,6 +55,7 @@ class Evaluated:
     crops: int
     num_evaluated: int
     problems: dict[str, str]  # path of a video that could not be decoded -> reason
+    predictions: dict[str, Predictions]  # network -> its answers to each video
 
     def to_json(self) -> dict[str, Any]:
         """Scores by network, then the counts, as result.json holds them; problems are the caller's to merge."""
@@ -139,10 +144,10 @@ def _train(
             ranks=ranks,
             reporter=reporter,
         )
-    doubts = Doubts(config.method)
+    doubts, note = Doubts(config.method), run.note_problems if ranks.is_first else no_note
 
     def validate(method: Method) -> dict[str, float]:
-        quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
+        quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1, note=note)
         if line := doubts.line(quick.scores, progress=trainer.progress):
             reporter.note(line)
         return validation_metrics(quick.scores)
@@ -161,13 +166,18 @@ def _train(
         remarks=functools.partial(remarks_on_classes, plans[0].pool, data.classes),
     )
     first_rank_does(ranks, lambda: claim(run, start))
+    first_rank_does(ranks, lambda: run.note_problems(unusable, at_once=True))
     try:
         is_done = trainer.fit()
-    except InputError:
+    except InputError as error:
         if ranks.is_first:
             run.abandon()  # where nothing was learned: what cannot start leaves no folder
+            how = "diverged" if isinstance(error, DivergedError) else "failed"
+            with contextlib.suppress(InputError):  # the disk may be full
+                run.write_end(how, step=trainer.step, why=str(error))
         raise
     if not is_done:
+        first_rank_does(ranks, lambda: run.write_end("stopped", step=trainer.step))
         return Outcome(path=run.path, result=None)
     result = _result(
         trainer,
@@ -212,6 +222,7 @@ def _trainer_of(
             num_steps=schedule.last_step,
             num_ranks=ranks.num_ranks,
             uses_unlabeled=method.uses_unlabeled,
+            num_unlabeled_videos=len(plans[1].pool),
         ),
         identity=start.facts.identity,
         loader_at=loader_at,
@@ -249,8 +260,11 @@ def _result(
         clips=config.evaluation.clips,
         crops=config.evaluation.crops,
         progress=reporter.progress,
+        note=run.note_problems if ranks.is_first else no_note,
     )
+    first_rank_does(ranks, lambda: keep(found, run.evaluation, data, reporter=reporter))
     set_aside = unusable | run.problems() | found.problems
+    first_rank_does(ranks, lambda: run.note_problems(set_aside, at_once=True))
     return {
         **found.to_json(),
         "num_labeled": len(data.labeled),
@@ -352,20 +366,48 @@ def evaluate(
     ranks: Ranks,
     clips: int,
     crops: int,
+    clip_stride: int = 1,
     progress: Progress = no_progress,
+    note: Callable[[Mapping[str, str]], None] = no_note,
 ) -> Evaluated:
-    """Evaluates every network of the method on the validation videos; the same on every rank."""
+    """Evaluates every network of the method on the validation videos; the same on every rank.
+
+    `note` is told of the videos set aside (path -> reason): after each batch this rank's, at the end all ranks'.
+    """
     pool = data.evaluation_pool()
     networks = build.networks_of(method)
     with build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops) as loader:
-        predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)
+        predictions, problems = predict(
+            networks, loader, runtime=runtime, ranks=ranks, clip_stride=clip_stride, progress=progress, note=note
+        )
+    note(problems)
     scores = {name: accuracy(part, data.classes) for name, part in predictions.items()}
     threshold = config.method.least_confidence
     if threshold is not None:
         for name, part in predictions.items():
             scores[name] |= confidence(part, threshold=threshold)
     num_evaluated = len(predictions["primary"].labels)
-    return Evaluated(scores=scores, clips=clips, crops=crops, num_evaluated=num_evaluated, problems=problems)
+    return Evaluated(
+        scores=scores,
+        clips=clips,
+        crops=crops,
+        num_evaluated=num_evaluated,
+        problems=problems,
+        predictions=predictions,
+    )
+
+
+def keep(evaluated: Evaluated, file: Path, data: Dataset, *, reporter: Reporter) -> bool:
+    """Writes what was found of each video; where it cannot be written, says so. Whether it was."""
+    manifest, indices = data.evaluation_selection()
+    paths = [manifest.paths[index] for index in indices.tolist()]
+    try:
+        file.parent.mkdir(exist_ok=True)
+        write_evaluation(file, evaluated.predictions, paths=paths, classes=data.classes)
+    except OSError as error:
+        reporter.note(f"{file}: not kept ({error.strerror or error})")
+        return False
+    return True
 
 
 def evaluate_run(
@@ -378,12 +420,14 @@ def evaluate_run(
     device: str = "auto",
     data_root: str | None = None,
     other_videos: bool = False,
+    clip_stride: int = 1,
 ) -> dict[str, Any]:
     """The result of a run's last or best checkpoint under any number of clips and crops.
 
     data_root: where the data set lies now. other_videos: whether the validation videos may be others than the run's;
-    what differs is said. Raises InputError where the run has no such checkpoint, and where the data's classes are not
-    the run's.
+    what differs is said. clip_stride: shows every so many frames of a clip in place of all (Fig. 5). The result, and
+    what was found of each video, are kept in the run's folder, unless the videos are others.
+    Raises InputError where the run has no such checkpoint, and where the data's classes are not the run's.
     """
     run = RunDirectory(path)
     config = run.config()
@@ -398,6 +442,8 @@ def evaluate_run(
     torch.set_num_threads(runtime.torch_threads)
     method = build.method_of(config, num_classes=len(data.classes))
     load_evaluated(method, checkpoint, source=str(found))
+    unusable, note = data.val.problems_by_path(), say_where_unwritable(run.note_problems, reporter.note)
+    note(unusable, at_once=True)
     evaluated = evaluate(
         method.to(runtime.device),
         config,
@@ -406,12 +452,23 @@ def evaluate_run(
         ranks=Ranks(),
         clips=clips or config.evaluation.clips,
         crops=crops or config.evaluation.crops,
+        clip_stride=clip_stride,
         progress=reporter.progress,
+        note=note,
     )
-    set_aside = evaluated.problems
-    return {
+    set_aside = unusable | evaluated.problems
+    note(set_aside, at_once=True)
+    result = {
         **evaluated.to_json(),
+        "clip_stride": clip_stride,
         "step": checkpoint.step,
         "num_set_aside": len(set_aside),
         "set_aside": set_aside,
     }
+    if not other_videos:
+        views = {"clips": evaluated.clips, "crops": evaluated.crops, "clip_stride": clip_stride}
+        file = run.later_evaluation(step=checkpoint.step, **views)
+        if keep(evaluated, file, data, reporter=reporter):
+            with written_whole(file.with_suffix(".json")) as draft:
+                draft.write_text(json.dumps(result, indent=1) + "\n")
+    return result

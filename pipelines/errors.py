@@ -16,7 +16,14 @@ class VideoError(InputError):
 
 
 class LoaderError(InputError):
-    """No more batches can be made, for a reason outside of the program: files, memory, a worker that was killed."""
+    """No more batches can be made, for a reason outside of the program: files, memory, a worker that was killed.
+
+    problems: (path, reason) of the videos that were set aside on the way.
+    """
+
+    def __init__(self, message: str, *, problems: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

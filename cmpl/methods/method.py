@@ -48,6 +48,9 @@ class Method(nn.Module):
         self.primary = primary
         self.auxiliary = auxiliary
         self.settings = settings or self.Settings()
+        self.answers: dict[str, Tensor] = {}
+        """Class probabilities (B_u, K) of each network on the weak views of the last forward pass, without a gradient.
+        For records alone: empty where a method does not say, and before unlabeled clips are looked at."""
 
     def begin_training(self) -> None:
         """Reads what training alone needs; called once before a run's first or next step.

@@ -64,6 +64,7 @@ class TCL(Method):
         z_l, z_f = z.split([len(labeled), len(weak)])
         z_s = self.primary(normalized(weak.auxiliary))
         p_f, p_s = probabilities(z_f), torch.softmax(z_s.float(), dim=1)
+        self.answers = {"primary": p_f}
 
         L_s = supervised_loss(z_l, y)
         L_instance = simclr_loss(p_f, p_s)

@@ -8,7 +8,7 @@ from types import ModuleType
 from cmpl.config import Config, NetworkConfig
 from cmpl.recipes.demo import demo
 
-TABLES = ("1", "2", "3", "4", "5", "6", "A1", "A2", "A3", "Fig. 4")
+TABLES = ("1", "2", "3", "4", "5", "6", "A1", "A2", "A3", "Fig. 1", "Fig. 4", "Fig. 5")
 
 Expected = dict[tuple[str, str], float]
 """(data set, labeled share) -> top-1 in percent, as printed."""

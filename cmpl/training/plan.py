@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from cmpl.config import Config
 from cmpl.training.course import videos_of
 
+FEWEST_VALIDATIONS, MOST_VALIDATIONS = 5, 20
+"""Quick validations of a run, where nobody says how many."""
 PAPER_BATCH = 192
 """Videos of a step in the paper: 16 GPUs x (2 + 10)."""
 
@@ -32,15 +34,25 @@ class TrainingPlan:
     ema_decay: float  # 0: no average
     sync_batch_norm: bool
     log_every_steps: int
+    recorded_epochs: int  # 0: none
     checkpoint_every_steps: int
     checkpoint_every_minutes: float  # 0: by steps alone
     validate_every_steps: int  # 0: never
 
 
 def plan_of(
-    config: Config, *, num_steps: int, num_ranks: int, uses_unlabeled: bool, first_step: int = 0
+    config: Config,
+    *,
+    num_steps: int,
+    num_ranks: int,
+    uses_unlabeled: bool,
+    first_step: int = 0,
+    num_unlabeled_videos: int = 0,
 ) -> TrainingPlan:
-    """Works out the plan of a configuration for so many ranks, and a schedule from `first_step` to `num_steps`."""
+    """Works out the plan of a configuration for so many ranks, and a schedule from `first_step` to `num_steps`.
+
+    num_unlabeled_videos: how many make an epoch; 0: not known.
+    """
     videos = videos_per_step(config, num_ranks=num_ranks, uses_unlabeled=uses_unlabeled)
     optim, runtime = config.optim, config.runtime
     return TrainingPlan(
@@ -62,10 +74,23 @@ def plan_of(
         ema_decay=runtime.ema_decay,
         sync_batch_norm=runtime.sync_batch_norm,
         log_every_steps=runtime.log_every_steps,
+        recorded_epochs=runtime.recorded_epochs if uses_unlabeled else 0,
         checkpoint_every_steps=runtime.checkpoint_every_steps,
         checkpoint_every_minutes=runtime.checkpoint_every_minutes,
-        validate_every_steps=config.evaluation.every_steps,
+        validate_every_steps=validation_interval(
+            config.evaluation.every_steps,
+            steps_an_epoch=math.ceil(num_unlabeled_videos / videos_of(config.batch, num_ranks=num_ranks)[1]),
+            num_steps=num_steps - first_step,
+        ),
     )
+
+
+def validation_interval(asked: int | None, *, steps_an_epoch: int, num_steps: int) -> int:
+    """Steps from one quick validation to the next: as asked, else an epoch, within the usual numbers of a run."""
+    if asked is not None:
+        return asked
+    shortest, longest = (math.ceil(num_steps / number) for number in (MOST_VALIDATIONS, FEWEST_VALIDATIONS))
+    return max(1, min(max(steps_an_epoch, shortest), longest))
 
 
 def videos_per_step(config: Config, *, num_ranks: int, uses_unlabeled: bool) -> int:

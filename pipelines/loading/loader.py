@@ -43,16 +43,17 @@ class Closing:
 class StreamLoader(Closing):
     """One stream of one rank: batches of tensors, and what was set aside on the way."""
 
-    def __init__(self, source: TrainSource, *, engine: Engine) -> None:
-        self.problems: dict[str, str] = {}  # path -> reason
+    def __init__(self, source: TrainSource, *, engine: Engine, problems: dict[str, str] | None = None) -> None:
+        self.problems = {} if problems is None else problems  # path -> reason; streams of one loader share them
         self.positions: list[int] = []  # of the last batch
+        self.videos: list[int] = []  # of the last batch, as indices into the pool
         self._batches = batches_of(source, engine=engine)
 
     def __next__(self) -> tuple[list[Tensor], Tensor]:
         """The clips of one batch, each (B, 3, T, S, S) uint8, and its labels (B,) int64 on the same device."""
         views, ids, problems = self._batches.next()
         self.problems.update(problems)
-        self.positions = ids[:, 0].tolist()
+        self.positions, self.videos = ids[:, 0].tolist(), ids[:, 1].tolist()
         clips = [clips_of(view) for view in views]
         return clips, on_device(torch.from_numpy(ids[:, 2].copy()), clips[0].device)
 
@@ -97,7 +98,8 @@ class SemiLoader(Closing):
         self.rank, self.num_ranks = rank, num_ranks
         self._plans, self._engine = (labeled, unlabeled), engine
         self._streams: list[StreamLoader] = []
-        self._problems: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
+        """Videos set aside so far on this rank: path -> reason."""
 
     @classmethod
     def from_dataset(
@@ -178,7 +180,12 @@ class SemiLoader(Closing):
             return None
         views, truth = next(self.unlabeled)
         half = len(views) // 2
-        return UnlabeledBatch(weak=clip_batch(views[:half]), strong=clip_batch(views[half:]), truth=truth)
+        return UnlabeledBatch(
+            weak=clip_batch(views[:half]),
+            strong=clip_batch(views[half:]),
+            truth=truth,
+            videos=tuple(self.unlabeled.videos),
+        )
 
     @property
     def labeled(self) -> StreamLoader:
@@ -211,23 +218,14 @@ class SemiLoader(Closing):
             )
             # A video is one thread's work: a stream has no use for more threads than videos.
             engine = dataclasses.replace(engine, num_threads=min(engine.num_threads, size))
-            self._streams.append(StreamLoader(source, engine=engine))
+            self._streams.append(StreamLoader(source, engine=engine, problems=self.problems))
         return self
 
     def close(self) -> None:
         """Ends the loader's processes. The next batch would start others."""
-        self._problems = self.problems
         for stream in self._streams:
             stream.close()
         self._streams = []
-
-    @property
-    def problems(self) -> dict[str, str]:
-        """Videos set aside so far on this rank: path -> reason."""
-        found = dict(self._problems)
-        for stream in self._streams:
-            found |= stream.problems
-        return found
 
     def state_dict(self) -> dict[str, int]:
         """Where the loader stands, as videos over all ranks, and what the order of videos hangs on."""

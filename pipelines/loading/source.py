@@ -22,11 +22,12 @@ from pipelines.loading.nvdec import OnCpu
 from pipelines.loading.parameters import parameters
 from pipelines.loading.sample import CutMedia, Frames, Ids, Media, MixedMedia, Sample
 from pipelines.plan.boxes import StoredBox, evaluation_boxes, stored_box
-from pipelines.plan.geometry import ClipShape
+from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import ClipPlan, Planner, Stream, batch_positions
 from pipelines.plan.rand_augment import Strong
 from pipelines.video.cut import cut
 from pipelines.video.frames import check_size, decode_frames
+from pipelines.views.flow import flow_view, require_opencv
 from pipelines.views.make import View, make_views
 
 MAX_ATTEMPTS = 32
@@ -91,6 +92,8 @@ class TrainSource(_EndsWithTrainer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "media", Media(self.media))
+        if self.media is Media.VIEWS and self.planner.geometry.flow:
+            require_opencv(self.planner.geometry.crop_size)
 
     @property
     def pool(self) -> Pool:
@@ -99,10 +102,14 @@ class TrainSource(_EndsWithTrainer):
 
     @property
     def view_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """(F, S, S, 3) of each view of a video: standard ones, or weak and then strong ones; one a network."""
-        size, clips = self.planner.geometry.crop_size, self.planner.geometry.shapes
+        """(F, S, S, 3) of each view of a video: standard ones, or weak and then strong ones; one a network, and flow
+        behind the auxiliary's."""
+        geometry = self.planner.geometry
+        num_frames = [clip.num_frames for clip in geometry.shapes]
+        if geometry.flow:
+            num_frames.append(num_frames[1] // 2)
         kinds = 1 if self.planner.stream == Stream.LABELED else 2
-        return tuple((clip.num_frames, size, size, 3) for clip in clips) * kinds
+        return tuple((frames, geometry.crop_size, geometry.crop_size, 3) for frames in num_frames) * kinds
 
     def after(self, num_batches: int) -> Self:
         """The same source so many batches later."""
@@ -156,7 +163,8 @@ class TrainSource(_EndsWithTrainer):
 
     def _fetch(self, plan: ClipPlan) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
         if self.media is Media.VIEWS:
-            return fetch_views(self.pool, plan.video, self.views(plan), self.broken), None
+            views = fetch_views(self.pool, plan.video, self.views(plan), self.broken)
+            return with_flow(views, self.planner.geometry), None
         return fetch(self, plan.video, plan.frames), parameters(plan, self.pool.picture(plan.video))
 
     def views(self, plan: ClipPlan) -> list[View]:
@@ -262,7 +270,7 @@ def none_decodes(kind: str, problems: list[tuple[str, str]]) -> LoaderError:
     """What to tell the user where no replacement decodes either. problems: (path, reason) of each that was tried."""
     path, reason = problems[-1]
     number = len({path for path, _ in problems})
-    return LoaderError(f"{kind}: {number} in a row cannot be decoded; the last: {path}: {reason}")
+    return LoaderError(f"{kind}: {number} in a row cannot be decoded; the last: {path}: {reason}", problems=problems)
 
 
 def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.ndarray:
@@ -318,6 +326,13 @@ def fetch_views(pool: Pool, video: int, views: list[View], broken: dict[int, str
         raise VideoError(broken[video])
     exact_seek = bool(pool.exact_seek[video])
     return tuple(make_views(pool.paths[video], views, exact_seek=exact_seek, picture_size=picture_size(pool, video)))
+
+
+def with_flow(views: tuple[np.ndarray, ...], geometry: Geometry) -> tuple[np.ndarray, ...]:
+    """The views of a video, and where it is asked for, the optical flow of each auxiliary one's pairs behind it."""
+    if not geometry.flow:
+        return views
+    return tuple(view for k in range(0, len(views), 2) for view in (views[k], views[k + 1], flow_view(views[k + 1])))
 
 
 def picture_size(pool: Pool, video: int) -> tuple[int, int]:

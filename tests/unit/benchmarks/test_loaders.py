@@ -16,7 +16,7 @@ from benchmarks.gpu import suite as gpu_suite
 from benchmarks.loaders import augment, workload
 from benchmarks.loaders import on_cpu as loaders
 from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
-from benchmarks.loaders.videos import ALIGNED, KINDS, ORIGINAL, PREPARED, make_videos
+from benchmarks.loaders.videos import ALIGNED, GOP, INTRA, KINDS, ORIGINAL, make_videos
 
 GEOMETRY = gpu_setup.Suite(folder=Path("nowhere"), cpu=True).geometry()
 
@@ -37,7 +37,7 @@ def suite(tmp_path_factory):
 
 
 def test_prepared_files_have_the_form_of_prepare_and_files_are_made_once(videos):
-    for path in videos[PREPARED]:
+    for path in videos[GOP]:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             pictures = [(frame.key_frame, frame.pict_type) for frame in container.decode(stream)]
@@ -46,9 +46,9 @@ def test_prepared_files_have_the_form_of_prepare_and_files_are_made_once(videos)
         assert PictureType.B not in {kind for _, kind in pictures}
     with av.open(str(videos[ORIGINAL][0])) as container:
         assert PictureType.B in {frame.pict_type for frame in container.decode(video=0)}
-    before = [path.stat().st_mtime_ns for path in videos[ORIGINAL] + videos[PREPARED]]
+    before = [path.stat().st_mtime_ns for path in videos[ORIGINAL] + videos[GOP]]
     again = make_videos(videos[ORIGINAL][0].parent, num_videos=2, num_frames=90, size=(68, 48))
-    assert [path.stat().st_mtime_ns for path in again[ORIGINAL] + again[PREPARED]] == before
+    assert [path.stat().st_mtime_ns for path in again[ORIGINAL] + again[GOP]] == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,9 +81,10 @@ def test_frames_are_counted(workloads):
     work = {kind: loaders.decoded_per_used(workload) for kind, workload in workloads.items()}
     for counts in work.values():
         assert 1 <= counts["ours"] == counts["needed"] <= counts["whole_gops"] <= counts["from_start"]
-    assert work[PREPARED]["needed"] == work[PREPARED]["whole_gops"] < work[PREPARED]["from_start"]
+    assert work[GOP]["needed"] == work[GOP]["whole_gops"] < work[GOP]["from_start"]
     assert work[ORIGINAL]["needed"] < work[ORIGINAL]["whole_gops"]
-    assert work[ALIGNED]["needed"] < work[PREPARED]["needed"]
+    assert work[ALIGNED]["needed"] < work[GOP]["needed"]
+    assert work[INTRA]["ours"] == work[INTRA]["whole_gops"] == 1
 
 
 def test_the_gate_names_who_shows_other_frames(workloads):

@@ -346,7 +346,7 @@ def test_a_result_in_words():
         "steps": 50, "train_seconds": 3725.0, "evaluation_seconds": 61.0,
     }  # fmt: skip
     assert result_lines(result) == [
-        "80 videos evaluated, 10 clips x 1 crop each; 1 unusable video set aside, listed in result.json",
+        "80 videos evaluated, 10 clips x 1 crop each; 1 unusable video set aside, listed in problems.json",
         "8 labeled and 200 unlabeled videos, 50 steps in 1:02:05, evaluated in 1:01",
         "best classes: c7 70 %, c6 60 %, c5 50 %",
         "worst classes: c0 0 %, c1 10 %, c2 20 %",

@@ -57,6 +57,8 @@ PRINTED = {  # the tables' figures once more, row by row
     "A1": [61.1, 86.2, 88.9],
     "A2": [6.78, 10.80, 11.13, 11.85, 12.16, 12.90],
     "A3": [12.90, 12.68],
+    "Fig. 1": [None],
+    "Fig. 5": [None],
     "Fig. 4": [9.53, 11.47, 12.90, None, None, 12.90, None, None, 11.73, 12.90, None],
 }
 

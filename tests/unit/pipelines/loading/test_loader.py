@@ -57,7 +57,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 def test_a_stream_has_no_more_threads_than_videos(data, monkeypatch):
     """DALI decodes a video a thread."""
     engines = []
-    monkeypatch.setattr(loader_module, "StreamLoader", lambda source, *, engine: engines.append(engine))
+    monkeypatch.setattr(loader_module, "StreamLoader", lambda source, *, engine, problems: engines.append(engine))
     loader = pipelines.SemiLoader.from_dataset(data, **SMALL, workers=2)
     loader._engine = dataclasses.replace(loader._engine, num_threads=16)
     loader.start()
