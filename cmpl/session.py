@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from cmpl.training.problems import say_where_unwritable
 from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
-from cmpl.training.runtime import Runtime, device_type, settle
+from cmpl.training.runtime import Runtime, device_type, settle, wait_as_asked
 from cmpl.training.step_trial import StepChoice, noise_batch, try_step
 from cmpl.training.switches import Switches, settle_switches
 from cmpl.training.validation import Doubts, validation_metrics
@@ -79,6 +80,7 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
     continued.
     """
     run = RunDirectory(path)
+    waiting = wait_as_asked(config.runtime, local_rank=int(os.environ.get("LOCAL_RANK", "0")))  # joining uses the GPU
     ranks = join_ranks(device_type(config.runtime.device))
     try:
         reporter = reporter if ranks.is_first else Reporter()
@@ -91,7 +93,7 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
         if start.result is not None:
             reporter.note(f"{path} is finished; its result:")
             return Outcome(path=path, result=start.result)
-        reporter.note(", ".join(runtime.reasons))
+        reporter.note(", ".join((*runtime.reasons, *([waiting] if waiting else []))))
         start = fit_into_memory(start, data, runtime=runtime, ranks=ranks, reporter=reporter)
         with contextlib.ExitStack() as stack:
             if unlocked := first_rank_does(ranks, lambda: stack.enter_context(run.locked())):

@@ -220,6 +220,8 @@ class SemiLoader(Closing):
                 rank=self.rank,
                 num_ranks=self.num_ranks,
             )
+            # A video is one thread's work: a stream has no use for more threads than videos.
+            engine = dataclasses.replace(engine, num_threads=min(engine.num_threads, size))
             self._streams.append(StreamLoader(source, engine=engine, problems=self.problems))
         return self
 
