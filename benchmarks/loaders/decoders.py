@@ -181,9 +181,7 @@ LIBRARIES: dict[str, Library[np.ndarray]] = {
     "decord": Library(decode=decode_decord, package="decord", advice="get_batch; num_threads"),
     "OpenCV": Library(decode=decode_opencv, package="cv2", advice="grab, retrieve; N_THREADS", choices=_SEEKS),
     "PyAV plain": Library(decode=decode_pyav, package="av", advice="seek, decode; thread_type AUTO", choices=_SEEKS),
-    "SPDL": Library(
-        decode=decode_spdl, package="spdl.io", advice="demux_video, sample_decode_video", own_threads=False
-    ),
+    "SPDL": Library(decode=decode_spdl, package="spdl.io", advice="sample_decode_video", own_threads=False),
     "torchcodec": Library(
         decode=decode_torchcodec,
         package="torchcodec",

@@ -22,7 +22,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import click
 import numpy as np
@@ -45,7 +45,7 @@ WHOLE = "whole"
 WHOLE_ARMS = {WHOLE: "views", "whole, DALI's operators": "frames"}
 """What workers with another decoder hand over (`benchmarks.loaders.workload.whole_runner`)."""
 Row = dict[str, Any]  # what one loader did in one arm, ready for JSON
-Key = tuple[str, str]  # kind of files, loader
+Key = TypeVar("Key")  # a loader, or (kind of files, loader)
 
 
 def best_setups(
@@ -148,7 +148,8 @@ def run(
     for loader, problem in (missing | GPU_OR_SOURCE_ALONE).items():
         note(f"without {loader}: {problem}")
     names = [loader for loader in LIBRARIES if loader not in missing]
-    work, chosen, apart = {}, {}, {}
+    work, chosen = {}, {}
+    apart: dict[tuple[str, str], float] = {}
     workloads, decoders = {}, {}
     for kind, paths in videos.items():
         clips = dataclasses.replace(geometry, start_multiple=STRIDE if kind == ALIGNED else 1)
@@ -180,7 +181,7 @@ def run(
         for kind in videos:
             for loader in names:
                 setup, tried = chosen[kind][loader]
-                row = {"files": kind, "arm": arm, "peer": loader, "setup": str(setup), "tried_seconds": tried}
+                row: Row = {"files": kind, "arm": arm, "peer": loader, "setup": str(setup), "tried_seconds": tried}
                 row |= {"difference": apart[kind, loader], "passed": (kind, loader) in passed}
                 rows.append(row | found.get((kind, loader), {}))
             show(rows[-len(names) :], note)
