@@ -113,15 +113,15 @@ def images_of(pictures: Iterable[tuple[int, av.VideoFrame]], *, num_frames: int)
     return rgb
 
 
-def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
-    """Converts a frame to packed RGB, by the matrix of BT.601 whatever the file is tagged with.
+def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter, *, layout: str = "rgb24") -> av.VideoFrame:
+    """Converts a frame to packed RGB (or gbrp, planar), by the matrix of BT.601 whatever the file is tagged with.
 
     DALI converts NVDEC's frames so: it heeds the range that a file names, and no matrix. A network sees the same colors
     on both ways, in training and evaluation.
     """
     if frame.colorspace in _AS_BT601:  # FFmpeg's own choice, in a third of the time
-        return reformatter.reformat(frame, format="rgb24", threads=1)
-    return reformatter.reformat(frame, format="rgb24", src_colorspace=Colorspace.ITU601, threads=1)
+        return reformatter.reformat(frame, format=layout, threads=1)
+    return reformatter.reformat(frame, format=layout, src_colorspace=Colorspace.ITU601, threads=1)
 
 
 def same_size(pictures: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
