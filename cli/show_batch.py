@@ -128,11 +128,11 @@ def sheet(batch: "UnlabeledBatch") -> "np.ndarray":
 
 
 def _rows(clips: "ClipBatch") -> "np.ndarray":
-    """A view of both networks as rows of frames (B, S, width, 3) uint8, the networks parted by a line."""
+    """A view of both networks and, if any, its flow as rows of frames (B, S, width, 3) uint8, parted by lines."""
     import numpy as np
 
     rows: list[np.ndarray] = []
-    for clip in (clips.primary, clips.auxiliary):
+    for clip in (clips.primary, clips.auxiliary, clips.flow):
         if clip is None:
             continue
         b, _, t, s, _ = clip.shape

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from cmpl.config import Config, OptimConfig
-from cmpl.recipes.presets import FULL
+from cmpl.recipes.presets import FULL, has_preset_length
 from cmpl.registries import method_class
 from cmpl.training.course import Schedule
 from cmpl.training.plan import PAPER_BATCH, peak_learning_rate, videos_per_step
@@ -70,6 +70,8 @@ def _remarks(config: Config, data: Dataset, *, num_videos_per_step: int) -> list
         lines.append(
             f"preset {config.preset}: smaller networks and clips than the paper's; --preset {FULL} takes those"
         )
+        if has_preset_length(config):
+            lines.append(f"{config.optim.steps} steps are a first result; --steps or --epochs trains longer")
     if config.data.labeled == "all" and data.unlabeled is not None:
         lines.append("all labels are used, as there are unlabeled videos beside them; --labeled takes fewer")
     paper = OptimConfig().lr
