@@ -28,8 +28,10 @@ class HeldFrames:
         exact_seek: bool,
         notes: DecodingNotes | None = None,
     ) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yields (k, picture of frame `wanted[k]`) as `pipelines.video.frames.decode_each` does, but notes no damage of held
-        ones. Raises VideoError."""
+        """Yields (k, picture of frame `wanted[k]`) as `pipelines.video.frames.decode_each` does. Raises VideoError.
+
+        Damage of held pictures is not noted.
+        """
         if isinstance(source, bytes):
             yield from decode_each(source, wanted, exact_seek=exact_seek, notes=notes)
             return
