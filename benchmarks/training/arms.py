@@ -46,7 +46,7 @@ def config_of(arm: Arm, *, subset: int, labeled: str, settings: Mapping[str, str
     of_others = {field for method in METHODS.built_in for field in method_fields(method)} - own
     asked = {key: text for key, text in settings.items() if key not in of_others}
     seeds = {"data.split_seed": str(subset), "seed": str(subset), "optim.steps": str(arm.steps)}
-    return with_settings(demo(labeled), ONE_PROCESS | seeds | asked | changes)
+    return with_settings(demo(labeled), {**ONE_PROCESS, **seeds, **asked, **changes})
 
 
 def method_fields(method: str) -> set[str]:

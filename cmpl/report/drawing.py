@@ -27,7 +27,7 @@ SERIES = (BLUE, ORANGE, GREEN, RED, GRAY, "#8a6d00", "#7a4fbf", "#00799e")
 """Colors of things that have none of their own, in order."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
 """Line styles: color is never all that tells lines apart."""
-WIDTH, HEIGHT = 5.2, 3.3
+WIDTH, HEIGHT = 4.6, 3.1
 """Inches of a chart: as wide as a phone shows it without making its text too small."""
 FORMATS = (".png", ".svg", ".pdf")
 MOST_LETTERS = 28
