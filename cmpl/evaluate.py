@@ -3,7 +3,8 @@
 Legend: V videos of a batch, N clips, M crops, T frames a clip, S side, K classes.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +44,10 @@ class ClipsOfVideos(Protocol):
     def __iter__(self) -> Iterator[tuple[list[int], list[int], tuple[Tensor, ...]]]: ...
 
 
+def no_note(problems: Mapping[str, str]) -> None:
+    """Tells nobody."""
+
+
 def predict(
     networks: dict[str, nn.Module],
     loader: ClipsOfVideos,
@@ -51,23 +56,25 @@ def predict(
     ranks: Ranks,
     clip_stride: int = 1,
     progress: Progress = no_progress,
+    note: Callable[[Mapping[str, str]], None] = no_note,
 ) -> tuple[dict[str, Predictions], dict[str, str]]:
     """Predictions of each network, in the order of the data set, on every rank; and what could not be decoded.
 
     `networks` are in the order of the loader's shapes. They are left in the mode they came in. clip_stride: see
-    `resampled`.
+    `resampled`. `note` is told after each batch what this rank could not decode.
     """
     was_training = {name: network.training for name, network in networks.items()}
     rows: list[tuple[int, int, dict[str, np.ndarray]]] = []
     for network in networks.values():
         network.eval()
-    with torch.inference_mode(), runtime.autocast():
+    with torch.inference_mode(), runtime.autocast(), as_written(networks.values()):
         for videos, labels, clips in loader:
             shown = [resampled(views, clip_stride) for views in clips]
             sums = {name: view_probabilities(network, shown[k]) for k, (name, network) in enumerate(networks.items())}
             host = {name: value.float().cpu().numpy() for name, value in sums.items()}
             for i, video in enumerate(videos):
                 rows.append((video, labels[i], {name: value[i] for name, value in host.items()}))
+            note(loader.problems)
             progress(min(len(rows) * ranks.num_ranks, loader.num_videos), loader.num_videos, "evaluating")
     for name, network in networks.items():
         network.train(was_training[name])
@@ -83,6 +90,14 @@ def resampled(views: Tensor, clip_stride: int) -> Tensor:
         return views
     index = torch.arange(views.shape[3], device=views.device)
     return views.index_select(3, index - index % clip_stride)
+
+
+def as_written(networks: Iterable[nn.Module]) -> contextlib.AbstractContextManager[object]:
+    """Within it compiled networks run uncompiled: shapes are others than in training, and one pass over a few videos
+    does not repay minutes of compiling, nor the memory of captured graphs."""
+    if any(getattr(network, "_compiled_call_impl", None) is not None for network in networks):
+        return torch.compiler.set_stance("force_eager")
+    return contextlib.nullcontext()
 
 
 def view_probabilities(network: nn.Module, views: Tensor) -> Tensor:

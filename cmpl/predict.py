@@ -61,7 +61,7 @@ def predict_videos(
 def runtime_of(run: Run) -> Runtime:
     """Settles how the run predicts on the device that it was loaded to."""
     device = next(run.networks["primary"].parameters()).device.type
-    config = replace(run.config.runtime, device=device, sync_batch_norm=False)
+    config = replace(run.config.runtime, device=device)
     return settle(config if device == "cuda" else replace(config, backend="auto"))
 
 

@@ -1,7 +1,7 @@
 """Makes the files that loaders are compared on, the same ones on every machine.
 
 Originals are like a Kinetics file: 340x256, 30 frames a second, ten seconds, x264's defaults (GOPs of up to 250
-frames, B-frames). Prepared ones are the same videos in the two forms that `pipelines.video.transcode` gives.
+frames, B-frames). Prepared ones are the same videos in the forms of `pipelines.video.encoding`.
 """
 
 import os
@@ -14,10 +14,13 @@ import av
 import numpy as np
 
 from pipelines.files import written_whole
-from pipelines.video.transcode import Settings, transcode
+from pipelines.video.encoding import Form, Settings
+from pipelines.video.transcode import transcode
 
-ORIGINAL, PREPARED, ALIGNED = "original-like", "prepared", "prepared, stride-aligned"
-KINDS = (ORIGINAL, PREPARED, ALIGNED)
+ORIGINAL = "original-like"
+INTRA, ALIGNED, GOP = (f"prepared, {form}" for form in Form)
+KINDS = (ORIGINAL, INTRA, ALIGNED, GOP)
+FORMS = dict(zip(KINDS[1:], Form, strict=True))
 SIZE = (340, 256)
 """Width, height of the originals."""
 FPS, NUM_FRAMES = 30, 300
@@ -45,8 +48,8 @@ def make_videos(
     def make(k: int) -> None:
         original = path(ORIGINAL, k)
         _once(original, lambda target: write_video(target, num_frames=num_frames, size=size, seed=k))
-        for kind in kinds:
-            settings = Settings(short_side=min(size), stride_aligned=kind == ALIGNED)
+        for kind in (kind for kind in kinds if kind in FORMS):
+            settings = Settings(short_side=min(size), form=FORMS[kind])
             _once(path(kind, k), partial(transcode, original, settings=settings))
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,7 @@ class CrossModel(Method):
     settings: Settings
     has_auxiliary_network = True
     offsets_auxiliary_clip = True
+    trains_all_parameters = True
 
     @staticmethod
     def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape:

@@ -14,6 +14,7 @@ class FixMatch(Method):
 
     Settings = ThreeViewSettings
     settings: ThreeViewSettings
+    trains_all_parameters = True
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         labeled, unlabeled = batch.labeled, batch.unlabeled

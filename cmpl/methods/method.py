@@ -28,6 +28,10 @@ class Method(nn.Module):
     clips_a_video = (1.0, 2.0)
     """Primary clips that go forward and backward for a labeled and for an unlabeled video: what a cost estimate
     counts."""
+    calls_networks_whole = True
+    """Whether networks are called as a whole: only then does compiling them change anything."""
+    trains_all_parameters = False
+    """Whether every parameter gets a gradient in every step, also before the unlabeled losses are switched on."""
     compared_with = "supervised"
     """The method that is proposed for comparison after a run."""
 

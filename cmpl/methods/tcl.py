@@ -46,6 +46,7 @@ class TCL(Method):
 
     settings: Settings
     clips_a_video = (1.0, 1.5)
+    trains_all_parameters = True
 
     @staticmethod
     def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape:

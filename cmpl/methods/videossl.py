@@ -48,6 +48,8 @@ class VideoSSL(Method):
 
     settings: Settings
     clips_a_video = (1.0, 1.0)
+    calls_networks_whole = False
+    trains_all_parameters = True
 
     def __init__(self, *, primary: Backbone, settings: Settings, num_image_classes: int = 1000) -> None:
         super().__init__(primary=primary, settings=settings)

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,12 +25,16 @@ from pipelines.errors import InputError, VideoError
 from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
 from pipelines.video.container import video_errors
-from pipelines.video.transcode import Settings, decode_gain, transcode
+from pipelines.video.encoding import Settings
+from pipelines.video.transcode import transcode
 
 SAVE_EVERY_SECONDS = 10.0
 """Killed, a preparation loses at most the work of so long."""
 LEAST_FREE_BYTES = 1 << 26
 """With less room a failure is the disk's, not the video's."""
+
+NUM_EXAMPLES = 8
+"""Files named in the report, for whoever wants to see what was gained."""
 
 _FORMAT = 3
 """Number of prepare.json's form. Files of form 1 may lack frames of the originals."""
@@ -47,11 +51,11 @@ class Report:
     they decode. num_mended: files whose time stamps jump. num_deinterlaced: files with interlaced frames.
     concealed: (source path, how many) of sources with damaged frames whose gaps the decoder filled.
     num_overclaimed: files whose header claims more frames than there are. size_ratio: new bytes / old bytes. psnr_db:
-    median over the files, luma. decode_gain: how many times faster two clips of a random 64-frame span are decoded on a
-    CPU, median. NaN where there is no file. empty_classes: those without a training video left, which training would
-    refuse.
+    median over the files, of the luma of some frames. NaN where there is no file. empty_classes: those without a
+    training video left, which training would refuse. examples: (old file, new file) of a few videos, at random.
     """
 
+    form: str  # of the new files, see `pipelines.video.encoding.Form`
     num_files: int
     num_encoded: int  # by this call; the others were there
     num_frames: int  # of all files: every frame of the sources, once
@@ -64,8 +68,8 @@ class Report:
     size_ratio: float
     psnr_db: float
     psnr_db_lowest: float
-    decode_gain: float
     empty_classes: tuple[str, ...]
+    examples: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +104,11 @@ def prepare(
     good = {key: item for key, item in items.items() if str(item.source) not in failed}
     files = list(dict.fromkeys(good.values()))
     empty_classes = _write_lists(out, annotations, parts, good)
-    _write(out / "failures.json", json.dumps([{"path": path, "reason": reason} for path, reason in failures], indent=1))
     records = [done[str(item.source)] for item in files]
     psnr = [record["psnr_db"] for record in records] or [float("nan")]
     old_bytes = sum(record["source_bytes"] for record in records)
     return Report(
+        form=settings.form,
         num_files=len(records),
         num_encoded=num_encoded,
         num_frames=sum(record["num_frames"] for record in records),
@@ -125,8 +129,11 @@ def prepare(
         size_ratio=sum(record["size_bytes"] for record in records) / old_bytes if old_bytes else float("nan"),
         psnr_db=float(np.median(psnr)),
         psnr_db_lowest=float(np.min(psnr)),
-        decode_gain=decode_gain([(item.source, out / item.target) for item in files], progress=progress),
         empty_classes=empty_classes,
+        examples=tuple(
+            (str(files[index].source), str(out / files[index].target))
+            for index in np.random.default_rng(0).permutation(len(files))[:NUM_EXAMPLES].tolist()
+        ),
     )
 
 
@@ -148,10 +155,10 @@ def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, 
         return {}
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-        before, done, form = content["settings"], content["files"], content.get("format", 1)
+        before, done, number = _settings_of(content), content["files"], content.get("format", 1)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record}: cannot be read ({error}); accepted: what an earlier call wrote") from error
-    if form != _FORMAT:
+    if number != _FORMAT:
         raise InputError(
             f"out: received {out}, made by another version, whose files may lack frames; accepted: a new folder"
         )
@@ -162,6 +169,14 @@ def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, 
         )
         raise InputError(f"out: {out} was made with other settings ({changed}); accepted: the same, or another folder")
     return done
+
+
+def _settings_of(content: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an earlier call, also of one that knew no forms."""
+    settings = dict(content["settings"])
+    if "stride_aligned" in settings:
+        settings["form"] = "stride-aligned" if settings.pop("stride_aligned") else "gop"
+    return settings
 
 
 def _items(parts: Mapping[str, VideoList]) -> dict[tuple[str, int], _Item]:
@@ -204,7 +219,9 @@ def _encode_all(
             draft.unlink(missing_ok=True)
     waiting = [item for item in items if not _is_done(item, out, done.get(str(item.source)))]
     failures: list[tuple[str, str]] = []
+    _write_failures(out, failures)
     saved_at, num_finished = time.monotonic(), len(items) - len(waiting)
+    is_told, free_at = True, 0.0
     num_workers = num_workers or len(os.sched_getaffinity(0))
     try:
         for item, outcome in _run(waiting, out, settings=settings, num_workers=num_workers):
@@ -212,14 +229,18 @@ def _encode_all(
             if isinstance(outcome, VideoError):
                 failures.append((str(item.source), str(outcome)))
                 done.pop(str(item.source), None)
+                is_told = False
             else:
                 done[str(item.source)] = outcome
             progress(num_finished, len(items), "preparing videos")
+            if not is_told and time.monotonic() >= free_at:
+                is_told, free_at = True, _write_failures(out, failures)
             if time.monotonic() - saved_at > SAVE_EVERY_SECONDS:
                 _save(out, done, settings)
                 saved_at = time.monotonic()
     finally:  # an interrupt, too, keeps what was done
         _save(out, done, settings)
+        _write_failures(out, failures)
     return len(waiting) - len(failures), sorted(failures)
 
 
@@ -293,6 +314,15 @@ def _write_lists(
 def _class_line(name: str) -> str:
     """A class as `read_classes` reads it back: in quotes only where it must be."""
     return quoted(name) if name != name.strip() or "\n" in name or name.startswith('"') else name
+
+
+def _write_failures(out: Path, failures: Sequence[tuple[str, str]]) -> float:
+    """Writes failures.json. Returns when, by `time.monotonic`, it may be written again: it takes 2 % of the time."""
+    begin = time.monotonic()
+    rows = [{"path": path, "reason": reason} for path, reason in sorted(failures)]
+    _write(out / "failures.json", json.dumps(rows, indent=1))
+    end = time.monotonic()
+    return end + 50 * (end - begin)
 
 
 def _save(out: Path, done: Mapping[str, _Record], settings: Settings) -> None:

@@ -82,7 +82,7 @@ class Geometry:
     flow: bool = False
     """Whether optical flow is seen too: a third view, between the frames of the auxiliary clip's pairs."""
     start_multiple: int = 1
-    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --stride-aligned`."""
+    """Clips start at multiples of so many frames: 4 for files of `cmpl prepare --form aligned`."""
     short_videos: str = "loop"
 
     def __post_init__(self) -> None:

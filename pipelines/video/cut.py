@@ -7,6 +7,7 @@ inside the others the pictures that nothing refers to and nobody asked for; all 
 Legend: F frames asked for, N packets in decode order.
 """
 
+import bisect
 import functools
 import io
 from collections.abc import Callable, Sequence
@@ -17,9 +18,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipelines.errors import VideoError
+from pipelines.errors import FileError, VideoError
 from pipelines.video import sequence_parameters
-from pipelines.video.container import MAX_REORDER_FRAMES, is_b_picture, open_video, video_errors
+from pipelines.video.container import MAX_REORDER_FRAMES, is_b_picture, open_video, reason_of, video_errors
 from pipelines.video.mp4 import Mp4, open_mp4, write_mp4
 from pipelines.video.nal_units import NalFormat
 from pipelines.video.packets import PacketTable, checked_frames, read_near, select_packets
@@ -75,10 +76,12 @@ def cut_short(
 
 
 def _whole(source: Path | str | bytes) -> bytes:
-    with video_errors():
+    try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise FileError(reason_of(error)) from error
     if not content:
-        raise VideoError("empty file")
+        raise FileError("empty file")
     return content
 
 
@@ -98,8 +101,9 @@ def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool, whole_pictures:
     table = _plain_table(mp4, wanted)
     if table is None:
         return None
-    table, resets = _with_entries(mp4, table, wanted, nal_format=nal_format)
-    chosen = _chosen(table, wanted, may_follow=resets.__contains__)
+    first_slices = _FirstSlices(mp4, nal_format)
+    table = _with_entries(table, wanted, is_entry=lambda at: nal_format.is_entry(first_slices[at]))
+    chosen = _chosen(table, wanted, may_follow=lambda at: nal_format.is_reset(first_slices[at]))
     packets = _packets(mp4, chosen)
     content, ends = b"".join(packets), np.cumsum(mp4.sizes[chosen])
     unneeded = nal_format.unneeded(content, ends) if droppable else None
@@ -122,36 +126,39 @@ def _plain_table(mp4: Mp4, wanted: np.ndarray) -> PacketTable | None:
     return PacketTable(pts=pts, keyframe=keyframe, discard=np.zeros(len(pts), dtype=bool))
 
 
-def _with_entries(
-    mp4: Mp4, table: PacketTable, wanted: np.ndarray, *, nal_format: NalFormat
-) -> tuple[PacketTable, set[int]]:
-    """Returns (table, resets). Reads only the first bytes of keyframes that the wanted frames may need.
+def _with_entries(table: PacketTable, wanted: np.ndarray, *, is_entry: Callable[[int], bool]) -> PacketTable:
+    """Returns the table with those keyframes alone that the wanted frames begin at, where any decoder may begin.
 
-    table: keyframes are only those where any decoder may begin, and the first packet. resets: positions that may
-    directly follow another GOP.
+    Asks `is_entry` of few keyframes: of those before each wanted frame, back to the one that is shown no later. For a
+    leading picture that is the second.
     """
-    positions = table.shown[wanted]
-    first, last = positions.min(), positions.max()
-    entries, resets = [0], set()
-    num_before = 0
-    for position in np.flatnonzero(table.keyframe[: last + 1])[::-1].tolist():
-        first_slice = _first_slice(mp4, position, nal_format)
-        if nal_format.is_entry(first_slice):
-            entries.append(position)
-            num_before += position <= first
-        if nal_format.is_reset(first_slice):
-            resets.add(position)
-        if num_before == 2:  # leading pictures need the GOP before theirs
-            break
+    marked = np.flatnonzero(table.keyframe).tolist()
+    entries = {0}
+    for position in table.shown[wanted].tolist():
+        for candidate in reversed(marked[: bisect.bisect_right(marked, position)]):
+            if candidate in entries or is_entry(candidate):
+                entries.add(candidate)
+                if table.pts[candidate] <= table.pts[position]:
+                    break
     keyframe = np.zeros_like(table.keyframe)
-    keyframe[entries] = True
-    return replace(table, keyframe=keyframe), resets
+    keyframe[list(entries)] = True
+    return replace(table, keyframe=keyframe)
 
 
-def _first_slice(mp4: Mp4, position: int, nal_format: NalFormat) -> int | None:
-    offset, size = int(mp4.offsets[position]), int(mp4.sizes[position])
-    found = nal_format.first_slice(mp4.read(offset, min(size, _FEW_BYTES)))
-    return found if found is not None or size <= _FEW_BYTES else nal_format.first_slice(mp4.read(offset, size))
+class _FirstSlices(dict[int, int | None]):
+    """Types of the first slices of packets by position. Reads only a packet's first bytes, when it is asked for."""
+
+    def __init__(self, mp4: Mp4, nal_format: NalFormat) -> None:
+        super().__init__()
+        self._mp4, self._nal_format = mp4, nal_format
+
+    def __missing__(self, position: int) -> int | None:
+        offset, size = int(self._mp4.offsets[position]), int(self._mp4.sizes[position])
+        found = self._nal_format.first_slice(self._mp4.read(offset, min(size, _FEW_BYTES)))
+        if found is None and size > _FEW_BYTES:
+            found = self._nal_format.first_slice(self._mp4.read(offset, size))
+        self[position] = found
+        return found
 
 
 def _packets(mp4: Mp4, chosen: np.ndarray) -> list[memoryview]:

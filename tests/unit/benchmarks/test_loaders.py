@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from av.video.frame import PictureType
 
 from benchmarks.gpu import decoding as gpu_decoding
@@ -15,7 +16,7 @@ from benchmarks.gpu import suite as gpu_suite
 from benchmarks.loaders import augment, workload
 from benchmarks.loaders import on_cpu as loaders
 from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
-from benchmarks.loaders.videos import ALIGNED, KINDS, ORIGINAL, PREPARED, make_videos
+from benchmarks.loaders.videos import ALIGNED, GOP, INTRA, KINDS, ORIGINAL, make_videos
 
 GEOMETRY = gpu_setup.Suite(folder=Path("nowhere"), cpu=True).geometry()
 
@@ -36,7 +37,7 @@ def suite(tmp_path_factory):
 
 
 def test_prepared_files_have_the_form_of_prepare_and_files_are_made_once(videos):
-    for path in videos[PREPARED]:
+    for path in videos[GOP]:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             pictures = [(frame.key_frame, frame.pict_type) for frame in container.decode(stream)]
@@ -45,9 +46,9 @@ def test_prepared_files_have_the_form_of_prepare_and_files_are_made_once(videos)
         assert PictureType.B not in {kind for _, kind in pictures}
     with av.open(str(videos[ORIGINAL][0])) as container:
         assert PictureType.B in {frame.pict_type for frame in container.decode(video=0)}
-    before = [path.stat().st_mtime_ns for path in videos[ORIGINAL] + videos[PREPARED]]
+    before = [path.stat().st_mtime_ns for path in videos[ORIGINAL] + videos[GOP]]
     again = make_videos(videos[ORIGINAL][0].parent, num_videos=2, num_frames=90, size=(68, 48))
-    assert [path.stat().st_mtime_ns for path in again[ORIGINAL] + again[PREPARED]] == before
+    assert [path.stat().st_mtime_ns for path in again[ORIGINAL] + again[GOP]] == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -80,9 +81,10 @@ def test_frames_are_counted(workloads):
     work = {kind: loaders.decoded_per_used(workload) for kind, workload in workloads.items()}
     for counts in work.values():
         assert 1 <= counts["ours"] == counts["needed"] <= counts["whole_gops"] <= counts["from_start"]
-    assert work[PREPARED]["needed"] == work[PREPARED]["whole_gops"] < work[PREPARED]["from_start"]
+    assert work[GOP]["needed"] == work[GOP]["whole_gops"] < work[GOP]["from_start"]
     assert work[ORIGINAL]["needed"] < work[ORIGINAL]["whole_gops"]
-    assert work[ALIGNED]["needed"] < work[PREPARED]["needed"]
+    assert work[ALIGNED]["needed"] < work[GOP]["needed"]
+    assert work[INTRA]["ours"] == work[INTRA]["whole_gops"] == 1
 
 
 def test_the_gate_names_who_shows_other_frames(workloads):
@@ -110,7 +112,7 @@ def test_all_arms_are_measured_and_the_missing_named(videos, monkeypatch):
     result = loaders.run(
         {ORIGINAL: videos[ORIGINAL]}, num_samples=4, num_rounds=2, num_cores=1, geometry=GEOMETRY, note=said.append
     )
-    assert result["missing"] == {"absent": "no_such_package is not installed"}
+    assert result["missing"] == {"absent": "no_such_package is not installed"} | loaders.GPU_OR_SOURCE_ALONE
     assert [(row["arm"], row["peer"]) for row in result["rows"]] == [
         (arm, loader) for arm in ("decode", *loaders.WHOLE_ARMS) for loader in (OURS, "PyAV plain")
     ]
@@ -156,7 +158,8 @@ def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite):
 
 
 @pytest.mark.parametrize("name", [name for name in gpu_suite.SECTIONS if name != "probe"])
-def test_sections_run_in_small_without_a_gpu(suite, name):
+def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
+    monkeypatch.setattr("cmpl.training.wrapped.compile_options", lambda *, cuda_graphs: {"backend": "eager"})
     found = dict(gpu_suite.SECTIONS[name][0](suite))
     assert found
     json.dumps(found)
@@ -174,6 +177,11 @@ def test_sections_run_in_small_without_a_gpu(suite, name):
     if name == "step":
         assert found["peak_tflops"] > 0
         assert {row["case"] for row in found["rows"]} == {"demo"}
+    if name == "switches":
+        assert list(found) == ["demo: none", "demo: fused_sgd", "demo: none (compiling)", "demo: compile (compiling)"]
+        losses = [row["first_loss"] for row in found.values()]
+        assert losses == pytest.approx([losses[0]] * 4, rel=1e-4)
+        torch.compiler.reset()
     if name == "training":
         assert found["VP9"]["videos_per_second"] > 0
         assert 0 <= found["VP9"]["wait_share"] <= 1

@@ -25,12 +25,13 @@ from pipelines.datasets.prepare import prepare
 from pipelines.errors import InputError, VideoError
 from pipelines.video import transcode as transcode_module
 from pipelines.video.cut import cut
+from pipelines.video.encoding import Form, Settings
 from pipelines.video.frames import decode_frames
 from pipelines.video.probe import probe
-from pipelines.video.transcode import Settings, decode_gain, target_sides, transcode
+from pipelines.video.transcode import target_sides, transcode
 from tests.support.videos import decode_plainly, make_video, pictures, remux
 
-SMALL = Settings(short_side=32, gop=8)
+SMALL = Settings(short_side=32)
 
 
 @pytest.fixture
@@ -64,7 +65,9 @@ def test_the_result_is_the_same_data_set(source, tmp_path):
     assert (report.num_files, report.num_encoded, report.failures, report.empty_classes) == (8, 8, (), ())
     assert report.size_ratio > 0
     assert report.psnr_db >= report.psnr_db_lowest > 25
-    assert report.decode_gain > 0
+    assert report.form == "intra"
+    assert len(report.examples) == 8
+    assert all(Path(old).is_file() and Path(new).is_file() for old, new in report.examples)
 
     old, new = read_folder(source), read_folder(tmp_path / "out")
     assert new.classes == old.classes
@@ -155,7 +158,7 @@ def test_what_is_mended_is_counted_and_named(source, tmp_path):
     parts = [make_video(tmp_path / f"{k}.ts", num_frames=8).read_bytes() for k in range(2)]
     (train / "joined.ts").write_bytes(b"".join(parts))
     make_video(train / "rows.mp4", num_frames=6, codec_options={"x264-params": "interlaced=1"})
-    arguments = ["prepare", "--dataset", source, "--out", out, "--short-side", 32, "--gop", 8]
+    arguments = ["prepare", "--dataset", source, "--out", out, "--short-side", 32]
     result = CliRunner().invoke(main, [str(word) for word in arguments])
     assert result.exit_code == 0, result.output
     lines = [re.sub(r"[│┃ ]+", " ", line).strip() for line in result.stdout.splitlines()]
@@ -255,7 +258,7 @@ def test_a_full_disk_is_not_the_videos_fault(source, tmp_path, monkeypatch):
 
 def test_refuses_other_settings(source, tmp_path):
     prepare(read_folder(source), tmp_path / "out", settings=SMALL)
-    with pytest.raises(InputError, match=r"made with other settings \(crf 20 -> 30\); accepted: the same, or another"):
+    with pytest.raises(InputError, match=r"made with other settings \(crf 24 -> 30\); accepted: the same, or another"):
         prepare(read_folder(source), tmp_path / "out", settings=dataclasses.replace(SMALL, crf=30))
 
 
@@ -265,23 +268,44 @@ def test_refuses_other_settings(source, tmp_path):
 )
 def test_refuses_impossible_settings(field, given, accepted):
     with pytest.raises(InputError, match=f"{field}: received {given}; accepted: {accepted}"):
-        Settings(**{field: given})
+        Settings(**{"form": "gop", field: given})
 
 
-def test_stride_aligned_needs_aligned_keyframes():
+def test_a_form_refuses_keyframes_that_are_not_its_own():
     with pytest.raises(InputError, match="gop: received 10; accepted: a multiple of 4"):
-        Settings(gop=10, stride_aligned=True)
+        Settings(form="aligned", gop=10)
+    with pytest.raises(InputError, match="gop: received 16; accepted: 1 in files of form intra, or another form"):
+        Settings(gop=16)
+    with pytest.raises(InputError, match="form: received 'mjpeg'; accepted: intra, aligned, gop"):
+        Settings(form="mjpeg")
+
+
+def test_every_picture_of_an_intra_file_is_a_keyframe(tmp_path):
+    path = make_video(tmp_path / "a.mp4", num_frames=40, gop=250)
+    transcode(path, tmp_path / "b.mp4", settings=Settings())
+    assert types_of(tmp_path / "b.mp4") == 40 * "I"
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert all(frame.key_frame for frame in container.decode(video=0))
+
+
+@pytest.mark.parametrize(("form", "filtered"), [("intra", False), ("aligned", False), ("gop", True)])
+def test_forms_differ_in_what_a_decoder_has_to_do(tmp_path, form, filtered):
+    """x264 writes its settings into a file."""
+    path = make_video(tmp_path / "a.mp4", num_frames=8)
+    transcode(path, tmp_path / "b.mp4", settings=Settings(form=form))
+    said = (tmp_path / "b.mp4").read_bytes()
+    assert (b"cabac=1" in said, b"deblock=1" in said) == (filtered, filtered)
 
 
 def test_short_closed_gops_without_b_pictures(tmp_path):
     path = make_video(tmp_path / "a.mp4", num_frames=40, gop=250)
-    transcode(path, tmp_path / "b.mp4", settings=Settings(gop=16))
+    transcode(path, tmp_path / "b.mp4", settings=Settings(form=Form.GOP, gop=16))
     assert types_of(tmp_path / "b.mp4") == "I" + 15 * "P" + "I" + 15 * "P" + "I" + 7 * "P"
 
 
-def test_stride_aligned_clips_need_no_b_picture(tmp_path):
+def test_aligned_clips_need_no_b_picture(tmp_path):
     path = make_video(tmp_path / "a.mp4", num_frames=50, gop=250)
-    made = transcode(path, tmp_path / "b.mp4", settings=Settings(gop=16, stride_aligned=True))
+    made = transcode(path, tmp_path / "b.mp4", settings=Settings(form=Form.ALIGNED, gop=16))
     types = types_of(tmp_path / "b.mp4")
     assert set(types[::4]) <= {"I", "P"}
     assert types.count("B") >= 50 // 2
@@ -363,16 +387,16 @@ def test_formats(tmp_path, options):
 
 def test_an_output_that_is_not_what_was_encoded_is_refused(tmp_path, monkeypatch):
     path = make_video(tmp_path / "a.mp4", num_frames=10)
-    plain = {"bf": "0", "sc_threshold": "0"}
-    made = transcode_module._encode(path, tmp_path / "c.mp4", facts=probe(path), settings=Settings(), sampled={})
+    plain, gops = {"bf": "0", "sc_threshold": "0"}, Settings(form=Form.GOP)
+    made = transcode_module._encode(path, tmp_path / "c.mp4", facts=probe(path), settings=gops, sampled={})
     claimed = dataclasses.replace(made, num_frames=12)
     monkeypatch.setattr(transcode_module, "_encode", lambda *args, **more: claimed)
     make_video(tmp_path / "b.mp4", num_frames=10, gop=16, codec_options=plain)
     with pytest.raises(VideoError, match="verification: the new file has 10 frames, not 12"):
-        transcode(path, tmp_path / "b.mp4", settings=Settings())
+        transcode(path, tmp_path / "b.mp4", settings=gops)
     make_video(tmp_path / "b.mp4", num_frames=10, gop=5, codec_options=plain)
     with pytest.raises(VideoError, match="verification: frame 5 of the new file is not as it was encoded"):
-        transcode(path, tmp_path / "b.mp4", settings=Settings())
+        transcode(path, tmp_path / "b.mp4", settings=gops)
 
 
 @given(st.integers(16, 5000), st.integers(16, 5000), st.integers(16, 600))
@@ -388,15 +412,8 @@ def test_sides_are_multiples_of_16_and_never_grow(width, height, short_side):
     assert scaled[0] / width == pytest.approx(scaled[1] / height, abs=1 / min(width, height))
 
 
-def test_the_gain_of_long_gops_cut_short(tmp_path):
-    path = make_video(tmp_path / "a.mp4", num_frames=200, height=96, width=128, gop=300)
-    transcode(path, tmp_path / "b.mp4", settings=Settings(gop=16))
-    assert decode_gain([(path, tmp_path / "b.mp4")]) > 1
-    assert np.isnan(decode_gain([]))
-
-
 def test_the_command(source, tmp_path):
-    arguments = ["prepare", "--dataset", source, "--out", tmp_path / "out", "--short-side", 32, "--gop", 8]
+    arguments = ["prepare", "--dataset", source, "--out", tmp_path / "out", "--short-side", 32]
     (source / "train" / "clap" / "bad.mp4").write_text("bad")
 
     def call(*more):
@@ -412,15 +429,38 @@ def test_the_command(source, tmp_path):
     assert f"cmpl train --dataset {tmp_path / 'out'}" in second.stdout
     third = call("--crf", 30)
     assert third.exit_code == 2
-    assert "made with other settings (crf 20 -> 30)" in third.stderr
+    assert "made with other settings (crf 24 -> 30)" in third.stderr
     piece = decode_frames(tmp_path / "out" / "videos" / "train" / "clap" / "0.mp4", [0, 19], exact_seek=True)
     assert piece.shape == (2, 32, 32, 3)
     assert Fraction(probe(tmp_path / "out" / "videos" / "train" / "clap" / "0.mp4").fps) == 25
 
 
-def test_the_command_for_stride_aligned_files_names_the_setting_that_they_need(source, tmp_path):
-    for name, options, setting in (("plain", [], False), ("aligned", ["--stride-aligned"], True)):
-        arguments = ["prepare", "--dataset", source, "--out", tmp_path / name, "--short-side", 32, "--gop", 8, *options]
-        result = CliRunner().invoke(main, [str(word) for word in arguments])
+def test_the_table_names_the_form_and_the_next_command_what_it_needs(source, tmp_path):
+    for form, words in (("gop", "P-pictures in closed GOPs"), ("aligned", "P BBB P in closed GOPs")):
+        arguments = ["prepare", "--dataset", source, "--out", tmp_path / form, "--short-side", 32, "--form", form]
+        result = CliRunner().invoke(main, [str(word) for word in [*arguments, "--gop", 8]])
         assert result.exit_code == 0, result.output
-        assert ("--set clip.start_multiple=4" in result.stdout) == setting
+        assert f"{form}: {words}" in result.stdout
+        assert re.search(r"a whole sample on a CPU\W+[0-9.]+ times as fast", result.stdout)
+        assert ("--set clip.start_multiple=4" in result.stdout) == (form == "aligned")
+
+
+def test_another_form_in_the_same_folder_is_refused_by_name(source, tmp_path):
+    out = tmp_path / "out"
+    prepare(read_folder(source), out, settings=SMALL)
+    with pytest.raises(InputError, match=r"other settings \(form intra -> gop, gop 1 -> 16, crf 24 -> 20\)"):
+        prepare(read_folder(source), out, settings=Settings(form=Form.GOP, short_side=32))
+
+
+def test_files_of_a_version_without_forms_are_kept_as_gop(source, tmp_path):
+    out, settings = tmp_path / "out", Settings(form=Form.GOP, short_side=32)
+    prepare(read_folder(source), out, settings=settings)
+    content = json.loads((out / "prepare.json").read_text())
+    for aligned, refused in ((False, None), (True, r"form stride-aligned -> gop")):
+        content["settings"] = {"short_side": 32, "gop": 16, "crf": 20, "stride_aligned": aligned}
+        (out / "prepare.json").write_text(json.dumps(content))
+        if refused is None:
+            assert prepare(read_folder(source), out, settings=settings).num_encoded == 0
+        else:
+            with pytest.raises(InputError, match=refused):
+                prepare(read_folder(source), out, settings=settings)

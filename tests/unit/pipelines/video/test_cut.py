@@ -1,6 +1,7 @@
 """cut.py: decoding a cut from its start equals decoding the whole file, frame by frame."""
 
 import io
+from pathlib import Path
 
 import av
 import numpy as np
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InputError, VideoError
 from pipelines.video.cut import Cut, cut, cut_short
+from pipelines.video.encoding import Settings
 from pipelines.video.frames import decode_frames
+from pipelines.video.mp4 import Mp4
 from pipelines.video.probe import probe
+from pipelines.video.transcode import transcode
 from tests.support.videos import decode_plainly, make_video, needs_real_videos, pack_b_frames, real_videos, remux
 
 
@@ -247,3 +251,36 @@ def test_corrupt_files_raise_nothing_but_video_errors(made, name):
         except VideoError as error:
             reasons.append(str(error))
     assert all(0 < len(reason) < 200 for reason in reasons)
+
+
+@pytest.fixture(scope="module")
+def intra(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("intra")
+    transcode(make_video(folder / "a.mp4", num_frames=60), folder / "b.mp4", settings=Settings())
+    return folder / "b.mp4"
+
+
+def test_each_frame_of_an_intra_file_decoded_alone_equals_the_frame_in_sequence(intra):
+    in_sequence = decode_plainly(intra)
+    for k, picture in enumerate(in_sequence):
+        np.testing.assert_array_equal(decode_frames(intra, [k], exact_seek=True)[0], picture)
+
+
+@pytest.mark.parametrize("frames", [[7], [3, 11, 12, 40], [59, 0, 59, 31], list(range(0, 60, 4))])
+def test_a_cut_of_an_intra_file_holds_no_packet_that_nobody_asked_for(intra, frames):
+    made = cut(intra, frames, exact_seek=True)
+    assert num_packets(made) == len(set(frames))
+    np.testing.assert_array_equal(decoded(made)[made.frames], decode_plainly(intra)[frames])
+
+
+def test_of_an_intra_file_little_more_is_read_than_the_frames(intra, monkeypatch):
+    read = []
+
+    def counted(mp4: Mp4, first: int, num_bytes: int) -> bytes:
+        read.append(num_bytes)
+        mp4.file.seek(first)
+        return mp4.file.read(num_bytes)
+
+    monkeypatch.setattr(Mp4, "read", counted)
+    cut(intra, [5, 30, 55], exact_seek=True)
+    assert len(read) == 3 + 3, "the first bytes of each packet, then the packet"

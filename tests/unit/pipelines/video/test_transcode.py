@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pipelines.errors import VideoError
 from pipelines.video.clock import Clock
+from pipelines.video.encoding import Settings
 from pipelines.video.probe import probe
-from pipelines.video.transcode import Settings, Transcoded, transcode
+from pipelines.video.transcode import Transcoded, transcode
 from tests.support.videos import REAL_VIDEOS, decode_plainly, make_video, pictures
 
 FINE = Settings(crf=1)
@@ -85,9 +86,9 @@ def test_a_long_pause_costs_no_bits(tmp_path):
     assert abs(sizes[0] - sizes[1]) < 0.3 * sizes[0], "told of the pause, x264 writes twice as much"
 
 
-def test_stride_aligned_files_keep_their_times_too(tmp_path):
+def test_aligned_files_keep_their_times_too(tmp_path):
     path = joined(tmp_path, overlap=True)
-    _, after, times = prepared(path, Settings(crf=1, gop=8, stride_aligned=True))
+    _, after, times = prepared(path, Settings(form="aligned", crf=1, gop=8))
     assert_every_frame_once(decode_plainly(path), after)
     np.testing.assert_allclose(np.diff(times), 1 / 25, atol=1e-4)
 
@@ -248,7 +249,7 @@ def test_colors_stay_and_are_tagged(tmp_path, pixel_format, color_range, matrix,
         frame.colorspace, frame.color_range = matrix, color_range
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    transcode(path, tmp_path / "b.mp4", settings=Settings(short_side=short_side))
+    transcode(path, tmp_path / "b.mp4", settings=Settings(short_side=short_side, crf=1))
     scale = short_side / height
     after, tags = planes_at(tmp_path / "b.mp4", [round(scale * (64 * k + 32)) for k in range(len(colors))])
     assert tags == (matrix, LIMITED)
