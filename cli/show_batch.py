@@ -79,10 +79,10 @@ def planned_batch(config: Config, *, step: int, progress: Progress) -> tuple["Un
     assert loader.unlabeled is not None  # the method has unlabeled videos
     planner = plans[1]
     lines: list[str] = []
-    for row, position in enumerate(loader.unlabeled.positions, 1):
+    for row, (position, video) in enumerate(zip(loader.unlabeled.positions, loader.unlabeled.videos, strict=True), 1):
         plan = planner.plan(position)
         attempt = 0
-        while planner.pool.paths[plan.video] in loader.problems:
+        while plan.video != video:
             attempt += 1
             plan = planner.plan(position, attempt=attempt)
         label = int(planner.pool.labels[plan.video])

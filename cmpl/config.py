@@ -16,7 +16,7 @@ from cmpl.bounds import Within, check_bounds, is_of_type
 from cmpl.checks import one_of
 from cmpl.methods.settings import MethodSettings
 from cmpl.registries import BACKBONES, METHODS, method_class, method_settings, switched
-from cmpl.step_config import SWITCHES, StepConfig, of_older_version
+from cmpl.step_config import CHOICES, SWITCHES, StepConfig, of_older_version
 from pipelines.errors import InputError, nearest
 from pipelines.registry import use_plugins
 
@@ -158,6 +158,8 @@ class RuntimeConfig(StepConfig):
     torch_threads: Annotated[int, Within(1, 1024)] | None = None
     prefetch: Annotated[int, Within(1, 1024)] = 2
     """Batches made ahead."""
+    blocking_sync: str = "auto"
+    """Whether threads sleep, and do not spin, while they wait for the GPU. auto: where NVDEC decodes; on; off."""
     amp: str = "auto"
     """Autocast: bf16 or off."""
     sync_batch_norm: bool = False
@@ -180,7 +182,9 @@ class Config:
     """What the recipe was made smaller by: see recipes/presets.py."""
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
     init: str | None = None
-    """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialize.py."""
+    """What the networks start from: weights of a 2D ResNet or of a video network, or a run; training/initialize.py."""
+    init_share: Annotated[float, Within(0, 1)] = 0.75
+    """Least share of the primary network, its head apart, that weights of another project must fill."""
     plugins: tuple[str, ...] = ()
     """Modules, or paths of .py files, that are imported first: they register what the fields below name."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -199,6 +203,7 @@ SPLIT_SCHEMES = ("uniform", "category-wise")
 
 FREE_TO_CHANGE = (
     "plugins",
+    "init_share",  # asked before the first step alone
     "data.root",  # the videos are compared themselves: see training/identity.py
     "data.unlabeled_root",
     "evaluation.every_steps",
@@ -208,6 +213,7 @@ FREE_TO_CHANGE = (
     "runtime.loader_threads",
     "runtime.torch_threads",
     "runtime.prefetch",
+    "runtime.blocking_sync",
     *(f"runtime.{name}" for name in SWITCHES),
     "runtime.log_every_steps",
     "runtime.recorded_epochs",
@@ -382,6 +388,7 @@ def checked(config: Config) -> Config:
         BACKBONES.get(getattr(config, network).architecture, field=f"{network}.architecture")
     one_of("runtime.backend", config.runtime.backend, ("auto", "cpu", "gpu"))
     one_of("runtime.amp", config.runtime.amp, ("auto", "bf16", "off"))
+    one_of("runtime.blocking_sync", config.runtime.blocking_sync, CHOICES)
     config.runtime.check_switches()
     check_bounds(config, prefix="")
     for section in ("data", "clip", "primary", "auxiliary", "optim", "batch", "evaluation", "runtime"):

@@ -14,6 +14,7 @@ from cmpl.training.runtime import Runtime
 from pipelines.catalog.dataset import Dataset
 from pipelines.catalog.pool import Pool
 from pipelines.loading.nvdec import on_cpu
+from pipelines.loading.sample import set_aside
 from pipelines.plan.planner import Planner
 
 
@@ -85,10 +86,11 @@ def _remarks(config: Config, data: Dataset, *, num_videos_per_step: int) -> list
 
 def classes_lost(labeled: Pool, classes: Sequence[str], problems: Mapping[str, str]) -> dict[str, int]:
     """Classes of which no labeled video is left: name -> how many labeled videos it had. problems: path -> reason."""
-    if not problems:
+    lost = set_aside(problems)
+    if not lost:
         return {}
     labels = labeled.labels.tolist()
-    left = {label for path, label in zip(labeled.paths, labels, strict=True) if path not in problems}
+    left = {label for path, label in zip(labeled.paths, labels, strict=True) if path not in lost}
     return {classes[label]: number for label, number in sorted(Counter(labels).items()) if label not in left}
 
 

@@ -138,7 +138,11 @@ def _tried(
             return replace(arm, seconds=seconds), loss
     finally:
         del trainer
-        _forget(device)
+        if arm.switches.compile:
+            torch.compiler.reset()  # also lets go of captured graphs
+        if device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
 def _problem_alone(trainer: Trainer, batch: SemiBatch) -> str | None:
@@ -155,14 +159,6 @@ def _problem_alone(trainer: Trainer, batch: SemiBatch) -> str | None:
 def _step(trainer: Trainer, loader: SameBatch) -> None:
     trainer.update(loader)
     trainer.step += 1
-
-
-def _forget(device: torch.device) -> None:
-    """Gives back what an arm took: its networks, its graphs, its compiled code in memory (not that on the disk)."""
-    torch.compiler.reset()
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def noise_batch(

@@ -12,7 +12,7 @@ from cmpl.training.ranks import Ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import settle
-from cmpl.training.switches import settle_switches
+from cmpl.training.switches import Switches, settle_switches
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch
 from tests.support.tiny import Linear, clips
 
@@ -20,7 +20,6 @@ from tests.support.tiny import Linear, clips
 class Loader:
     """Batches of `batch_size` consecutive videos out of an endless row."""
 
-    num_unlabeled = 0
     wait_seconds = 0.0
 
     def __init__(self, micro_step: int, batch_size: int) -> None:
@@ -40,7 +39,7 @@ class Loader:
         pass
 
 
-def trainer(path, *, num_steps: int = 6, validate=None, **settings: str) -> Trainer:
+def trainer(path, *, num_steps: int = 6, validate=None, switches: Switches | None = None, **settings: str) -> Trainer:
     config = with_settings(demo(), {"method.name": "supervised", "optim.lr": "0.01"} | settings)
     run = RunDirectory(path)
     run.claim(config)
@@ -53,7 +52,7 @@ def trainer(path, *, num_steps: int = 6, validate=None, **settings: str) -> Trai
         validate=validate,
         run=run,
         runtime=runtime,
-        switches=settle_switches(config, runtime=runtime, ranks=Ranks()),
+        switches=switches or settle_switches(config, runtime=runtime, ranks=Ranks()),
         ranks=Ranks(),
         reporter=Reporter(),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from av.video.frame import PictureType
 
 from benchmarks.gpu import decoding as gpu_decoding
@@ -111,7 +112,7 @@ def test_all_arms_are_measured_and_the_missing_named(videos, monkeypatch):
     result = loaders.run(
         {ORIGINAL: videos[ORIGINAL]}, num_samples=4, num_rounds=2, num_cores=1, geometry=GEOMETRY, note=said.append
     )
-    assert result["missing"] == {"absent": "no_such_package is not installed"}
+    assert result["missing"] == {"absent": "no_such_package is not installed"} | loaders.GPU_OR_SOURCE_ALONE
     assert [(row["arm"], row["peer"]) for row in result["rows"]] == [
         (arm, loader) for arm in ("decode", *loaders.WHOLE_ARMS) for loader in (OURS, "PyAV plain")
     ]
@@ -157,7 +158,8 @@ def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite):
 
 
 @pytest.mark.parametrize("name", [name for name in gpu_suite.SECTIONS if name != "probe"])
-def test_sections_run_in_small_without_a_gpu(suite, name):
+def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
+    monkeypatch.setattr("cmpl.training.wrapped.compile_options", lambda *, cuda_graphs: {"backend": "eager"})
     found = dict(gpu_suite.SECTIONS[name][0](suite))
     assert found
     json.dumps(found)
@@ -175,6 +177,11 @@ def test_sections_run_in_small_without_a_gpu(suite, name):
     if name == "step":
         assert found["peak_tflops"] > 0
         assert {row["case"] for row in found["rows"]} == {"demo"}
+    if name == "switches":
+        assert list(found) == ["demo: none", "demo: fused_sgd", "demo: none (compiling)", "demo: compile (compiling)"]
+        losses = [row["first_loss"] for row in found.values()]
+        assert losses == pytest.approx([losses[0]] * 4, rel=1e-4)
+        torch.compiler.reset()
     if name == "training":
         assert found["VP9"]["videos_per_second"] > 0
         assert 0 <= found["VP9"]["wait_share"] <= 1
