@@ -15,7 +15,7 @@ from cmpl.evaluation_file import EvaluatedVideo
 from cmpl.report.values import RunValues
 from pipelines.catalog.pool import Pool
 from pipelines.errors import InputError, VideoError
-from pipelines.loading.source import view_of
+from pipelines.loading.source import picture_size, view_of
 from pipelines.plan.boxes import evaluation_boxes, stored_box
 from pipelines.progress import Progress, no_progress
 from pipelines.views.make import make_views
@@ -58,7 +58,7 @@ def strip_of(pool: Pool, video: int) -> np.ndarray:
         pool.paths[video],
         [view_of(frames, box, size=SIDE)],
         exact_seek=bool(pool.exact_seek[video]),
-        picture_size=(picture.stored_width, picture.stored_height),
+        picture_size=picture_size(pool, video),
     )
     line = np.full((SIDE, GAP, 3), 255, dtype=np.uint8)
     parts = [part for frame in view for part in (line, frame)]
