@@ -150,7 +150,7 @@ def _train(
             reporter.note(line)
         return validation_metrics(quick.scores)
 
-    trainer = _trainer_of(
+    trainer = trainer_of(
         method,
         config,
         plans,
@@ -193,7 +193,7 @@ def _train(
     return Outcome(path=run.path, result=result)
 
 
-def _trainer_of(
+def trainer_of(
     method: Method,
     config: Config,
     plans: tuple[Planner, Planner],
@@ -299,7 +299,7 @@ def _step_tried(
     num_classes, kind = len(data.classes), method_class(config.method.name)
 
     def trainer_with(switches: Switches) -> Trainer:
-        return _trainer_of(
+        return trainer_of(
             build.method_of(config, num_classes=num_classes),
             config,
             plans,
@@ -342,7 +342,7 @@ def _tuned(
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
     method = build.method_of(config, num_classes=len(data.classes))
-    trainer = _trainer_of(
+    trainer = trainer_of(
         method,
         config,
         plans,
