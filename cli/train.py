@@ -34,6 +34,13 @@ LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlab
 )
 @click.option("--scale-lr", is_flag=True, help="Scale the learning rate by the videos of a step over 192.")
 @click.option("--subsets", type=click.IntRange(min=2), metavar="N", help="Train N labeled subsets, report the mean.")
+@click.option(
+    "--log",
+    "loggers",
+    multiple=True,
+    metavar="NAME",
+    help="Where metrics go, too: tensorboard, wandb, mlflow, csv; none.  [default: tensorboard, if installed]",
+)
 @click.option("--autotune", is_flag=True, help="First try which loader threads, workers and prefetch serve best.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and, by a short trial, how long it would take.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
@@ -43,6 +50,7 @@ def command(
     *,
     out: str | None,
     scale_lr: bool,
+    loggers: tuple[str, ...],
     subsets: int | None,
     autotune: bool,
     dry_run: bool,
@@ -61,6 +69,8 @@ def command(
     """
     if options["preset"] is None and out and (Path(out) / "config.json").exists():
         options["preset"] = preset_of_run(Path(out))
+    if loggers:
+        options["settings"] = (*options["settings"], f"runtime.loggers={','.join(loggers)}")
     if scale_lr:
         options["settings"] = (*options["settings"], "optim.scale_lr=true")
     config = config_of(**options)

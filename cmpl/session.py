@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from cmpl import build
-from cmpl.config import Config, changed
+from cmpl.config import Config, changed, flattened
 from cmpl.evaluate import Predictions, accuracy, confidence, no_note, predict
 from cmpl.evaluation_file import write_evaluation
 from cmpl.introduction import classes_lost, introduce, remarks_on_classes
+from cmpl.loggers.logger import LoggedRun, Loggers, loggers_of
 from cmpl.methods.method import Method
 from cmpl.registries import method_class
 from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
@@ -91,12 +92,21 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
             reporter.note(f"{path} is finished; its result:")
             return Outcome(path=path, result=start.result)
         reporter.note(", ".join(runtime.reasons))
+        loggers = loggers_of(config.runtime.loggers, note=reporter.note)
         start = fit_into_memory(start, data, runtime=runtime, ranks=ranks, reporter=reporter)
         with contextlib.ExitStack() as stack:
             if unlocked := first_rank_does(ranks, lambda: stack.enter_context(run.locked())):
                 reporter.note(f"{path}: its file system has no locks ({unlocked}); see that one training runs in it")
+            stack.callback(loggers.close)
             return _train(
-                start, data, run=run, runtime=runtime, ranks=ranks, reporter=reporter, tune_loader=tune_loader
+                start,
+                data,
+                run=run,
+                runtime=runtime,
+                ranks=ranks,
+                reporter=reporter,
+                loggers=loggers,
+                tune_loader=tune_loader,
             )
     finally:
         leave_ranks()
@@ -110,6 +120,7 @@ def _train(
     runtime: Runtime,
     ranks: Ranks,
     reporter: Reporter,
+    loggers: Loggers,
     tune_loader: bool,
 ) -> Outcome:
     config, schedule = start.config, start.facts.course.current
@@ -162,6 +173,7 @@ def _train(
         ranks=ranks,
         reporter=reporter,
         remarks=functools.partial(remarks_on_classes, plans[0].pool, data.classes),
+        loggers=loggers,
     )
     first_rank_does(ranks, lambda: claim(run, start))
     first_rank_does(ranks, lambda: run.note_problems(unusable, at_once=True))
@@ -190,6 +202,9 @@ def _train(
         reporter=reporter,
     )
     first_rank_does(ranks, lambda: run.write_result(result))
+    if ranks.is_first:
+        loggers.begin(LoggedRun(path=run.path, first_step=schedule.last_step, config=flattened(config)))
+        loggers.finish(result)
     return Outcome(path=run.path, result=result)
 
 
@@ -206,6 +221,7 @@ def trainer_of(
     ranks: Ranks,
     reporter: Reporter,
     remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
+    loggers: Loggers | None = None,
 ) -> Trainer:
     schedule = start.facts.course.current
     plan = plan_of(
@@ -239,6 +255,8 @@ def trainer_of(
         ranks=ranks,
         reporter=reporter,
         remarks=remarks,
+        loggers=loggers,
+        logged_config=flattened(config),
     )
 
 
