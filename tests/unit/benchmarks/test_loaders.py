@@ -169,6 +169,7 @@ def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
         rows = [row for row in found["VP9"]["rows"] if row["peer"] == OURS]
         assert [row["arm"] for row in rows] == ["decode", "whole"]
         assert all(row["difference"] <= 3 and row["videos_per_second"] > 0 for row in rows)
+        assert rows[0]["setup"] == "1 workers, 1 threads, batches of 4"
     if name == "questions":
         repeated, _, lifetimes = found.values()
         assert repeated["repeated_seconds"] > 0
