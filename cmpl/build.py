@@ -138,9 +138,15 @@ def engine_of(config: Config, runtime: Runtime) -> Engine:
 
 
 def loader_of(
-    config: Config, plans: tuple[Planner, Planner], *, runtime: Runtime, ranks: Ranks, first_micro_step: int
+    config: Config,
+    plans: tuple[Planner, Planner],
+    *,
+    runtime: Runtime,
+    ranks: Ranks,
+    first_micro_step: int,
+    first_unlabeled: int = 0,
 ) -> SemiLoader:
-    """The training loader of one rank, from a micro-step on."""
+    """The training loader of one rank, from a micro-step on; with unlabeled videos from `first_unlabeled` on."""
     labeled, unlabeled = plans
     return SemiLoader(
         labeled=labeled,
@@ -149,6 +155,7 @@ def loader_of(
         num_unlabeled=config.batch.unlabeled,
         engine=engine_of(config, runtime),
         first_micro_step=first_micro_step,
+        first_unlabeled=first_unlabeled,
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
     ).start()

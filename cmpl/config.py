@@ -182,7 +182,9 @@ class Config:
     """What the recipe was made smaller by: see recipes/presets.py."""
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
     init: str | None = None
-    """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialize.py."""
+    """What the networks start from: weights of a 2D ResNet or of a video network, or a run; training/initialize.py."""
+    init_share: Annotated[float, Within(0, 1)] = 0.75
+    """Least share of the primary network, its head apart, that weights of another project must fill."""
     plugins: tuple[str, ...] = ()
     """Modules, or paths of .py files, that are imported first: they register what the fields below name."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -201,6 +203,7 @@ SPLIT_SCHEMES = ("uniform", "category-wise")
 
 FREE_TO_CHANGE = (
     "plugins",
+    "init_share",  # asked before the first step alone
     "data.root",  # the videos are compared themselves: see training/identity.py
     "data.unlabeled_root",
     "evaluation.every_steps",

@@ -37,6 +37,7 @@ from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.files import written_whole
 from pipelines.loading.loader import SemiLoader
+from pipelines.loading.sample import set_aside
 from pipelines.loading.setup import cores_of_rank
 from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
@@ -54,7 +55,7 @@ class Evaluated:
     clips: int
     crops: int
     num_evaluated: int
-    problems: dict[str, str]  # path of a video that could not be decoded -> reason
+    problems: dict[str, str]  # path of a video that could not be decoded, or is damaged -> reason
     predictions: dict[str, Predictions]  # network -> its answers to each video
 
     def to_json(self) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def _train(
     plans = build.planners(config, data)
     method = build.method_of(config, num_classes=len(data.classes))
     if config.init and not checkpoints(run.checkpoints):
-        for line in initialize(method, config.init, classes=data.classes).lines():
+        for line in initialize(method, config.init, classes=data.classes, least_share=config.init_share).lines():
             reporter.note(line)
     method.begin_training()
     unusable = data.problems()
@@ -185,7 +186,6 @@ def _train(
         data,
         plans,
         num_steps=schedule.last_step,
-        unusable=unusable,
         run=run,
         runtime=runtime,
         ranks=ranks,
@@ -210,20 +210,28 @@ def _trainer_of(
     remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
 ) -> Trainer:
     schedule = start.facts.course.current
+    plan = plan_of(
+        config,
+        first_step=schedule.first_step,
+        num_steps=schedule.last_step,
+        num_ranks=ranks.num_ranks,
+        uses_unlabeled=method.uses_unlabeled,
+        num_unlabeled_videos=len(plans[1].pool),
+    )
 
     def loader_at(micro_step: int) -> SemiLoader:
-        return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
+        return build.loader_of(
+            config,
+            plans,
+            runtime=runtime,
+            ranks=ranks,
+            first_micro_step=micro_step,
+            first_unlabeled=plan.first_unlabeled_step * plan.accumulate,
+        )
 
     return Trainer(
         method,
-        plan=plan_of(
-            config,
-            first_step=schedule.first_step,
-            num_steps=schedule.last_step,
-            num_ranks=ranks.num_ranks,
-            uses_unlabeled=method.uses_unlabeled,
-            num_unlabeled_videos=len(plans[1].pool),
-        ),
+        plan=plan,
         identity=start.facts.identity,
         loader_at=loader_at,
         validate=validate,
@@ -243,7 +251,6 @@ def _result(
     plans: tuple[Planner, Planner],
     *,
     num_steps: int,
-    unusable: dict[str, str],
     run: RunDirectory,
     runtime: Runtime,
     ranks: Ranks,
@@ -263,8 +270,8 @@ def _result(
         note=run.note_problems if ranks.is_first else no_note,
     )
     first_rank_does(ranks, lambda: keep(found, run.evaluation, data, reporter=reporter))
-    set_aside = unusable | run.problems() | found.problems
-    first_rank_does(ranks, lambda: run.note_problems(set_aside, at_once=True))
+    first_rank_does(ranks, lambda: run.note_problems(found.problems, at_once=True))
+    problems = first_rank_does(ranks, run.problems)
     return {
         **found.to_json(),
         "num_labeled": len(data.labeled),
@@ -272,9 +279,18 @@ def _result(
         "steps": num_steps,
         "train_seconds": round(train_seconds, 1),
         "evaluation_seconds": round(time.monotonic() - begin, 1),
-        "classes_without_labels": list(classes_lost(plans[0].pool, data.classes, set_aside)),
-        "num_set_aside": len(set_aside),
-        "set_aside": set_aside,
+        "classes_without_labels": list(classes_lost(plans[0].pool, data.classes, problems)),
+        **problems_as_json(problems),
+    }
+
+
+def problems_as_json(problems: Mapping[str, str]) -> dict[str, Any]:
+    """Videos set aside (path -> reason), and paths of damaged ones that were shown, as result.json holds them."""
+    aside = set_aside(problems)
+    return {
+        "num_set_aside": len(aside),
+        "set_aside": aside,
+        "damaged": [path for path in problems if path not in aside],
     }
 
 
@@ -456,14 +472,12 @@ def evaluate_run(
         progress=reporter.progress,
         note=note,
     )
-    set_aside = unusable | evaluated.problems
-    note(set_aside, at_once=True)
+    note(evaluated.problems, at_once=True)
     result = {
         **evaluated.to_json(),
         "clip_stride": clip_stride,
         "step": checkpoint.step,
-        "num_set_aside": len(set_aside),
-        "set_aside": set_aside,
+        **problems_as_json(unusable | evaluated.problems),
     }
     if not other_videos:
         views = {"clips": evaluated.clips, "crops": evaluated.crops, "clip_stride": clip_stride}

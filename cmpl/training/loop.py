@@ -53,8 +53,6 @@ class Batches(Protocol):
 class Loader(Batches, Protocol):
     """What the loop asks of a loader; pipelines.loading.loader.SemiLoader is one."""
 
-    num_unlabeled: int
-
     @property
     def problems(self) -> dict[str, str]: ...
     def close(self) -> None: ...
@@ -114,6 +112,7 @@ class Trainer:
         self.sums = TermSums()
         self.num_noted = 0  # problems of this rank in problems.json, at the last look
         self.answers: AnswerLog | None = None
+        self.num_videos = 0  # of this rank, since the last report
         self.stop_asked = False
         self.is_at_step = True  # networks are exactly those of `step`: no forward pass of the next one has been
 
@@ -218,6 +217,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=not self.switches.cuda_graphs)
         for micro_step in range(self.step * accumulate, (self.step + 1) * accumulate):
             batch = next(loader)
+            self.num_videos += batch.num_videos
             self.is_at_step = False
             forward_pass = micro_step * self.ranks.num_ranks + self.ranks.rank
             torch.manual_seed(step_seed(plan.seed, forward_pass))  # dropout's
@@ -245,8 +245,7 @@ class Trainer:
 
     def _unlabeled_weight(self) -> float:
         """lambda, or 0 before the unlabeled losses are switched on."""
-        done, length = self._place()
-        return 0.0 if done < self.plan.unlabeled_delay * length else self.plan.unlabeled_weight
+        return 0.0 if self.step < self.plan.first_unlabeled_step else self.plan.unlabeled_weight
 
     def _gradients_exchanged(self, is_last: bool) -> contextlib.AbstractContextManager[object]:
         """Ranks exchange gradients once a step, with the last micro-step."""
@@ -256,13 +255,12 @@ class Trainer:
 
     def _report(self, log: MetricsLog | None, loader: Loader, seconds: float, waited: float, num_steps: int) -> None:
         """Reads the sums, once, and tells the log and the reporter."""
-        plan = self.plan
         metrics = self.sums.means() | {"wait_share": waited / seconds}
         metrics = with_precision(mean_over_ranks(metrics, self.runtime.device))
-        per_step = (plan.num_labeled + loader.num_unlabeled) * plan.accumulate * self.ranks.num_ranks
         if self.answers:
             self.answers.settle()  # the device was just read
-        metrics["videos_per_second"] = per_step * num_steps / seconds
+        metrics["videos_per_second"] = self.num_videos * self.ranks.num_ranks / seconds
+        self.num_videos = 0
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if not math.isfinite(metrics["loss"]):
             raise self._diverged(f"loss: received {metrics['loss']}")

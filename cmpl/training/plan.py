@@ -19,7 +19,6 @@ class TrainingPlan:
     first_step: int  # of the schedule: 0, or where a finished run was continued
     num_steps: int  # of the run, to the schedule's end
     videos_per_step: tuple[int, int]  # labeled, unlabeled; over all ranks: what the order of samples hangs on
-    num_labeled: int  # videos of a forward pass on one rank
     accumulate: int  # forward passes a step
     lr: float  # as configured, for messages
     peak_lr: float  # scaled with the batch where asked
@@ -38,6 +37,13 @@ class TrainingPlan:
     checkpoint_every_steps: int
     checkpoint_every_minutes: float  # 0: by steps alone
     validate_every_steps: int  # 0: never
+
+    @property
+    def first_unlabeled_step(self) -> int:
+        """The step from which on unlabeled videos are looked at; `num_steps` where they never are."""
+        if self.unlabeled_weight == 0:
+            return self.num_steps
+        return self.first_step + math.ceil(self.unlabeled_delay * (self.num_steps - self.first_step))
 
 
 def plan_of(
@@ -59,7 +65,6 @@ def plan_of(
         first_step=first_step,
         num_steps=num_steps,
         videos_per_step=videos_of(config.batch, num_ranks=num_ranks),
-        num_labeled=config.batch.labeled,
         accumulate=config.batch.accumulate,
         lr=optim.lr,
         peak_lr=peak_learning_rate(config, num_videos_per_step=videos),

@@ -20,7 +20,6 @@ from tests.support.tiny import Linear, clips
 class Loader:
     """Batches of `batch_size` consecutive videos out of an endless row."""
 
-    num_unlabeled = 0
     wait_seconds = 0.0
 
     def __init__(self, micro_step: int, batch_size: int) -> None:

@@ -137,7 +137,7 @@ def test_the_demo_keeps_an_experiments_proportions():
     config = row_config("table3-aux-r50-eighth", dataset="demo")
     assert config.primary.width == 8 * config.auxiliary.width
     config = row_config("table5-ts-10", dataset="demo")
-    assert (config.clip.primary, config.clip.auxiliary, config.clip.max_offset_seconds) == ("4x16", "8x8", 0.5)
+    assert (config.clip.primary, config.clip.auxiliary, config.clip.max_offset_seconds) == ("4x2", "8x1", 2.5)
     slowfast = row_config("table1-fixmatch-slowfast", dataset="demo").primary
     assert (slowfast.architecture, slowfast.zero_init_residual) == ("slowfast", True)
     assert config.optim == RECIPES["demo"]().optim

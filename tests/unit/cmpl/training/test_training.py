@@ -280,13 +280,13 @@ def test_run_names(tmp_path):
     def name(config: Config) -> str:
         return default_run_path(config, runs=tmp_path, base=base_of(config)).name
 
-    assert name(demo()) == "demo-2-cmpl-s0"
+    assert name(demo()) == "demo-1-cmpl-s0"
     listed = with_settings(demo(), {"data.labeled": "lists/mine.txt", "seed": "3", "method.name": "fixmatch"})
     assert name(listed) == "demo-mine-fixmatch-s3"
     by_module = {"method.name": "cmpl.methods.fixmatch:FixMatch", "data.dataset": "/a/b.py:read"}
-    assert name(with_settings(demo(), by_module)) == "read-2-FixMatch-s0"
+    assert name(with_settings(demo(), by_module)) == "read-1-FixMatch-s0"
     tcl = {"method.name": "tcl", "method.finetune_share": "0.5"}
-    assert name(with_settings(demo(), tcl)) == "demo-2-tcl-s0-finetune_share0.5"
+    assert name(with_settings(demo(), tcl)) == "demo-1-tcl-s0-finetune_share0.5"
     own = with_settings(folder_recipe("all"), {"data.root": "/data/my clips", "optim.steps": "9"})
     assert name(own) == "my_clips-all-cmpl-s0"
     assert name(with_preset(own, "cpu")) == "my_clips-all-cmpl-cpu-s0"

@@ -124,6 +124,25 @@ def test_a_closed_loader_starts_again_where_it_was_and_keeps_what_it_set_aside(d
     loader.close()
 
 
+def test_unlabeled_videos_come_from_their_first_step_on_as_they_would_have(data):
+    options = SMALL | {"workers": 0}
+    with (
+        pipelines.SemiLoader.from_dataset(data, **options) as whole,
+        pipelines.SemiLoader.from_dataset(data, **options) as late,
+        pipelines.SemiLoader.from_dataset(data, **options) as resumed,
+    ):
+        late.first_unlabeled = resumed.first_unlabeled = 2
+        batches = [next(whole) for _ in range(4)]
+        early, other = next(late), next(late)
+        assert early.unlabeled is None
+        assert other.unlabeled is None
+        assert torch.equal(other.labeled.standard.primary, batches[1].labeled.standard.primary)
+        assert same(next(late), batches[2])
+        resumed.load_state_dict(late.state_dict())
+        assert same(next(resumed), batches[3])
+        assert same(next(late), batches[3])
+
+
 def test_two_geometries_are_refused(data):
     pool = data.train_pool()
     a, b = Geometry(), Geometry(primary=ClipShape(4, 16))
