@@ -204,7 +204,7 @@ def result_lines(result: dict) -> list[str]:
     lines = [
         f"{count(result['num_evaluated'], 'video')} evaluated, {count(result['clips'], 'clip')} x "
         f"{count(result['crops'], 'crop')} each; {count(result['num_set_aside'], 'unusable video')} set aside"
-        + (", listed in result.json" if result["num_set_aside"] and "steps" in result else "")
+        + (", listed in problems.json" if result["num_set_aside"] else "")
     ]
     if "train_seconds" in result:
         lines.append(

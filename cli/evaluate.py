@@ -14,6 +14,13 @@ from pipelines.registry import use_plugins
 @click.argument("run", required=False)
 @clips_option
 @crops_option
+@click.option(
+    "--clip-stride",
+    type=click.Choice(("1", "2", "4", "8")),
+    default="1",
+    show_default=True,
+    help="Show every so many frames of a clip, each in place of those after it (Fig. 5).",
+)
 @click.option("--data-root", metavar="FOLDER", help="Where the data set lies now.  [default: as in training]")
 @click.option("--other-videos", is_flag=True, help="Also on other validation videos than the run's, of its classes.")
 @checkpoint_option
@@ -25,6 +32,7 @@ def command(
     run: str | None,
     clips: int | None,
     crops: int | None,
+    clip_stride: str,
     data_root: str | None,
     other_videos: bool,
     checkpoint: str,
@@ -34,7 +42,8 @@ def command(
 ) -> None:
     """Evaluate a run: top-1 and top-5 over clips and crops.
 
-    RUN is a run's folder; without it, the newest under runs/. The run's own plug-ins are imported by themselves.
+    RUN is a run's folder; without it, the newest under runs/. The run's own plug-ins are imported by themselves. The
+    result and what was found of each video are kept in its folder `evaluations`, as .json and .csv.
     """
     use_plugins(plugins)
     from cli.display import console_of, reporter_on, show_result
@@ -53,6 +62,7 @@ def command(
             device=device,
             data_root=os.path.abspath(os.path.expanduser(data_root)) if data_root else None,
             other_videos=other_videos,
+            clip_stride=int(clip_stride),
         )
     if as_json:
         click.echo(json.dumps({"run": str(path), **result}, indent=1))

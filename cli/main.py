@@ -16,8 +16,12 @@ from pipelines.printable import PrintableFormatter, printable
 COMMANDS = {
     "train": ("cli.train", "Train on few labeled and many unlabeled videos, then evaluate."),
     "eval": ("cli.evaluate", "Evaluate a run: top-1 and top-5 over clips and crops."),
+    "runs": ("cli.runs", "List runs: state, scores and time."),
+    "diff": ("cli.diff", "Show what differs between two runs."),
     "predict": ("cli.predict", "Name the classes of any videos."),
     "export": ("cli.export", "Write a run's network as a file that other programs run."),
+    "report": ("cli.report", "Write a page about runs: curves, confusion, classes, single videos."),
+    "figure": ("cli.figure", "Draw a figure of the paper from runs."),
     "split": ("cli.split", "Draw the labeled subset of a data set and write it as a list."),
     "prepare": ("cli.prepare", "Encode a data set anew so that it decodes fast at random places."),
     "recipes": ("cli.recipes", "List the paper's experiments, or show what one changes."),

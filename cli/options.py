@@ -19,6 +19,7 @@ SETTING_OF = {
     "labeled": "data.labeled",
     "split_seed": "data.split_seed",
     "scheme": "data.split_scheme",
+    "val": "data.val",
     "path_column": "data.path_column",
     "label_column": "data.label_column",
     "unlabeled": "data.unlabeled",
@@ -29,6 +30,7 @@ SETTING_OF = {
     "epochs": "optim.epochs",
     "workers": "runtime.workers",
     "device": "runtime.device",
+    "compile": "runtime.compile",
     "init": "init",
 }
 """Option -> the field that it sets."""
@@ -67,6 +69,11 @@ _EXPERIMENT = (
         "--labeled", metavar="SHARE", help="Labeled videos: 1pct, 10pct, all, a number a class, or a list file."
     ),
     click.option("--split-seed", type=click.IntRange(min=0), metavar="N", help="Which labeled subset is drawn."),
+    click.option(
+        "--val",
+        metavar="SHARE",
+        help="Training videos held out for validation: 20pct, or a number a class.  [default: its own, else 20pct]",
+    ),
     click.option(
         "--unlabeled", metavar="NAME|FOLDER", help="Another data set whose training videos join the unlabeled ones."
     ),

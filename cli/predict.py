@@ -71,7 +71,8 @@ def command(
 
     from cli.display import console_of, reporter_on, say
     from cmpl.predict import predict_videos, runtime_of
-    from cmpl.prediction_file import PredictionFile, as_json_row, stamp_of, titles
+    from cmpl.prediction import as_json_row, titles
+    from cmpl.prediction_file import PredictionFile, stamp_of
     from cmpl.run import load_run
     from cmpl.selection import videos_at, videos_of_pool
     from cmpl.training.runtime import device_type

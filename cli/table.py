@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from cli.options import plugin_option
-from cmpl.config import Config, differences
-from cmpl.recipes.registry import ROWS, row_config
+from cmpl.config import Config
+from cmpl.recipes.membership import belongs, changed_settings
+from cmpl.recipes.registry import ROWS
 from cmpl.recipes.rows import TABLES, Row
 from pipelines.errors import InputError, nearest
 from pipelines.registry import use_plugins
@@ -111,34 +112,6 @@ def line_of(row: Row, data: tuple[str, str], runs: list[Measured]) -> dict:
         "num_runs": len(runs),
         "changed": sorted({key for run in runs for key in changed_settings(run.config, row)}),
     }
-
-
-def belongs(config: Config, row: Row) -> bool:
-    """Whether a run is of a row: by the recipe's name, or by the same settings on the same data, whatever the seeds,
-    the place of the files, the machine and the number of passes a step."""
-    if config.recipe == row.name:
-        return True
-    return config.data.dataset in ("k400", "ucf101") and not changed_settings(config, row)
-
-
-def changed_settings(config: Config, row: Row) -> list[str]:
-    """The fields in which a run differs from the row's recipe on the same data."""
-    wanted = row_config(row.name, dataset=config.data.dataset, labeled=config.data.labeled)
-    return [line.split(":")[0] for line in differences(_comparable(wanted), _comparable(config))]
-
-
-def _comparable(config: Config) -> Config:
-    plain = Config()
-    return dataclasses.replace(
-        config,
-        recipe=plain.recipe,
-        seed=plain.seed,
-        init=plain.init if config.init is None else "given",
-        method=config.method.taking(dict.fromkeys(config.method.file_fields())),
-        runtime=plain.runtime,
-        data=dataclasses.replace(config.data, root=None, split_seed=0, unlabeled_root=None),
-        batch=dataclasses.replace(config.batch, accumulate=1),
-    )
 
 
 def show(table: str, lines: list[dict], strangers: list[str]) -> None:

@@ -12,6 +12,7 @@ from cli.options import config_of, experiment_options
 from cmpl.config import Config
 from cmpl.recipes.presets import FULL
 from cmpl.registries import method_class
+from cmpl.step_config import CHOICES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,10 +23,11 @@ LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlab
 @click.command()
 @experiment_options
 @click.option("--recipe", metavar="NAME", help="A row of the paper's tables, as `cmpl recipes` lists them.")
-@click.option("--init", metavar="FILE", help="Weights to start from: a 2D ResNet's, inflated in time, or a run's.")
+@click.option("--init", metavar="FILE", help="Weights to start from: a run's, a 2D ResNet's, a video network's.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Length of training in optimizer steps.")
 @click.option("--epochs", type=float, metavar="N", help="Length of training in passes over the unlabeled videos.")
 @click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Workers; 0: none but the trainer itself.")
+@click.option("--compile", type=click.Choice(CHOICES), help="torch.compile for the step; auto tries it on a GPU.")
 @click.option(
     "--out", metavar="FOLDER", help="Where the run is kept.  [default: runs/, named after data, method and changes]"
 )
@@ -61,6 +63,7 @@ def command(
     config = config_of(**options)
     from cli.display import console_of, is_first_rank, reporter_on, show_result
     from cmpl import session
+    from cmpl.recipes.demo import labels_alone
     from cmpl.recipes.registry import base_of
     from cmpl.training.run_directory import default_run_path
 
@@ -91,6 +94,8 @@ def command(
             click.echo(json.dumps({"run": str(path), **outcome.result}, indent=1))
         return
     show_result(console, outcome.result, title=str(path))
+    if line := labels_alone(config):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(next_steps(ctx, config, path), markup=False, highlight=False, soft_wrap=True)
 
 

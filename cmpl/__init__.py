@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from cmpl.methods.method import Method, Terms
     from cmpl.methods.settings import MethodSettings
     from cmpl.models.backbone import AdaptedBackbone, Backbone
-    from cmpl.predict import Prediction, predict_videos
+    from cmpl.predict import predict_videos
+    from cmpl.prediction import Prediction
     from cmpl.registries import register_backbone, register_method
     from cmpl.run import Run, load_run, train
 
@@ -19,7 +20,7 @@ _HOMES = {
     "Method": "cmpl.methods.method",
     "MethodSettings": "cmpl.methods.settings",
     "NetworkConfig": "cmpl.config",
-    "Prediction": "cmpl.predict",
+    "Prediction": "cmpl.prediction",
     "Run": "cmpl.run",
     "Terms": "cmpl.methods.method",
     "load_run": "cmpl.run",

@@ -17,7 +17,7 @@ from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import Runtime
 from pipelines.catalog.dataset import Dataset, probed
 from pipelines.catalog.pool import Pool
-from pipelines.datasets.annotations import Annotations, ListOptions, ReadOptions
+from pipelines.datasets.annotations import Annotations, HoldOut, ListOptions, ReadOptions
 from pipelines.datasets.labeled_subset import subset_of
 from pipelines.datasets.registry import read_dataset, read_unlabeled
 from pipelines.errors import InputError
@@ -38,6 +38,7 @@ def annotations_of(config: Config, *, progress: Progress = no_progress) -> Annot
         official_split=data.official_split,
         max_missing_share=data.max_missing_share,
         lists=ListOptions(path_column=data.path_column, label_column=data.label_column, outside_root=data.outside_root),
+        hold_out=HoldOut(share=data.val, seed=data.val_seed, groups=data.groups),
         progress=progress,
     )
     annotations = read_dataset(data.dataset, Path(data.root) if data.root else None, options)
@@ -137,15 +138,16 @@ def engine_of(config: Config, runtime: Runtime) -> Engine:
 
 
 def loader_of(
-    config: Config, plans: tuple[Planner, Planner], *, runtime: Runtime, ranks: Ranks, first_micro_step: int
+    config: Config,
+    plans: tuple[Planner, Planner],
+    *,
+    runtime: Runtime,
+    ranks: Ranks,
+    first_micro_step: int,
+    first_unlabeled: int = 0,
 ) -> SemiLoader:
-    """The training loader of one rank, from a micro-step on."""
+    """The training loader of one rank, from a micro-step on; with unlabeled videos from `first_unlabeled` on."""
     labeled, unlabeled = plans
-    if config.method.wants_flow and runtime.device_index is None:
-        raise InputError(
-            f"method.flow: received true, but the device is {runtime.device}; accepted: false, or an NVIDIA GPU with "
-            "an optical-flow unit (Turing and later)"
-        )
     return SemiLoader(
         labeled=labeled,
         unlabeled=unlabeled if method_class(config.method.name).uses_unlabeled else None,
@@ -153,6 +155,7 @@ def loader_of(
         num_unlabeled=config.batch.unlabeled,
         engine=engine_of(config, runtime),
         first_micro_step=first_micro_step,
+        first_unlabeled=first_unlabeled,
         rank=ranks.rank,
         num_ranks=ranks.num_ranks,
     ).start()

@@ -16,6 +16,7 @@ from cmpl.bounds import Within, check_bounds, is_of_type
 from cmpl.checks import one_of
 from cmpl.methods.settings import MethodSettings
 from cmpl.registries import BACKBONES, METHODS, method_class, method_settings, switched
+from cmpl.step_config import CHOICES, SWITCHES, StepConfig, of_older_version
 from pipelines.errors import InputError, nearest
 from pipelines.registry import use_plugins
 
@@ -38,6 +39,12 @@ class DataConfig:
     """Which subset is drawn: 0, 1 and 2 are the three that results are averaged over."""
     split_scheme: str = "uniform"
     """uniform: as many of each class; category-wise: as many in all, in proportion to the classes (Appendix C)."""
+    val: str | None = None
+    """Training videos held out for validation: 20pct, or a number a class. None: 20pct where there is no list."""
+    val_seed: Annotated[int, Within(0, MAX_SEED)] = 0
+    """Which ones; apart from split_seed, so that all labeled subsets are evaluated on the same videos."""
+    groups: str = "auto"
+    """What is held out together: auto, by names; none; or a regular expression that finds the group in a path."""
     official_split: Annotated[int, Within(1, 100)] = 1
     """Which of the official splits into training and test (UCF-101: 1, 2, 3)."""
     path_column: str | None = None
@@ -133,12 +140,13 @@ class EvaluationConfig:
     clips: Annotated[int, Within(1, 1000)] = 10
     crops: Annotated[int, Within(1, 100)] = 3
     short_side: Annotated[int, Within(8, MAX_SIDE)] = 256
-    every_steps: Annotated[int, Within(0)] = 0
-    """Quick validation (one clip, one crop) every so many steps, to keep the best checkpoint; 0: never."""
+    every_steps: Annotated[int, Within(0)] | None = None
+    """Quick validation (one clip, one crop) every so many steps, and at the end, to keep the best checkpoint; 0: never.
+    None: every epoch, but 5 to 20 times a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuntimeConfig:
+class RuntimeConfig(StepConfig):
     """How it is computed. None and "auto" are settled at the start and said aloud."""
 
     backend: str = "auto"
@@ -150,13 +158,16 @@ class RuntimeConfig:
     torch_threads: Annotated[int, Within(1, 1024)] | None = None
     prefetch: Annotated[int, Within(1, 1024)] = 2
     """Batches made ahead."""
+    blocking_sync: str = "auto"
+    """Whether threads sleep, and do not spin, while they wait for the GPU. auto: where NVDEC decodes; on; off."""
     amp: str = "auto"
     """Autocast: bf16 or off."""
-    compile: bool = False
     sync_batch_norm: bool = False
     ema_decay: Annotated[float, Within(0, 1, high_excluded=True)] = 0.0
     """Exponential moving average of the weights, for evaluation alone; 0: none."""
     log_every_steps: Annotated[int, Within(1)] = 20
+    recorded_epochs: Annotated[int, Within(0, 1000)] = 20
+    """Epochs, evenly spread, of which the networks' answers to each unlabeled video are kept (Fig. 6); 0: none."""
     checkpoint_every_steps: Annotated[int, Within(1)] = 1000
     checkpoint_every_minutes: Annotated[float, Within(0, 1e5)] = 10.0
     """A checkpoint also where so much time has passed since the last one; 0: by steps alone."""
@@ -171,7 +182,9 @@ class Config:
     """What the recipe was made smaller by: see recipes/presets.py."""
     seed: Annotated[int, Within(0, MAX_SEED)] = 0
     init: str | None = None
-    """What the networks start from: a 2D ResNet's weights, inflated, or a run's; see training/initialize.py."""
+    """What the networks start from: weights of a 2D ResNet or of a video network, or a run; training/initialize.py."""
+    init_share: Annotated[float, Within(0, 1)] = 0.75
+    """Least share of the primary network, its head apart, that weights of another project must fill."""
     plugins: tuple[str, ...] = ()
     """Modules, or paths of .py files, that are imported first: they register what the fields below name."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -190,16 +203,20 @@ SPLIT_SCHEMES = ("uniform", "category-wise")
 
 FREE_TO_CHANGE = (
     "plugins",
+    "init_share",  # asked before the first step alone
     "data.root",  # the videos are compared themselves: see training/identity.py
     "data.unlabeled_root",
+    "evaluation.every_steps",
     "runtime.backend",
     "runtime.device",
     "runtime.workers",
     "runtime.loader_threads",
     "runtime.torch_threads",
     "runtime.prefetch",
-    "runtime.compile",
+    "runtime.blocking_sync",
+    *(f"runtime.{name}" for name in SWITCHES),
     "runtime.log_every_steps",
+    "runtime.recorded_epochs",
     "runtime.checkpoint_every_steps",
     "runtime.checkpoint_every_minutes",
 )
@@ -322,6 +339,8 @@ def _section(kind: type, name: str, values: Any) -> Any:
     hints = typing.get_type_hints(kind)
     if not isinstance(values, dict):
         raise InputError(f"config.json: {name}: received {values!r}; accepted: an object of fields")
+    if name == "runtime":
+        values = of_older_version(values)
     for key in values:
         if key not in hints:
             raise InputError(f"config.json: unknown field {name}.{key}{nearest(key, hints)}")
@@ -369,6 +388,8 @@ def checked(config: Config) -> Config:
         BACKBONES.get(getattr(config, network).architecture, field=f"{network}.architecture")
     one_of("runtime.backend", config.runtime.backend, ("auto", "cpu", "gpu"))
     one_of("runtime.amp", config.runtime.amp, ("auto", "bf16", "off"))
+    one_of("runtime.blocking_sync", config.runtime.blocking_sync, CHOICES)
+    config.runtime.check_switches()
     check_bounds(config, prefix="")
     for section in ("data", "clip", "primary", "auxiliary", "optim", "batch", "evaluation", "runtime"):
         check_bounds(getattr(config, section), prefix=f"{section}.")

@@ -3,7 +3,8 @@
 Legend: V videos of a batch, N clips, M crops, T frames a clip, S side, K classes.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ MAX_PIXELS = 1 << 24
 class Predictions:
     """Class probabilities of every evaluated video, of one network."""
 
+    videos: np.ndarray  # (N,) int64, ascending indices into the pool
     labels: np.ndarray  # (N,) int64
     probabilities: np.ndarray  # (N, K) float32
 
@@ -42,32 +44,60 @@ class ClipsOfVideos(Protocol):
     def __iter__(self) -> Iterator[tuple[list[int], list[int], tuple[Tensor, ...]]]: ...
 
 
+def no_note(problems: Mapping[str, str]) -> None:
+    """Tells nobody."""
+
+
 def predict(
     networks: dict[str, nn.Module],
     loader: ClipsOfVideos,
     *,
     runtime: Runtime,
     ranks: Ranks,
+    clip_stride: int = 1,
     progress: Progress = no_progress,
+    note: Callable[[Mapping[str, str]], None] = no_note,
 ) -> tuple[dict[str, Predictions], dict[str, str]]:
     """Predictions of each network, in the order of the data set, on every rank; and what could not be decoded.
 
-    `networks` are in the order of the loader's shapes. They are left in the mode they came in.
+    `networks` are in the order of the loader's shapes. They are left in the mode they came in. clip_stride: see
+    `resampled`. `note` is told after each batch what this rank could not decode.
     """
     was_training = {name: network.training for name, network in networks.items()}
     rows: list[tuple[int, int, dict[str, np.ndarray]]] = []
     for network in networks.values():
         network.eval()
-    with torch.inference_mode(), runtime.autocast():
+    with torch.inference_mode(), runtime.autocast(), as_written(networks.values()):
         for videos, labels, clips in loader:
-            sums = {name: view_probabilities(network, clips[k]) for k, (name, network) in enumerate(networks.items())}
+            shown = [resampled(views, clip_stride) for views in clips]
+            sums = {name: view_probabilities(network, shown[k]) for k, (name, network) in enumerate(networks.items())}
             host = {name: value.float().cpu().numpy() for name, value in sums.items()}
             for i, video in enumerate(videos):
                 rows.append((video, labels[i], {name: value[i] for name, value in host.items()}))
+            note(loader.problems)
             progress(min(len(rows) * ranks.num_ranks, loader.num_videos), loader.num_videos, "evaluating")
     for name, network in networks.items():
         network.train(was_training[name])
     return _collected(rows, list(networks), loader.problems)
+
+
+def resampled(views: Tensor, clip_stride: int) -> Tensor:
+    """Every `clip_stride`-th frame of each clip, shown in place of those that follow it: still T frames (Fig. 5).
+
+    views (V, views, 3, T, S, S). Of 0 1 2 3 4 5 6 7, stride 4 shows 0 0 0 0 4 4 4 4.
+    """
+    if clip_stride == 1:
+        return views
+    index = torch.arange(views.shape[3], device=views.device)
+    return views.index_select(3, index - index % clip_stride)
+
+
+def as_written(networks: Iterable[nn.Module]) -> contextlib.AbstractContextManager[object]:
+    """Within it compiled networks run uncompiled: shapes are others than in training, and one pass over a few videos
+    does not repay minutes of compiling, nor the memory of captured graphs."""
+    if any(getattr(network, "_compiled_call_impl", None) is not None for network in networks):
+        return torch.compiler.set_stance("force_eager")
+    return contextlib.nullcontext()
 
 
 def view_probabilities(network: nn.Module, views: Tensor) -> Tensor:
@@ -122,9 +152,11 @@ def _collected(rows: list, names: list[str], problems: dict[str, str]) -> tuple[
     all_rows = {row[0]: row for part in gather(rows) for row in part}
     all_problems = {path: reason for part in gather(problems) for path, reason in part.items()}
     ordered = [all_rows[video] for video in sorted(all_rows)]
-    labels = np.array([label for _, label, _ in ordered], dtype=np.int64)
+    videos, labels = (np.array([row[column] for row in ordered], dtype=np.int64) for column in (0, 1))
     predictions = {
-        name: Predictions(labels=labels, probabilities=np.stack([values[name] for *_, values in ordered]))
+        name: Predictions(
+            videos=videos, labels=labels, probabilities=np.stack([values[name] for *_, values in ordered])
+        )
         for name in names
     }
     for name, predicted in predictions.items():

@@ -15,6 +15,7 @@ from torch import Tensor
 from cmpl import build
 from cmpl.evaluate import mean_over_views, view_probabilities
 from cmpl.models.backbone import Backbone
+from cmpl.prediction import Prediction
 from cmpl.run import Run
 from cmpl.selection import Videos, videos_at
 from cmpl.training.ranks import Ranks
@@ -25,36 +26,6 @@ from pipelines.progress import Progress, no_progress
 
 TRIED_ALONE = 32
 """Videos that are tried one by one where so many in a row do not decode that the loader gives up."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prediction:
-    """The answers to one video."""
-
-    path: str  # as asked for, or as a data set's list names it
-    probabilities: dict[str, np.ndarray]  # network -> (K,) float32, the mean over views; none where it is broken
-    features: np.ndarray | None = None  # (D,) float32 of the primary, the mean over views, where asked for
-    reason: str = ""  # why there is no answer
-
-    def ranked(self, network: str = "primary") -> np.ndarray:
-        """Returns the K classes, the likeliest first; of equal ones the earlier class."""
-        return np.argsort(-self.probabilities[network], kind="stable")
-
-    @property
-    def agreement(self) -> bool | None:
-        """Tells if all networks name the same class; None for a single network, and where there is no answer."""
-        named = {int(self.ranked(network)[0]) for network in self.probabilities}
-        return len(named) == 1 if len(self.probabilities) > 1 else None
-
-    @property
-    def entropy(self) -> float:
-        """Returns the entropy, in nats, of the mean of the networks' answers.
-
-        That is the mean of their own entropies plus their disagreement, the Jensen-Shannon divergence.
-        """
-        mean = np.stack(list(self.probabilities.values())).astype(np.float64).mean(axis=0)
-        positive = mean[mean > 0]
-        return max(0.0, -float((positive * np.log(positive)).sum()))
 
 
 def predict_videos(
@@ -90,7 +61,7 @@ def predict_videos(
 def runtime_of(run: Run) -> Runtime:
     """Settles how the run predicts on the device that it was loaded to."""
     device = next(run.networks["primary"].parameters()).device.type
-    config = replace(run.config.runtime, device=device, sync_batch_norm=False)
+    config = replace(run.config.runtime, device=device)
     return settle(config if device == "cuda" else replace(config, backend="auto"))
 
 
@@ -188,17 +159,3 @@ def view_answers(network: Backbone, views: Tensor) -> tuple[Tensor, Tensor]:
 def _names_a_video(error: LoaderError, videos: Videos) -> bool:
     """Tells an error that speaks of one of the videos from one of the machine."""
     return any(path in str(error) for path in videos.pool().paths)
-
-
-def uncertain_first(labels: Sequence[int], entropies: Sequence[float]) -> list[int]:
-    """Returns an order of N videos in which a person should label them.
-
-    labels: (N,) predicted classes. The most uncertain video of each class comes first, then the second of each, ...;
-    in each round the greater entropy goes first. So no class fills the top. Equal ones stay in order.
-    """
-    seen: dict[int, int] = {}
-    rounds = np.zeros(len(labels), dtype=np.int64)
-    for index in np.argsort(-np.asarray(entropies, dtype=np.float64), kind="stable").tolist():
-        rounds[index] = seen.get(labels[index], 0)
-        seen[labels[index]] = int(rounds[index]) + 1
-    return sorted(range(len(labels)), key=lambda index: (rounds[index], -entropies[index]))

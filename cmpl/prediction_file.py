@@ -17,56 +17,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from cmpl.models.backbone import Backbone
-from cmpl.predict import Prediction, uncertain_first
+from cmpl.prediction import Prediction, fields, titles, uncertain_first
 from cmpl.run import Run
 from pipelines.datasets.csv_lists import csv_text
 from pipelines.errors import InputError
 from pipelines.files import written_whole
-
-NUM_RANKED = 5
-"""Classes named of each video, at most."""
-
-
-def titles(num_classes: int) -> tuple[str, ...]:
-    """The columns: after the first two and `confidence`, the next likely classes, the auxiliary's, and how sure."""
-    ranked = [
-        f"{word}_{rank}" for rank in range(2, min(NUM_RANKED, num_classes) + 1) for word in ("class", "confidence")
-    ]
-    of_auxiliary = ("auxiliary_class", "auxiliary_confidence", "agreement")
-    return ("path", "class", "confidence", *ranked, *of_auxiliary, "entropy", "reason")
-
-
-def fields(prediction: Prediction, classes: Sequence[str]) -> list[str]:
-    """One row. Numbers have as many digits as float32 needs to be read back the same."""
-    if prediction.reason:
-        return [prediction.path, *[""] * (len(titles(len(classes))) - 2), prediction.reason]
-
-    def ranked(network: str, number: int) -> list[str]:
-        values = prediction.probabilities[network]
-        return [text for k in prediction.ranked(network)[:number] for text in (classes[k], digits(values[k]))]
-
-    has_auxiliary = "auxiliary" in prediction.probabilities
-    of_auxiliary = [*ranked("auxiliary", 1), "yes" if prediction.agreement else "no"] if has_auxiliary else [""] * 3
-    entropy = digits(np.float32(prediction.entropy))
-    return [prediction.path, *ranked("primary", NUM_RANKED), *of_auxiliary, entropy, ""]
-
-
-def digits(value: np.floating) -> str:
-    """The shortest decimal number that is read back as the same float32."""
-    return str(np.float32(value))
-
-
-def as_json_row(row: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
-    """A row as JSON values by column: numbers as numbers, agreement as true or false, nothing as null."""
-    values: dict[str, Any] = {}
-    for title, text in zip(columns, row, strict=True):
-        if not text:
-            values[title] = None
-        elif title == "agreement":
-            values[title] = text == "yes"
-        else:
-            values[title] = float(text) if title.startswith(("confidence", "auxiliary_conf", "entropy")) else text
-    return values
 
 
 def stamp_of(run: Run, *, clips: int, crops: int, with_features: bool) -> dict[str, Any]:

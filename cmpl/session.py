@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,23 +14,30 @@ import torch
 
 from cmpl import build
 from cmpl.config import Config, changed
-from cmpl.evaluate import accuracy, confidence, predict
+from cmpl.evaluate import Predictions, accuracy, confidence, no_note, predict
+from cmpl.evaluation_file import write_evaluation
 from cmpl.introduction import classes_lost, introduce, remarks_on_classes
 from cmpl.methods.method import Method
+from cmpl.registries import method_class
 from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
 from cmpl.training.autotune import autotune
-from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated
+from cmpl.training.checkpoint import checkpoints, chosen_checkpoint, load_evaluated, step_of
 from cmpl.training.initialize import initialize
-from cmpl.training.loop import Trainer, no_remarks
+from cmpl.training.loop import DivergedError, Trainer, no_remarks
 from cmpl.training.plan import plan_of
+from cmpl.training.problems import say_where_unwritable
 from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
-from cmpl.training.runtime import Runtime, device_type, settle
+from cmpl.training.runtime import Runtime, device_type, settle, wait_as_asked
+from cmpl.training.step_trial import StepChoice, noise_batch, try_step
+from cmpl.training.switches import Switches, settle_switches
 from cmpl.training.validation import Doubts, validation_metrics
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
+from pipelines.files import written_whole
 from pipelines.loading.loader import SemiLoader
+from pipelines.loading.sample import set_aside
 from pipelines.loading.setup import cores_of_rank
 from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
@@ -46,7 +55,8 @@ class Evaluated:
     clips: int
     crops: int
     num_evaluated: int
-    problems: dict[str, str]  # path of a video that could not be decoded -> reason
+    problems: dict[str, str]  # path of a video that could not be decoded, or is damaged -> reason
+    predictions: dict[str, Predictions]  # network -> its answers to each video
 
     def to_json(self) -> dict[str, Any]:
         """Scores by network, then the counts, as result.json holds them; problems are the caller's to merge."""
@@ -70,6 +80,7 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
     continued.
     """
     run = RunDirectory(path)
+    waiting = wait_as_asked(config.runtime, local_rank=int(os.environ.get("LOCAL_RANK", "0")))  # joining uses the GPU
     ranks = join_ranks(device_type(config.runtime.device))
     try:
         reporter = reporter if ranks.is_first else Reporter()
@@ -82,7 +93,7 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
         if start.result is not None:
             reporter.note(f"{path} is finished; its result:")
             return Outcome(path=path, result=start.result)
-        reporter.note(", ".join(runtime.reasons))
+        reporter.note(", ".join((*runtime.reasons, *([waiting] if waiting else []))))
         start = fit_into_memory(start, data, runtime=runtime, ranks=ranks, reporter=reporter)
         with contextlib.ExitStack() as stack:
             if unlocked := first_rank_does(ranks, lambda: stack.enter_context(run.locked())):
@@ -108,21 +119,36 @@ def _train(
     plans = build.planners(config, data)
     method = build.method_of(config, num_classes=len(data.classes))
     if config.init and not checkpoints(run.checkpoints):
-        for line in initialize(method, config.init, classes=data.classes).lines():
+        for line in initialize(method, config.init, classes=data.classes, least_share=config.init_share).lines():
             reporter.note(line)
     method.begin_training()
     unusable = data.problems()
     introduce(
         config, data, plans, schedule=schedule, unusable=unusable, runtime=runtime, ranks=ranks, reporter=reporter
     )
+    switches = settle_switches(config, runtime=runtime, ranks=ranks, method=type(method))
+    reporter.note(switches.line())
+    if switches.on_trial:
+        choice = _step_tried(switches, config, data, plans, start=start, run=run, runtime=runtime, ranks=ranks)
+        for line in choice.lines():
+            reporter.note(line)
+        switches = choice.switches
     if tune_loader:  # first, so that what follows is built once, from the settings that were chosen
         config, runtime = _tuned(
-            config, data, plans, start=start, run=run, runtime=runtime, ranks=ranks, reporter=reporter
+            config,
+            data,
+            plans,
+            start=start,
+            run=run,
+            runtime=runtime,
+            switches=switches,
+            ranks=ranks,
+            reporter=reporter,
         )
-    doubts = Doubts(config.method)
+    doubts, note = Doubts(config.method), run.note_problems if ranks.is_first else no_note
 
     def validate(method: Method) -> dict[str, float]:
-        quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1)
+        quick = evaluate(method, config, data, runtime=runtime, ranks=ranks, clips=1, crops=1, note=note)
         if line := doubts.line(quick.scores, progress=trainer.progress):
             reporter.note(line)
         return validation_metrics(quick.scores)
@@ -135,18 +161,24 @@ def _train(
         validate=validate,
         run=run,
         runtime=runtime,
+        switches=switches,
         ranks=ranks,
         reporter=reporter,
         remarks=functools.partial(remarks_on_classes, plans[0].pool, data.classes),
     )
     first_rank_does(ranks, lambda: claim(run, start))
+    first_rank_does(ranks, lambda: run.note_problems(unusable, at_once=True))
     try:
         is_done = trainer.fit()
-    except InputError:
+    except InputError as error:
         if ranks.is_first:
             run.abandon()  # where nothing was learned: what cannot start leaves no folder
+            how = "diverged" if isinstance(error, DivergedError) else "failed"
+            with contextlib.suppress(InputError):  # the disk may be full
+                run.write_end(how, step=trainer.step, why=str(error))
         raise
     if not is_done:
+        first_rank_does(ranks, lambda: run.write_end("stopped", step=trainer.step))
         return Outcome(path=run.path, result=None)
     result = _result(
         trainer,
@@ -154,7 +186,6 @@ def _train(
         data,
         plans,
         num_steps=schedule.last_step,
-        unusable=unusable,
         run=run,
         runtime=runtime,
         ranks=ranks,
@@ -173,29 +204,40 @@ def _trainer_of(
     validate: Callable[[Method], Mapping[str, float]] | None,
     run: RunDirectory,
     runtime: Runtime,
+    switches: Switches,
     ranks: Ranks,
     reporter: Reporter,
     remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
 ) -> Trainer:
     schedule = start.facts.course.current
+    plan = plan_of(
+        config,
+        first_step=schedule.first_step,
+        num_steps=schedule.last_step,
+        num_ranks=ranks.num_ranks,
+        uses_unlabeled=method.uses_unlabeled,
+        num_unlabeled_videos=len(plans[1].pool),
+    )
 
     def loader_at(micro_step: int) -> SemiLoader:
-        return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
+        return build.loader_of(
+            config,
+            plans,
+            runtime=runtime,
+            ranks=ranks,
+            first_micro_step=micro_step,
+            first_unlabeled=plan.first_unlabeled_step * plan.accumulate,
+        )
 
     return Trainer(
         method,
-        plan=plan_of(
-            config,
-            first_step=schedule.first_step,
-            num_steps=schedule.last_step,
-            num_ranks=ranks.num_ranks,
-            uses_unlabeled=method.uses_unlabeled,
-        ),
+        plan=plan,
         identity=start.facts.identity,
         loader_at=loader_at,
         validate=validate,
         run=run,
         runtime=runtime,
+        switches=switches,
         ranks=ranks,
         reporter=reporter,
         remarks=remarks,
@@ -209,7 +251,6 @@ def _result(
     plans: tuple[Planner, Planner],
     *,
     num_steps: int,
-    unusable: dict[str, str],
     run: RunDirectory,
     runtime: Runtime,
     ranks: Ranks,
@@ -226,8 +267,11 @@ def _result(
         clips=config.evaluation.clips,
         crops=config.evaluation.crops,
         progress=reporter.progress,
+        note=run.note_problems if ranks.is_first else no_note,
     )
-    set_aside = unusable | run.problems() | found.problems
+    first_rank_does(ranks, lambda: keep(found, run.evaluation, data, reporter=reporter))
+    first_rank_does(ranks, lambda: run.note_problems(found.problems, at_once=True))
+    problems = first_rank_does(ranks, run.problems)
     return {
         **found.to_json(),
         "num_labeled": len(data.labeled),
@@ -235,10 +279,59 @@ def _result(
         "steps": num_steps,
         "train_seconds": round(train_seconds, 1),
         "evaluation_seconds": round(time.monotonic() - begin, 1),
-        "classes_without_labels": list(classes_lost(plans[0].pool, data.classes, set_aside)),
-        "num_set_aside": len(set_aside),
-        "set_aside": set_aside,
+        "classes_without_labels": list(classes_lost(plans[0].pool, data.classes, problems)),
+        **problems_as_json(problems),
     }
+
+
+def problems_as_json(problems: Mapping[str, str]) -> dict[str, Any]:
+    """Videos set aside (path -> reason), and paths of damaged ones that were shown, as result.json holds them."""
+    aside = set_aside(problems)
+    return {
+        "num_set_aside": len(aside),
+        "set_aside": aside,
+        "damaged": [path for path in problems if path not in aside],
+    }
+
+
+def _step_tried(
+    switches: Switches,
+    config: Config,
+    data: Dataset,
+    plans: tuple[Planner, Planner],
+    *,
+    start: Start,
+    run: RunDirectory,
+    runtime: Runtime,
+    ranks: Ranks,
+) -> StepChoice:
+    """What a trial of the step says of compiling it; the trial's networks are thrown away."""
+    num_classes, kind = len(data.classes), method_class(config.method.name)
+
+    def trainer_with(switches: Switches) -> Trainer:
+        return _trainer_of(
+            build.method_of(config, num_classes=num_classes),
+            config,
+            plans,
+            start=start,
+            validate=None,
+            run=run,
+            runtime=runtime,
+            switches=switches,
+            ranks=ranks,
+            reporter=Reporter(),
+        )
+
+    batch = noise_batch(
+        build.geometry_of(config),
+        num_labeled=config.batch.labeled,
+        num_unlabeled=config.batch.unlabeled if kind.uses_unlabeled else 0,
+        num_classes=num_classes,
+        runtime=runtime,
+    )
+    done = checkpoints(run.checkpoints)
+    num_steps = start.facts.course.current.last_step - (step_of(done[-1]) if done else 0)
+    return try_step(switches, trainer_with=trainer_with, batch=batch, num_steps=num_steps)
 
 
 def _tuned(
@@ -249,6 +342,7 @@ def _tuned(
     start: Start,
     run: RunDirectory,
     runtime: Runtime,
+    switches: Switches,
     ranks: Ranks,
     reporter: Reporter,
 ) -> tuple[Config, Runtime]:
@@ -259,7 +353,16 @@ def _tuned(
 
     method = build.method_of(config, num_classes=len(data.classes))
     trainer = _trainer_of(
-        method, config, plans, start=start, validate=None, run=run, runtime=runtime, ranks=ranks, reporter=reporter
+        method,
+        config,
+        plans,
+        start=start,
+        validate=None,
+        run=run,
+        runtime=runtime,
+        switches=switches,
+        ranks=ranks,
+        reporter=reporter,
     )
     num_cores = cores_of_rank(ranks.num_local_ranks)
     choice = autotune(config, runtime, trainer=trainer, loader_at=loader_at, num_cores=num_cores)
@@ -279,20 +382,48 @@ def evaluate(
     ranks: Ranks,
     clips: int,
     crops: int,
+    clip_stride: int = 1,
     progress: Progress = no_progress,
+    note: Callable[[Mapping[str, str]], None] = no_note,
 ) -> Evaluated:
-    """Evaluates every network of the method on the validation videos; the same on every rank."""
+    """Evaluates every network of the method on the validation videos; the same on every rank.
+
+    `note` is told of the videos set aside (path -> reason): after each batch this rank's, at the end all ranks'.
+    """
     pool = data.evaluation_pool()
     networks = build.networks_of(method)
     with build.evaluation_loader_of(config, pool, runtime=runtime, ranks=ranks, clips=clips, crops=crops) as loader:
-        predictions, problems = predict(networks, loader, runtime=runtime, ranks=ranks, progress=progress)
+        predictions, problems = predict(
+            networks, loader, runtime=runtime, ranks=ranks, clip_stride=clip_stride, progress=progress, note=note
+        )
+    note(problems)
     scores = {name: accuracy(part, data.classes) for name, part in predictions.items()}
     threshold = config.method.least_confidence
     if threshold is not None:
         for name, part in predictions.items():
             scores[name] |= confidence(part, threshold=threshold)
     num_evaluated = len(predictions["primary"].labels)
-    return Evaluated(scores=scores, clips=clips, crops=crops, num_evaluated=num_evaluated, problems=problems)
+    return Evaluated(
+        scores=scores,
+        clips=clips,
+        crops=crops,
+        num_evaluated=num_evaluated,
+        problems=problems,
+        predictions=predictions,
+    )
+
+
+def keep(evaluated: Evaluated, file: Path, data: Dataset, *, reporter: Reporter) -> bool:
+    """Writes what was found of each video; where it cannot be written, says so. Whether it was."""
+    manifest, indices = data.evaluation_selection()
+    paths = [manifest.paths[index] for index in indices.tolist()]
+    try:
+        file.parent.mkdir(exist_ok=True)
+        write_evaluation(file, evaluated.predictions, paths=paths, classes=data.classes)
+    except OSError as error:
+        reporter.note(f"{file}: not kept ({error.strerror or error})")
+        return False
+    return True
 
 
 def evaluate_run(
@@ -305,12 +436,14 @@ def evaluate_run(
     device: str = "auto",
     data_root: str | None = None,
     other_videos: bool = False,
+    clip_stride: int = 1,
 ) -> dict[str, Any]:
     """The result of a run's last or best checkpoint under any number of clips and crops.
 
     data_root: where the data set lies now. other_videos: whether the validation videos may be others than the run's;
-    what differs is said. Raises InputError where the run has no such checkpoint, and where the data's classes are not
-    the run's.
+    what differs is said. clip_stride: shows every so many frames of a clip in place of all (Fig. 5). The result, and
+    what was found of each video, are kept in the run's folder, unless the videos are others.
+    Raises InputError where the run has no such checkpoint, and where the data's classes are not the run's.
     """
     run = RunDirectory(path)
     config = run.config()
@@ -325,6 +458,8 @@ def evaluate_run(
     torch.set_num_threads(runtime.torch_threads)
     method = build.method_of(config, num_classes=len(data.classes))
     load_evaluated(method, checkpoint, source=str(found))
+    unusable, note = data.val.problems_by_path(), say_where_unwritable(run.note_problems, reporter.note)
+    note(unusable, at_once=True)
     evaluated = evaluate(
         method.to(runtime.device),
         config,
@@ -333,12 +468,21 @@ def evaluate_run(
         ranks=Ranks(),
         clips=clips or config.evaluation.clips,
         crops=crops or config.evaluation.crops,
+        clip_stride=clip_stride,
         progress=reporter.progress,
+        note=note,
     )
-    set_aside = evaluated.problems
-    return {
+    note(evaluated.problems, at_once=True)
+    result = {
         **evaluated.to_json(),
+        "clip_stride": clip_stride,
         "step": checkpoint.step,
-        "num_set_aside": len(set_aside),
-        "set_aside": set_aside,
+        **problems_as_json(unusable | evaluated.problems),
     }
+    if not other_videos:
+        views = {"clips": evaluated.clips, "crops": evaluated.crops, "clip_stride": clip_stride}
+        file = run.later_evaluation(step=checkpoint.step, **views)
+        if keep(evaluated, file, data, reporter=reporter):
+            with written_whole(file.with_suffix(".json")) as draft:
+                draft.write_text(json.dumps(result, indent=1) + "\n")
+    return result

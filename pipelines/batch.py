@@ -47,15 +47,20 @@ class LabeledBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class UnlabeledBatch:
-    """T_weak and T_strong of B_u unlabeled videos. `truth` serves metrics alone: no loss may look at it."""
+    """T_weak and T_strong of B_u unlabeled videos.
+
+    `truth` and `videos` serve metrics and records alone: no loss may look at them.
+    """
 
     weak: ClipBatch
     strong: ClipBatch
     truth: Tensor  # (B_u,) int64, -1 where unknown
+    videos: tuple[int, ...] = ()  # (B_u,) index of each in its pool; empty where nobody asks
 
     def __post_init__(self) -> None:
-        for name, got in (("strong", len(self.strong)), ("truth", self.truth.shape[0])):
-            if got != len(self.weak):
+        sizes = (("strong", len(self.strong)), ("truth", self.truth.shape[0]), ("videos", len(self.videos)))
+        for name, got in sizes:
+            if got != len(self.weak) and not (name == "videos" and got == 0):
                 raise ValueError(f"{name}: expected {len(self.weak)} videos, got {got}")
 
 

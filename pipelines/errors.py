@@ -15,8 +15,19 @@ class VideoError(InputError):
     """One video cannot be used; the message is the reason, without the path."""
 
 
+class FileError(VideoError):
+    """A file cannot be used at all, whatever frames are asked for. Other VideoErrors may be of some frames alone."""
+
+
 class LoaderError(InputError):
-    """No more batches can be made, for a reason outside of the program: files, memory, a worker that was killed."""
+    """No more batches can be made, for a reason outside of the program: files, memory, a worker that was killed.
+
+    problems: (path, reason) of the videos that were set aside on the way.
+    """
+
+    def __init__(self, message: str, *, problems: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from cmpl.training.ranks import Ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime
+from cmpl.training.switches import settle_switches
 from pipelines.batch import SemiBatch
 from pipelines.catalog.dataset import Dataset
 from pipelines.loading.loader import SemiLoader
@@ -208,6 +209,7 @@ def trainer_of(config: Config, data: Dataset, plans: tuple[Planner, Planner], *,
         validate=None,
         run=RunDirectory(Path("unused")),
         runtime=runtime,
+        switches=settle_switches(config, runtime=runtime, ranks=Ranks(), method=type(method)),
         ranks=Ranks(),
         reporter=Reporter(),
     )

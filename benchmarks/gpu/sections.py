@@ -116,6 +116,20 @@ def step(suite: Suite) -> Found:
     yield "rows", result["rows"]
 
 
+def switches(suite: Suite) -> Found:
+    """Runs `benchmarks.training.switches`: smallest case first, and arms that compile after those that do not."""
+    import torch
+
+    from benchmarks.training.step import cases
+    from benchmarks.training.switches import run_case
+
+    device = torch.device("cpu" if suite.cpu else "cuda")
+    for case in cases(on_gpu=not suite.cpu)[: 1 if suite.cpu else None]:
+        for compiled in (False, True):
+            for row in run_case(case, num_repeats=1 if suite.cpu else 10, compiled=compiled, device=device):
+                yield f"{case.name}: {row['arm']}{' (compiling)' if compiled else ''}", row
+
+
 def training(suite: Suite) -> Found:
     """Trains on the made files: videos a second, the share of waiting, and the paper's schedule at that rate."""
     from cmpl.config import with_settings

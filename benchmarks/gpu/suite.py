@@ -1,4 +1,4 @@
-"""Measures all that needs a GPU, in one command of about ten minutes.
+"""Measures all that needs a GPU, in one command of about fifteen minutes.
 
 Every section runs in a process of its own with a time limit. One that fails, hangs or loses the GPU costs the others
 nothing, and what it found before that is kept.
@@ -31,6 +31,7 @@ SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
     "training": (sections.training, 120),
     "threads": (decoding.threads, 60),
     "step": (sections.step, 60),
+    "switches": (sections.switches, 300),
     "decode_time": (decoding.decode_time, 40),
     "sizes": (decoding.sizes, 30),
     "augment": (sections.augment, 30),
@@ -82,7 +83,7 @@ def _last_line(log: Path) -> str:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 @click.option("--section", type=click.Choice(list(SECTIONS)), hidden=True, help="Run it in this process.")
 def main(only: tuple[str, ...], cpu: bool, folder: Path | None, json_path: Path | None, section: str | None) -> None:
-    """Measure all that needs a GPU: questions, parity, training, decoding, step, loaders, corrupt files."""
+    """Measure all that needs a GPU: questions, parity, training, decoding, step, switches, loaders, corrupt files."""
     from pipelines.cache import cache_root
 
     suite = Suite(folder=(folder or cache_root() / "gpu_suite").resolve(), cpu=cpu)

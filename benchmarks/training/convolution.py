@@ -12,7 +12,7 @@ Shapes: B clips, C channels, T frames, H x W pixels.
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ def net_steps(case: NetCase, *, device: torch.device) -> dict[str, Callable[[], 
     return steps
 
 
-def measure(steps: dict[str, Callable[[], None]], *, num_repeats: int, device: torch.device) -> dict[str, Row]:
+def measure(steps: Mapping[str, Callable[[], object]], *, num_repeats: int, device: torch.device) -> dict[str, Row]:
     """Times every form; in each repeat each form runs once, in turn. Returns summaries by form."""
     samples: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(NUM_WARMUPS + num_repeats):

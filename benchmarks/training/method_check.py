@@ -1,156 +1,180 @@
-"""Measures top-1 of the methods on the demo over labeled subsets, at equal steps and equal compute.
+"""Measures top-1 of the methods on the demo over labeled subsets, at equal steps and equal compute, with controls.
 
     python -m benchmarks.training.method_check --json benchmarks/results/method_check_cpu.json
 
-Each run is the trainer itself (`cmpl.session.train`) in a process of one thread, two at a time, and is kept: the same
-command goes on where it was stopped. Differences are paired by subset: the same labeled videos, seed and steps.
+Each run is the trainer itself (`cmpl.session.train`) in a process of one thread, and is kept: the same command goes on
+where it was stopped, and the JSON holds what is done so far. Differences are paired by subset: the same labeled videos,
+the same seed, the same order and views of the primary network. Videos are decoded once a process and kept in memory
+(`held_frames`), which changes no weight; `--decode-anew` does without.
 """
 
+import contextlib
+import json
 import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import click
 
 from benchmarks.environment import environment, save_json
-from cmpl.config import Config, to_json, with_settings
-from cmpl.recipes.demo import demo
-from cmpl.registries import method_class
+from benchmarks.training.arms import Arm, config_of, further_arms, main_arms
+from benchmarks.training.held_frames import HeldFrames
+from cmpl.config import to_json
 from cmpl.subsets import spread
+from pipelines.errors import InputError
 
 Row = dict[str, Any]  # ready for JSON
-METHODS = ("supervised", "fixmatch", "cmpl")
-ONE_THREAD = {"runtime.workers": "0", "runtime.torch_threads": "1", "runtime.loader_threads": "1"}
+HELD = HeldFrames()
+"""This process's decoded videos."""
+END_SHARE = 0.2
+"""The last share of training over which pseudo-labels are averaged."""
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One column: a method trained for a number of steps."""
-
-    method: str
-    steps: int
-
-    def __str__(self) -> str:
-        return f"{self.method}@{self.steps}"
-
-
-def config_of(arm: Arm, *, subset: int, labeled: str, settings: dict[str, str]) -> Config:
-    """The demo recipe with this arm's method and steps; `subset` seeds the labeled draw and the run.
-
-    Settings that only other arms' methods have are left out.
-    """
-    own = method_fields(arm.method)
-    of_others = {field for method in METHODS for field in method_fields(method)} - own
-    changes = {"method.name": arm.method, "optim.steps": str(arm.steps), "seed": str(subset)}
-    asked = {key: text for key, text in settings.items() if key not in of_others}
-    return with_settings(demo(labeled), {"data.split_seed": str(subset)} | changes | ONE_THREAD | asked)
-
-
-def method_fields(method: str) -> set[str]:
-    """The keys of --set that a method has."""
-    return {f"method.{name}" for name in method_class(method).Settings.field_names()}
-
-
-def training_cost(config: Config) -> float:
-    """Multiply-adds of one step, averaged over training: a backward pass counts as two forward ones."""
-    from cmpl.recipes.cost import multiply_adds, passes_a_video
-
-    labeled, unlabeled = passes_a_video(config.method)
-    # Before the unlabeled losses are switched on, unlabeled clips are not looked at.
-    share = 1 - config.method.unlabeled_delay
-    passes = labeled * config.batch.labeled + share * unlabeled * config.batch.unlabeled
-    return passes * multiply_adds(config, num_classes=10)
-
-
-def arms(steps: int, *, labeled: str, settings: dict[str, str]) -> list[Arm]:
-    """Every method for `steps`, and each cheaper one for as many steps as cost what the dearest one's cost."""
-    costs = {
-        method: training_cost(config_of(Arm(method, steps), subset=0, labeled=labeled, settings=settings))
-        for method in METHODS
-    }
-    equal_steps = [Arm(method, steps) for method in METHODS]
-    dearest = max(costs.values())
-    return equal_steps + [Arm(m, round(steps * dearest / cost)) for m, cost in costs.items() if cost < dearest]
-
-
-def run_one(arm: Arm, subset: int, labeled: str, settings: dict[str, str], folder: str) -> Row:
-    """Trains and evaluates one run in this process."""
+def run_one(
+    arm: Arm, subset: int, labeled: str, settings: Mapping[str, str], folder: str, *, decode_anew: bool = False
+) -> Row:
+    """Trains and evaluates one run in this process, or reads what an earlier call kept of it."""
     from cmpl.session import train
     from cmpl.training.reporter import Reporter
 
     config = config_of(arm, subset=subset, labeled=labeled, settings=settings)
-    outcome = train(config, path=Path(folder) / f"{arm}-{subset}", reporter=Reporter())
+    path = Path(folder) / f"{arm}-{subset}"
+    with contextlib.nullcontext() if decode_anew else HELD.in_use():
+        outcome = train(config, path=path, reporter=Reporter())
     if outcome.result is None:
         raise KeyboardInterrupt
     result = outcome.result
+    primary = result["primary"]
     return {
         "arm": str(arm),
         "subset": subset,
-        "top1": result["primary"]["top1"],
+        "top1": primary["top1"],
+        "worst_class_top1": min(primary["per_class"].values()),
         "auxiliary_top1": result.get("auxiliary", {}).get("top1"),
+        "pseudo_labels": at_the_end(path / "metrics.jsonl"),
         "train_seconds": result["train_seconds"],
     }
 
 
+def at_the_end(metrics: Path) -> Row | None:
+    """The pseudo-labels that taught the primary network in the last fifth of training: their share of all videos, and
+    the share of right ones among them; None where there were none."""
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    first = (1 - END_SHARE) * max((row.get("step", 0) for row in rows), default=0)
+    last = [row for row in rows if row.get("step", 0) > first and "pseudo_share_primary" in row]
+    if not last:
+        return None
+    share = sum(row["pseudo_share_primary"] for row in last) / len(last)
+    right = sum(row["pseudo_right_primary"] for row in last) / len(last)
+    return {"share": share, "right_among_them": right / share if share else None}
+
+
 def summary(rows: list[Row], columns: list[Arm]) -> dict[str, dict[str, Row]]:
-    """Gives mean and standard error of each arm, and of each paired difference between two of them."""
+    """Gives mean and standard error of each arm, and of each difference between two, paired by subset."""
     by_arm = {str(arm): {row["subset"]: row["top1"] for row in rows if row["arm"] == str(arm)} for arm in columns}
+    by_arm = {arm: values for arm, values in by_arm.items() if values}
     pairs = [(a, b) for i, a in enumerate(by_arm) for b in list(by_arm)[i + 1 :]]
     return {
-        "arms": {arm: mean_and_error(list(values.values())) for arm, values in by_arm.items()},
-        "differences": {
-            f"{b} - {a}": mean_and_error([by_arm[b][s] - by_arm[a][s] for s in sorted(by_arm[a].keys() & by_arm[b])])
+        "arms": {arm: described(values) for arm, values in by_arm.items()},
+        "paired": {
+            f"{b} - {a}": described({s: by_arm[b][s] - by_arm[a][s] for s in sorted(by_arm[a].keys() & by_arm[b])})
             for a, b in pairs
+            if by_arm[a].keys() & by_arm[b]
         },
     }
 
 
-def mean_and_error(values: list[float]) -> Row:
-    """Gives mean, standard error of the mean, and number of values."""
-    found = spread(values)
-    return {"mean": found["mean"], "standard_error": found["standard_error"], "num": len(values)}
+def described(by_subset: Mapping[int, float]) -> Row:
+    """Gives mean, standard error of the mean, number, and the values by subset."""
+    found = spread(list(by_subset.values()))
+    return {
+        "mean": found["mean"],
+        "standard_error": found["standard_error"],
+        "num": len(by_subset),
+        "by_subset": {str(subset): value for subset, value in sorted(by_subset.items())},
+    }
+
+
+def subsets_of(text: str) -> list[int]:
+    """The subsets that `0-9` or `10,11` names. Raises InputError for anything else."""
+    subsets: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal() and int(last or first) >= int(first)):
+            raise InputError(f"--subsets: received {text!r}; accepted: numbers and ranges, such as 0-9 or 10,11")
+        subsets += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(subsets))
+
+
+def lines(result: dict[str, dict[str, Row]]) -> list[str]:
+    """The summary as text."""
+    found = []
+    for kind, entries in result.items():
+        found.append(kind)
+        for name, value in entries.items():
+            error = f" (SE {value['standard_error']:.3f})" if value["standard_error"] is not None else ""
+            found.append(f"  {name:>42}: {value['mean']:+.3f}{error}, {value['num']} subsets")
+    return found
 
 
 @click.command()
-@click.option("--subsets", default=5, show_default=True, help="Labeled subsets, by seed 0, 1, ...")
-@click.option("--steps", default=800, show_default=True, help="Steps of the equal-steps arms.")
-@click.option("--labeled", default="2", show_default=True, help="Labeled videos a class.")
-@click.option("--only", multiple=True, help="Only arms of this method, at equal steps.")
+@click.option("--subsets", default="0-9", show_default=True, help="Labeled subsets, by seed: 0-9 or 10,11.")
+@click.option("--steps", type=int, help="Steps of the equal-steps arms.  [default: the recipe's]")
+@click.option("--labeled", default="1", show_default=True, help="Labeled videos a class.")
+@click.option("--only", multiple=True, metavar="ARM", help="Only these arms, as NAME@STEPS or NAME at equal steps.")
+@click.option("--further", is_flag=True, help="Also the arms that take CMPL apart.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a field for all arms.")
 @click.option("--folder", default="runs/method_check", show_default=True, help="Where the runs are kept.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
+@click.option("--done", is_flag=True, help="Report the finished runs in the folder; train nothing.")
+@click.option("--processes", default=2, show_default=True, help="Runs at a time, of one thread each.")
+@click.option("--decode-anew", is_flag=True, help="Decode each clip from its file: slower, the same result.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here after each run.")
 def main(
-    subsets: int,
-    steps: int,
+    subsets: str,
+    steps: int | None,
     labeled: str,
     only: tuple[str, ...],
+    further: bool,
     assignments: tuple[str, ...],
     folder: str,
+    done: bool,
+    processes: int,
+    decode_anew: bool,
     json_path: Path | None,
 ) -> None:
-    """Measure top-1 of supervised, fixmatch and cmpl on the demo over labeled subsets, with paired differences."""
+    """Measure top-1 of supervised, FixMatch, CMPL and controls on the demo, with paired differences."""
+    from cmpl.recipes.demo import demo
+
     settings = dict(assignment.split("=", 1) for assignment in assignments)
-    columns = [Arm(m, steps) for m in only] if only else arms(steps, labeled=labeled, settings=settings)
-    jobs = [(arm, subset, labeled, settings, folder) for subset in range(subsets) for arm in columns]
+    steps = steps or demo().optim.steps or 0
+    columns = main_arms(steps, labeled=labeled, settings=settings) + (further_arms(steps) if further else [])
+    if only:
+        columns = [Arm(name, int(own or steps)) for name, _, own in (text.partition("@") for text in only)]
+    jobs = [(arm, subset) for subset in subsets_of(subsets) for arm in columns]
+    if done:
+        jobs = [(arm, subset) for arm, subset in jobs if (Path(folder) / f"{arm}-{subset}" / "result.json").exists()]
     rows, begin = [], time.monotonic()
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for row in pool.map(run_one, *zip(*jobs, strict=True)):
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [
+            pool.submit(run_one, arm, subset, labeled, settings, folder, decode_anew=decode_anew)
+            for arm, subset in jobs
+        ]
+        for future in as_completed(futures):
+            row = future.result()
             rows.append(row)
-            label, seconds = f"{row['arm']:>18} subset {row['subset']}", row["train_seconds"]
-            click.echo(f"{label}: top-1 {row['top1']:.3f}  {seconds:.0f} s")
-    result = summary(rows, columns)
-    for kind, entries in result.items():
-        click.echo(kind)
-        for name, value in entries.items():
-            error = f" (SE {value['standard_error']:.3f})" if value["standard_error"] is not None else ""
-            click.echo(f"  {name:>38}: {value['mean']:+.3f}{error}")
-    if json_path:
-        config = config_of(columns[-1], subset=0, labeled=labeled, settings=settings)
-        record = {"environment": environment(), "config": to_json(config), "seconds": time.monotonic() - begin}
-        save_json(json_path, record | {"rows": rows} | result)
+            click.echo(
+                f"{row['arm']:>20} subset {row['subset']}: top-1 {row['top1']:.3f}  {row['train_seconds']:.0f} s"
+            )
+            if json_path:
+                config = config_of(columns[-1], subset=0, labeled=labeled, settings=settings)
+                ordered = sorted(rows, key=lambda row: (row["subset"], row["arm"]))
+                record = {"environment": environment(), "config": to_json(config), "seconds": time.monotonic() - begin}
+                save_json(json_path, record | {"rows": ordered} | summary(rows, columns))
+    for line in lines(summary(rows, columns)):
+        click.echo(line)
 
 
 if __name__ == "__main__":

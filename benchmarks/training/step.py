@@ -24,12 +24,15 @@ from benchmarks.environment import environment, save_json
 from benchmarks.training.convolution import measure
 from cmpl.methods.cross_model import CrossModel
 from cmpl.methods.settings import BATCH_NORMS
+from cmpl.methods.views import narrow_clips
 from cmpl.models.counting import count_multiply_adds
 from cmpl.models.resnet3d import ResNet3D
 from cmpl.recipes.cost import passes_a_video
 from cmpl.registries import method_settings
 from cmpl.training.autotune import synchronize
-from cmpl.training.optim import sgd
+from cmpl.training.optim import aligned_gradients, sgd
+from cmpl.training.switches import Switches
+from cmpl.training.wrapped import compile_networks, keep_gradients
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
 
 
@@ -86,10 +89,15 @@ def batch_of(case: Case, *, device: torch.device, plain: bool) -> SemiBatch:
     )
 
 
+Step = Callable[[], Tensor]
+"""Updates both networks once; gives the loss, on the device."""
+
+
 def step_of(
-    case: Case, *, batch_norm: str, device: torch.device, plain: bool = False, compiled: bool = False
-) -> Callable[[], None]:
-    """Makes a function that updates both networks once."""
+    case: Case, *, batch_norm: str, device: torch.device, plain: bool = False, switches: Switches | None = None
+) -> Step:
+    """Makes a function that updates both networks once, with the trainer's own parts in the trainer's order."""
+    switches = switches or Switches()
     networks = [
         ResNet3D(
             depth=depth,
@@ -104,18 +112,26 @@ def step_of(
     method = CrossModel(primary=networks[0], auxiliary=networks[1], settings=settings)
     if plain:
         method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs lack it
-    if compiled:
-        for network in networks:
-            network.compile()
+    if switches.compile:
+        compile_networks(method, cuda_graphs=switches.cuda_graphs)
+    if switches.cuda_graphs:
+        keep_gradients(method)
     batch = batch_of(case, device=device, plain=plain)
-    optimizer = sgd(method, lr=1e-4, momentum=0.9, nesterov=False, weight_decay=1e-4)
+    optimizer = sgd(method, lr=1e-4, momentum=0.9, nesterov=False, weight_decay=1e-4, fused=switches.fused_sgd)
 
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+    def step() -> Tensor:
+        torch.backends.cudnn.benchmark = switches.cudnn_benchmark  # arms take turns
+        optimizer.zero_grad(set_to_none=not switches.cuda_graphs)
+        if switches.cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+        with autocast, narrow_clips(switches.narrow_clips):
             loss, _ = method(batch, unlabeled_weight=5.0)
         loss.backward()
+        if switches.fused_sgd:
+            aligned_gradients(method)
         optimizer.step()
+        return loss.detach()
 
     return step
 
@@ -154,7 +170,9 @@ def run(measured: Sequence[Case], *, num_repeats: int, compiled: bool, device: t
         steps = {mode: step_of(case, batch_norm=mode, device=device) for mode in BATCH_NORMS}
         steps["joint, plain conv3d"] = step_of(case, batch_norm="joint", device=device, plain=True)
         if compiled:
-            steps["weak-no-grad, compiled"] = step_of(case, batch_norm="weak-no-grad", device=device, compiled=True)
+            steps["weak-no-grad, compiled"] = step_of(
+                case, batch_norm="weak-no-grad", device=device, switches=Switches(compile=True)
+            )
         flops = needed_flops(case)
         for name, summary in measure(steps, num_repeats=num_repeats, device=device).items():
             rate = flops / summary["median_seconds"]

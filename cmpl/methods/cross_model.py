@@ -56,6 +56,7 @@ class CrossModel(Method):
     settings: Settings
     has_auxiliary_network = True
     offsets_auxiliary_clip = True
+    trains_all_parameters = True
 
     @staticmethod
     def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape:
@@ -68,6 +69,7 @@ class CrossModel(Method):
         y = batch.labeled.labels
         settings, tau = self.settings, self.settings.threshold
         p_F, p_A = probabilities(F.weak), probabilities(A.weak)
+        self.answers = {"primary": p_F, "auxiliary": p_A}
         l_F, l_A = label_distributions(p_F, p_A, scheme=settings.scheme, tau=tau)
         y_hat_F, confident_F = pseudo_labels(l_F, tau)  # what F learns
         y_hat_A, confident_A = pseudo_labels(l_A, tau)  # what A learns

@@ -14,6 +14,7 @@ class FixMatch(Method):
 
     Settings = ThreeViewSettings
     settings: ThreeViewSettings
+    trains_all_parameters = True
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:
         labeled, unlabeled = batch.labeled, batch.unlabeled
@@ -29,7 +30,9 @@ class FixMatch(Method):
             batch_norm=self.settings.batch_norm,
         )
         L_s = supervised_loss(z.labeled, labeled.labels)
-        y_hat, confident = pseudo_labels(probabilities(z.weak), self.settings.threshold)
+        p = probabilities(z.weak)
+        self.answers = {"primary": p}
+        y_hat, confident = pseudo_labels(p, self.settings.threshold)
         L_u = unsupervised_loss(z.strong, y_hat, confident)
         terms = {"loss_supervised_primary": L_s.detach(), "loss_unsupervised_primary": L_u.detach()}
         return L_s + unlabeled_weight * L_u, terms | pseudo_label_terms("primary", y_hat, confident, unlabeled.truth)

@@ -28,6 +28,10 @@ class Method(nn.Module):
     clips_a_video = (1.0, 2.0)
     """Primary clips that go forward and backward for a labeled and for an unlabeled video: what a cost estimate
     counts."""
+    calls_networks_whole = True
+    """Whether networks are called as a whole: only then does compiling them change anything."""
+    trains_all_parameters = False
+    """Whether every parameter gets a gradient in every step, also before the unlabeled losses are switched on."""
     compared_with = "supervised"
     """The method that is proposed for comparison after a run."""
 
@@ -44,6 +48,9 @@ class Method(nn.Module):
         self.primary = primary
         self.auxiliary = auxiliary
         self.settings = settings or self.Settings()
+        self.answers: dict[str, Tensor] = {}
+        """Class probabilities (B_u, K) of each network on the weak views of the last forward pass, without a gradient.
+        For records alone: empty where a method does not say, and before unlabeled clips are looked at."""
 
     def begin_training(self) -> None:
         """Reads what training alone needs; called once before a run's first or next step.

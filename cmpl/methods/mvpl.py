@@ -1,6 +1,6 @@
 """Multiview Pseudo-Labeling (Xiong et al. 2021, Table 1): one network sees several views of a clip.
 
-The views are RGB, the temporal gradient and, where a GPU computes it, optical flow.
+The views are RGB, the temporal gradient and, where it is asked for, optical flow.
 
 Legend: M = 2 or 3 views (RGB, gradient, flow); B_l, B_u videos; T frames; S crop side; K classes; z logits.
 """
@@ -37,7 +37,8 @@ class MvPL(Method):
         view_labels: str = "average"
         """average (all views' logits), or exclude-self (those of the others)."""
         flow: bool = False
-        """Optical flow as a third view; by the optical-flow unit of NVIDIA GPUs, Turing and later."""
+        """Optical flow as a third view: by the optical-flow unit of an NVIDIA GPU (Turing and later), or without a GPU
+        by OpenCV, which the extra `flow` installs."""
 
         @property
         def wants_flow(self) -> bool:
@@ -49,6 +50,7 @@ class MvPL(Method):
 
     settings: Settings
     clips_a_video = (2.0, 4.0)
+    trains_all_parameters = True
 
     @staticmethod
     def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape:

@@ -22,6 +22,8 @@ class S4L(Method):
     each clip was turned. Unlabeled clips are the weak ones; the network is evaluated on clips as they are."""
 
     clips_a_video = (4.0, 4.0)
+    calls_networks_whole = False
+    trains_all_parameters = True
 
     def __init__(self, *, primary: Backbone, settings: MethodSettings | None = None) -> None:
         super().__init__(primary=primary, settings=settings)

@@ -13,6 +13,7 @@ class Supervised(Method):
 
     uses_unlabeled = False
     clips_a_video = (1.0, 0.0)
+    trains_all_parameters = True
     compared_with = "cmpl"
 
     def forward(self, batch: SemiBatch, *, unlabeled_weight: float, progress: float = 0.0) -> tuple[Tensor, Terms]:

@@ -46,6 +46,7 @@ class TCL(Method):
 
     settings: Settings
     clips_a_video = (1.0, 1.5)
+    trains_all_parameters = True
 
     @staticmethod
     def auxiliary_shape(primary: ClipShape, auxiliary: ClipShape) -> ClipShape:
@@ -63,6 +64,7 @@ class TCL(Method):
         z_l, z_f = z.split([len(labeled), len(weak)])
         z_s = self.primary(normalized(weak.auxiliary))
         p_f, p_s = probabilities(z_f), torch.softmax(z_s.float(), dim=1)
+        self.answers = {"primary": p_f}
 
         L_s = supervised_loss(z_l, y)
         L_instance = simclr_loss(p_f, p_s)

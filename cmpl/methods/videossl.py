@@ -48,6 +48,8 @@ class VideoSSL(Method):
 
     settings: Settings
     clips_a_video = (1.0, 1.0)
+    calls_networks_whole = False
+    trains_all_parameters = True
 
     def __init__(self, *, primary: Backbone, settings: Settings, num_image_classes: int = 1000) -> None:
         super().__init__(primary=primary, settings=settings)
@@ -78,7 +80,9 @@ class VideoSSL(Method):
         if unlabeled_weight == 0:
             return L_s + 0 * L_distill, terms  # the head still takes part: ranks wait for its gradient
         assert batch.unlabeled is not None
-        y_hat, confident = pseudo_labels(probabilities(z_u), self.settings.threshold)
+        p = probabilities(z_u)
+        self.answers = {"primary": p}
+        y_hat, confident = pseudo_labels(p, self.settings.threshold)
         L_pseudo = unsupervised_loss(z_u, y_hat, confident)
         terms["loss_unsupervised_primary"] = L_pseudo.detach()
         terms |= pseudo_label_terms("primary", y_hat, confident, batch.unlabeled.truth)

@@ -3,7 +3,9 @@
 Legend: B_l, B_u videos; T frames; S crop side; K classes. Clips (B, 3, T, S, S) uint8.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 
 PIXEL_MEAN, PIXEL_STD = 0.45 * 255, 0.225 * 255
 """Mean and standard deviation of the field's RGB clips, here in uint8's range."""
+_LOWEST = torch.tensor(-PIXEL_MEAN / PIXEL_STD)
+"""What 0 is normalized to."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,32 @@ class Logits:
     strong: Tensor  # (B_u, K)
 
 
+_NARROW: ContextVar[bool] = ContextVar("narrow_clips", default=False)
+
+
 def normalized(clips: Tensor) -> Tensor:
-    """uint8 clips as float32 of mean 0 and deviation 1, in the same memory order."""
-    return (clips.float() - PIXEL_MEAN) / PIXEL_STD
+    """uint8 clips as float32 of mean 0 and deviation 1, in the same memory order.
+
+    Within `narrow_clips` and autocast: in autocast's type, by one kernel that reads a byte and writes two. The numbers
+    are those that autocast rounds float32 ones to; all 256 are tested. (Folding mean and deviation into the first
+    convolution would save that kernel, too. But its padding with zeros is padding with the mean here, 114.75, which
+    neither uint8 nor bf16 holds, and the borders of every clip would be off.)
+    """
+    kind = clips.device.type
+    if _NARROW.get() and torch.is_autocast_enabled(kind):
+        made = torch.empty_like(clips, dtype=torch.get_autocast_dtype(kind))
+        return torch.add(_LOWEST, clips, alpha=1 / PIXEL_STD, out=made)
+    return clips.float().sub_(PIXEL_MEAN).div_(PIXEL_STD)
+
+
+@contextlib.contextmanager
+def narrow_clips(is_on: bool) -> Iterator[None]:
+    """Within it `normalized` gives autocast's type, where autocast is on."""
+    token = _NARROW.set(is_on)
+    try:
+        yield
+    finally:
+        _NARROW.reset(token)
 
 
 def forward_views(

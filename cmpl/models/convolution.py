@@ -58,6 +58,7 @@ class Convolution(nn.Conv3d):
         if convolution not in CONVOLUTIONS:
             raise InputError(f"convolution: received {convolution!r}; accepted: {', '.join(CONVOLUTIONS)}")
         self.convolution = convolution
+        self.padding_sides = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         # Weights in the layout of the activations. A pointwise weight is one matrix in either layout: left as
         # it is, its gradient has the same strides in every form, as DDP's buckets want.
         if self.kind != "pointwise":
@@ -84,16 +85,42 @@ class Convolution(nn.Conv3d):
         return _AUTO_FORMS.get(clips.device.type, _AUTO_FORMS["cuda"])[self.kind]
 
     def forward(self, clips: Tensor) -> Tensor:
-        form = self.form(clips)
+        taps, form = self._taps_in_reach(clips), self.form(clips)
         if form == "matmul":
             return self._as_matmul(clips)
-        if form == "2d":
+        if taps and clips.device.type == "cpu":
+            weight = self.weight[(slice(None), slice(None), *taps)]
+            output = F.conv3d(clips, weight, None, self.stride, self._padding_of(taps))
+        elif form == "2d":
             output = self._as_temporal_2d(clips) if self.kind == "temporal" else self._as_spatial_2d(clips)
         else:
             weight = self._matrix()[:, :, None, None, None] if self.kind == "pointwise" else self.weight
             output = F.conv3d(clips, weight, None, self.stride, self.padding)
         # Free, but for the CPU's small batches that leave the layout: there every later layer would pay.
         return output.contiguous(memory_format=torch.channels_last_3d) if is_channels_last(clips) else output
+
+    def _taps_in_reach(self, clips: Tensor) -> tuple[slice, ...]:
+        """The part of the kernel, as slices in time, height and width, that meets any pixel of clips so small that the
+        rest lies on the padding wherever the kernel stands; () where that is all of it.
+
+        A 1x3x3 kernel over one pixel is one tap of nine; the others' gradients are 0.
+        """
+        taps = []
+        for size, kernel, stride, padding in zip(
+            clips.shape[2:], self.kernel_size, self.stride, self.padding_sides, strict=True
+        ):
+            num_places = (size + 2 * padding - kernel) // stride + 1
+            first, end = max(0, padding - (num_places - 1) * stride), min(kernel, padding + size)
+            # What is left of the padding must give the same places.
+            if (size + 2 * (padding - first) - (end - first)) // stride + 1 != num_places:
+                first, end = 0, kernel
+            taps.append(slice(first, end))
+        whole = all(tap == slice(0, kernel) for tap, kernel in zip(taps, self.kernel_size, strict=True))
+        return () if whole else tuple(taps)
+
+    def _padding_of(self, taps: tuple[slice, ...]) -> tuple[int, ...]:
+        """The padding of a part of the kernel."""
+        return tuple(padding - tap.start for padding, tap in zip(self.padding_sides, taps, strict=True))
 
     def _as_spatial_2d(self, clips: Tensor) -> Tensor:
         weight = self._matrix()[:, :, None, None] if self.kind == "pointwise" else self.weight.squeeze(2)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from cmpl.config import Config, changed
-from cmpl.recipes import ablations, tables
+from cmpl.recipes import ablations, analysis, tables
 from cmpl.recipes.demo import demo
 from cmpl.recipes.folder import folder
 from cmpl.recipes.kinetics import k400
@@ -52,7 +52,7 @@ def base_of(config: Config) -> Config:
     return with_preset(base, config.preset)
 
 
-ROWS: dict[str, Row] = by_name((*rows_of(tables), *ablations.ROWS))
+ROWS: dict[str, Row] = by_name((*rows_of(tables, analysis), *ablations.ROWS))
 """Name -> row of a table or point of a figure, in the paper's order."""
 
 

@@ -68,7 +68,7 @@ def table1_tcl(base: Config) -> Config:
 @row("1", "MvPL, 3D-ResNet50", expected=table1_figures(22.8, 80.5, 17.0, 58.2))
 def table1_mvpl(base: Config) -> Config:
     """MvPL on RGB and temporal gradient, tau 0.3. The printed figures are with optical flow as a third
-    view: --set method.flow=true on a GPU."""
+    view: --set method.flow=true."""
     return changed(base, "method", name="mvpl", threshold=0.3, unlabeled_weight=1.0)
 
 

@@ -6,13 +6,17 @@ import fcntl
 import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import InputError
 
 NAME = ".lock"
+_FLOCK = "hhqqi4x"
+"""Linux's struct flock: type, whence, start, length, process."""
 _held: set[Path] = set()
 """Folders that this process holds. POSIX locks are of a process: it would be given its own again."""
 
@@ -36,6 +40,26 @@ def locked(folder: Path) -> Iterator[str | None]:
         with contextlib.suppress(OSError):  # the lock ends with the handle; its file may be left
             (folder / NAME).unlink()
         os.close(handle)
+
+
+def holder_of(folder: Path) -> dict[str, Any] | None:
+    """Returns {"host", "pid", "since"} of the process that holds the folder, {} where that cannot be read; else None.
+
+    Nothing is locked by asking.
+    """
+    if folder.resolve() in _held:  # opening the file here, and closing it, would free it
+        return {"host": socket.gethostname(), "pid": os.getpid()}
+    try:
+        with (folder / NAME).open() as file:
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+            if kind == fcntl.F_UNLCK:
+                return None
+            return dict(json.loads(file.read(4096)))
+    except OSError:
+        return None
+    except (ValueError, TypeError):
+        return {}
 
 
 def _acquired(file: Path) -> tuple[int, str | None]:

@@ -13,26 +13,33 @@ from types import FrameType
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cmpl.methods.method import Method
+from cmpl.methods.method import Method, Terms
+from cmpl.methods.views import narrow_clips
 from cmpl.training import checkpoint as ckpt
+from cmpl.training.answers import AnswerLog, spans_of
 from cmpl.training.checkpoint import all_finite
 from cmpl.training.identity import Identity, differences
 from cmpl.training.metrics import MetricsLog, TermSums, mean_over_ranks, with_precision
-from cmpl.training.optim import learning_rate, set_learning_rate, sgd
+from cmpl.training.optim import aligned_gradients, learning_rate, set_learning_rate, sgd
 from cmpl.training.plan import TrainingPlan
-from cmpl.training.ranks import Ranks, any_rank, first_rank_does
+from cmpl.training.ranks import Ranks, any_rank, first_rank_does, gather
 from cmpl.training.reporter import OutputClosedError, Reporter, StepReport
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime
+from cmpl.training.switches import Switches
+from cmpl.training.wrapped import averaged, prepared, shared
 from pipelines.batch import SemiBatch
 from pipelines.errors import InputError, LoaderError
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end training after the current step."""
+
+
+class DivergedError(InputError):
+    """The losses or the weights are no numbers any more."""
 
 
 class Batches(Protocol):
@@ -45,8 +52,6 @@ class Batches(Protocol):
 
 class Loader(Batches, Protocol):
     """What the loop asks of a loader; pipelines.loading.loader.SemiLoader is one."""
-
-    num_unlabeled: int
 
     @property
     def problems(self) -> dict[str, str]: ...
@@ -76,6 +81,7 @@ class Trainer:
         validate: Callable[[Method], Mapping[str, float]] | None,
         run: RunDirectory,
         runtime: Runtime,
+        switches: Switches,
         ranks: Ranks,
         reporter: Reporter,
         remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
@@ -84,16 +90,18 @@ class Trainer:
         self.reporter, self.validate, self.loader_at = reporter, validate, loader_at
         self.identity, self.remarks = identity, remarks
         self.remarked: set[str] = set()
-        self.method = prepared(method, plan, runtime, ranks)
+        self.switches = switches
+        self.method = prepared(method, plan, runtime, ranks, switches)
         self.optimizer = sgd(
             self.method,
             lr=plan.peak_lr,
             momentum=plan.momentum,
             nesterov=plan.nesterov,
             weight_decay=plan.weight_decay,
+            fused=switches.fused_sgd,
         )
         self.average = averaged(self.method, plan.ema_decay)
-        self.parallel = DistributedDataParallel(self.method) if ranks.num_ranks > 1 else self.method
+        self.parallel = shared(self.method, ranks=ranks, switches=switches)
         self.step = 0
         self.earlier_seconds = 0.0  # of training, before this call
         self.begun_at = self.saved_at = time.monotonic()
@@ -102,6 +110,9 @@ class Trainer:
         self.saved_step: int | None = None
         self.validated_step: int | None = None
         self.sums = TermSums()
+        self.num_noted = 0  # problems of this rank in problems.json, at the last look
+        self.answers: AnswerLog | None = None
+        self.num_videos = 0  # of this rank, since the last report
         self.stop_asked = False
         self.is_at_step = True  # networks are exactly those of `step`: no forward pass of the next one has been
 
@@ -137,6 +148,7 @@ class Trainer:
         if self.step >= self.num_steps and is_validated:
             return True
         first = self.step * self.plan.accumulate
+        self.answers = self._answer_log()
         with self._signals(), contextlib.closing(self.loader_at(first)) as loader:
             log = MetricsLog(self.run.path, first_step=self.step) if self.ranks.is_first else None
             try:
@@ -144,11 +156,20 @@ class Trainer:
                     self._save(loader.problems)
                 self._train(loader, log)
             except (LoaderError, OutputClosedError) as error:
+                self._note(loader.problems | dict(getattr(error, "problems", ())), at_once=True)
                 raise self._ended(error, loader.problems) from error
             finally:
                 if log:
                     log.close()
         return self.step == self.num_steps
+
+    def _answer_log(self) -> AnswerLog:
+        """Keeps the networks' answers to unlabeled videos, in some epochs of the schedule."""
+        plan, videos = self.plan, self.identity.videos.get("unlabeled")
+        number = plan.recorded_epochs if videos else 0
+        steps = math.ceil(videos.number / plan.videos_per_step[1]) if videos else 1
+        spans = spans_of(plan.first_step, plan.num_steps, steps_an_epoch=steps, number=number)
+        return AnswerLog(self.run.path, spans=spans, first_step=self.step, ranks=self.ranks)
 
     def _train(self, loader: Loader, log: MetricsLog | None) -> None:
         plan, mark = self.plan, time.monotonic()
@@ -156,47 +177,67 @@ class Trainer:
         while self.step < self.num_steps:
             self.update(loader)
             self.step += 1
+            self._note(loader.problems)
             last = self.step == self.num_steps
             if last or self.step % plan.log_every_steps == 0:
                 now = time.monotonic()
                 self._report(log, loader, now - mark, loader.wait_seconds - wait_mark, self.step - step_mark)
                 mark, wait_mark, step_mark = now, loader.wait_seconds, self.step
+            if self.answers and self.answers.ends_at(self.step):
+                self.answers.write(self.step)
             stop, due = self._agreed(meeting=step_mark == self.step)
             is_best = False
             if self._validation_is_due() and (last or not stop):  # before the checkpoint: a kill loses neither
+                begin = time.monotonic()
                 is_best = self._validate(log)
+                mark += time.monotonic() - begin
             if last or stop or due or is_best or self.step % plan.checkpoint_every_steps == 0:
                 self._save(loader.problems)
             if stop:
                 break
 
+    def _note(self, problems: dict[str, str], *, at_once: bool = False) -> None:
+        """Has problems.json name the videos that this rank met; the other ranks' come with a checkpoint."""
+        if self.ranks.is_first:
+            is_old = len(problems) == self.num_noted and not at_once
+            self.run.note_problems({} if is_old else problems, at_once=at_once)
+            self.num_noted = len(problems)
+
     def _validation_is_due(self) -> bool:
         """Whether a validation of this step is still to do."""
         every = self.plan.validate_every_steps
-        planned = self.validate is not None and every > 0 and self.step % every == 0
-        return planned and self.validated_step != self.step
+        planned = every > 0 and (self.step % every == 0 or self.step == self.num_steps)
+        return self.validate is not None and planned and self.validated_step != self.step
 
     def update(self, loader: Batches) -> None:
         """One update. No line of it waits for the device."""
         plan, accumulate = self.plan, self.plan.accumulate
         done, length = self._place()
         set_learning_rate(self.optimizer, learning_rate(done, num_steps=length, lr=plan.peak_lr, warmup=plan.warmup))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=not self.switches.cuda_graphs)
         for micro_step in range(self.step * accumulate, (self.step + 1) * accumulate):
             batch = next(loader)
+            self.num_videos += batch.num_videos
             self.is_at_step = False
             forward_pass = micro_step * self.ranks.num_ranks + self.ranks.rank
             torch.manual_seed(step_seed(plan.seed, forward_pass))  # dropout's
+            if self.switches.cuda_graphs:
+                torch.compiler.cudagraph_mark_step_begin()  # what the pass before gave is not read any more
             is_last = micro_step == (self.step + 1) * accumulate - 1
             with self._gradients_exchanged(is_last):
-                with self.runtime.autocast():
+                with self.runtime.autocast(), narrow_clips(self.switches.narrow_clips):
                     loss, terms = self.parallel(
                         batch, unlabeled_weight=self._unlabeled_weight(), progress=self.progress
                     )
                 (loss / accumulate).backward()
-            self.sums.add({"loss": loss.detach(), **terms})
+            self.sums.add({"loss": loss.detach(), **terms, **known_share(batch)})
+            if self.answers and batch.unlabeled is not None:
+                self.answers.add(self.step + 1, batch.unlabeled.videos, self.method.answers)
+            self.method.answers = {}
         if plan.clip_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.method.parameters(), plan.clip_gradient_norm)
+        if self.switches.fused_sgd:
+            aligned_gradients(self.method)
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.method)
@@ -204,8 +245,7 @@ class Trainer:
 
     def _unlabeled_weight(self) -> float:
         """lambda, or 0 before the unlabeled losses are switched on."""
-        done, length = self._place()
-        return 0.0 if done < self.plan.unlabeled_delay * length else self.plan.unlabeled_weight
+        return 0.0 if self.step < self.plan.first_unlabeled_step else self.plan.unlabeled_weight
 
     def _gradients_exchanged(self, is_last: bool) -> contextlib.AbstractContextManager[object]:
         """Ranks exchange gradients once a step, with the last micro-step."""
@@ -215,11 +255,12 @@ class Trainer:
 
     def _report(self, log: MetricsLog | None, loader: Loader, seconds: float, waited: float, num_steps: int) -> None:
         """Reads the sums, once, and tells the log and the reporter."""
-        plan = self.plan
         metrics = self.sums.means() | {"wait_share": waited / seconds}
         metrics = with_precision(mean_over_ranks(metrics, self.runtime.device))
-        per_step = (plan.num_labeled + loader.num_unlabeled) * plan.accumulate * self.ranks.num_ranks
-        metrics["videos_per_second"] = per_step * num_steps / seconds
+        if self.answers:
+            self.answers.settle()  # the device was just read
+        metrics["videos_per_second"] = self.num_videos * self.ranks.num_ranks / seconds
+        self.num_videos = 0
         metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         if not math.isfinite(metrics["loss"]):
             raise self._diverged(f"loss: received {metrics['loss']}")
@@ -265,8 +306,11 @@ class Trainer:
 
         def write() -> None:
             ckpt.save_checkpoint(self.run.checkpoints, ckpt.Checkpoint(step=self.step, state=state, **tensors))
-            self.run.write_problems(self.run.problems() | problems)
+            self.run.note_problems(of_all, at_once=True)
 
+        of_all = {path: reason for part in gather(problems) for path, reason in part.items()}
+        if self.answers:
+            self.answers.write(self.step)
         first_rank_does(self.ranks, write)
         self.saved_step, self.saved_at = self.step, time.monotonic()
 
@@ -278,10 +322,10 @@ class Trainer:
             "ema": ckpt.module_tensors(self.average) if self.average else {},
         }
 
-    def _diverged(self, received: str) -> InputError:
+    def _diverged(self, received: str) -> DivergedError:
         """What to tell the user whose training diverged."""
         kept = f"the newest checkpoint, of step {self.saved_step}, is from before"
-        return InputError(
+        return DivergedError(
             f"{received} by step {self.step}: training diverged; a lower optim.lr than {self.plan.lr} may do, with "
             f"--out for a new run; {kept if self.saved_step is not None else 'there is no checkpoint from before'}"
         )
@@ -381,23 +425,9 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-def prepared(method: Method, plan: TrainingPlan, runtime: Runtime, ranks: Ranks) -> Method:
-    """The method on its device, with SyncBN and compilation where asked. (Models lay out their own weights.)"""
-    if plan.sync_batch_norm and ranks.num_ranks > 1:
-        method = nn.SyncBatchNorm.convert_sync_batchnorm(method)
-    method = method.to(runtime.device)
-    if plan.compile:
-        for network in {method.primary, method.auxiliary}:
-            if isinstance(network, nn.Module):
-                network.compile()
-    return method.train()
-
-
-def averaged(method: Method, decay: float) -> AveragedModel | None:
-    """The exponential moving average of the method's weights and buffers, or None for decay 0."""
-    if decay == 0:
-        return None
-    return AveragedModel(method, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+def known_share(batch: SemiBatch) -> Terms:
+    """The share of a batch's unlabeled videos whose truth is known: without any, nothing is judged."""
+    return {} if batch.unlabeled is None else {"truth_known": (batch.unlabeled.truth >= 0).float().mean()}
 
 
 def step_seed(seed: int, forward_pass: int) -> int:

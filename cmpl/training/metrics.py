@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+_JUDGED = ("pseudo_judged_", "pseudo_right_")
+
+
 class TermSums:
     """Running sums of a method's terms, without reading the device."""
 
@@ -47,7 +50,7 @@ class MetricsLog:
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
         self._path = folder / "metrics.jsonl"
-        kept = [line for line in self._lines() if line["step"] <= first_step]
+        kept = [line for line in read_metrics(folder) if line["step"] <= first_step]
         try:
             with written_whole(self._path) as draft:
                 draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -71,19 +74,22 @@ class MetricsLog:
         if self._board:
             self._board.close()
 
-    def _lines(self) -> list[dict[str, Any]]:
-        if not self._path.exists():
-            return []
-        lines = []
-        for text in self._path.read_text(errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:  # cut off by a kill
-                break
-            if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-                break
-            lines.append(line)
-        return lines
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl, up to the first that is not whole: one cut off by a kill. None without it."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            break
+        lines.append(line)
+    return lines
 
 
 def _tensorboard(folder: Path, first_step: int) -> "SummaryWriter | None":
@@ -95,7 +101,12 @@ def _tensorboard(folder: Path, first_step: int) -> "SummaryWriter | None":
 
 
 def with_precision(metrics: dict[str, float]) -> dict[str, float]:
-    """Adds `pseudo_correct_*`, the right ones among the judged pseudo-labels; absent where none was judged."""
+    """Adds `pseudo_correct_*`, the right ones among the judged pseudo-labels; absent where none was judged.
+
+    Where no video's truth is known, `pseudo_judged_*` and `pseudo_right_*` are left out: a 0 would be no figure.
+    """
+    if metrics.get("truth_known") == 0:
+        return {name: value for name, value in metrics.items() if not name.startswith(_JUDGED)}
     added = {}
     for name, judged in metrics.items():
         network = name.removeprefix("pseudo_judged_")

@@ -2,19 +2,34 @@
 
 import math
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import SGD
 
 
-def sgd(module: nn.Module, *, lr: float, momentum: float, nesterov: bool, weight_decay: float) -> SGD:
-    """SGD with momentum; weight decay on all but BatchNorm's scales and shifts."""
+def sgd(
+    module: nn.Module, *, lr: float, momentum: float, nesterov: bool, weight_decay: float, fused: bool = False
+) -> SGD:
+    """SGD with momentum; weight decay on all but BatchNorm's scales and shifts.
+
+    fused: weights, gradients and momentum are read once, in one kernel; see `aligned_gradients`.
+    """
     norm = {p for m in module.modules() if isinstance(m, _NormBase) for p in m.parameters(recurse=False)}
     groups = [
         {"params": [p for p in module.parameters() if p not in norm], "weight_decay": weight_decay},
         {"params": [p for p in module.parameters() if p in norm], "weight_decay": 0.0},
     ]
-    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused)
+
+
+def aligned_gradients(module: nn.Module) -> None:
+    """Lays out each gradient as its parameter lies in memory: the fused update pairs them place by place, and on a CPU
+    (torch 2.13) it pairs the wrong ones, in silence, where the orders differ."""
+    for parameter in module.parameters():
+        gradient = parameter.grad
+        if gradient is not None and gradient.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 
 def learning_rate(step: int, *, num_steps: int, lr: float, warmup: float) -> float:

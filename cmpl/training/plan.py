@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from cmpl.config import Config
 from cmpl.training.course import videos_of
 
+FEWEST_VALIDATIONS, MOST_VALIDATIONS = 5, 20
+"""Quick validations of a run, where nobody says how many."""
 PAPER_BATCH = 192
 """Videos of a step in the paper: 16 GPUs x (2 + 10)."""
 
@@ -17,7 +19,6 @@ class TrainingPlan:
     first_step: int  # of the schedule: 0, or where a finished run was continued
     num_steps: int  # of the run, to the schedule's end
     videos_per_step: tuple[int, int]  # labeled, unlabeled; over all ranks: what the order of samples hangs on
-    num_labeled: int  # videos of a forward pass on one rank
     accumulate: int  # forward passes a step
     lr: float  # as configured, for messages
     peak_lr: float  # scaled with the batch where asked
@@ -31,24 +32,39 @@ class TrainingPlan:
     seed: int
     ema_decay: float  # 0: no average
     sync_batch_norm: bool
-    compile: bool
     log_every_steps: int
+    recorded_epochs: int  # 0: none
     checkpoint_every_steps: int
     checkpoint_every_minutes: float  # 0: by steps alone
     validate_every_steps: int  # 0: never
 
+    @property
+    def first_unlabeled_step(self) -> int:
+        """The step from which on unlabeled videos are looked at; `num_steps` where they never are."""
+        if self.unlabeled_weight == 0:
+            return self.num_steps
+        return self.first_step + math.ceil(self.unlabeled_delay * (self.num_steps - self.first_step))
+
 
 def plan_of(
-    config: Config, *, num_steps: int, num_ranks: int, uses_unlabeled: bool, first_step: int = 0
+    config: Config,
+    *,
+    num_steps: int,
+    num_ranks: int,
+    uses_unlabeled: bool,
+    first_step: int = 0,
+    num_unlabeled_videos: int = 0,
 ) -> TrainingPlan:
-    """Works out the plan of a configuration for so many ranks, and a schedule from `first_step` to `num_steps`."""
+    """Works out the plan of a configuration for so many ranks, and a schedule from `first_step` to `num_steps`.
+
+    num_unlabeled_videos: how many make an epoch; 0: not known.
+    """
     videos = videos_per_step(config, num_ranks=num_ranks, uses_unlabeled=uses_unlabeled)
     optim, runtime = config.optim, config.runtime
     return TrainingPlan(
         first_step=first_step,
         num_steps=num_steps,
         videos_per_step=videos_of(config.batch, num_ranks=num_ranks),
-        num_labeled=config.batch.labeled,
         accumulate=config.batch.accumulate,
         lr=optim.lr,
         peak_lr=peak_learning_rate(config, num_videos_per_step=videos),
@@ -62,12 +78,24 @@ def plan_of(
         seed=config.seed,
         ema_decay=runtime.ema_decay,
         sync_batch_norm=runtime.sync_batch_norm,
-        compile=runtime.compile,
         log_every_steps=runtime.log_every_steps,
+        recorded_epochs=runtime.recorded_epochs if uses_unlabeled else 0,
         checkpoint_every_steps=runtime.checkpoint_every_steps,
         checkpoint_every_minutes=runtime.checkpoint_every_minutes,
-        validate_every_steps=config.evaluation.every_steps,
+        validate_every_steps=validation_interval(
+            config.evaluation.every_steps,
+            steps_an_epoch=math.ceil(num_unlabeled_videos / videos_of(config.batch, num_ranks=num_ranks)[1]),
+            num_steps=num_steps - first_step,
+        ),
     )
+
+
+def validation_interval(asked: int | None, *, steps_an_epoch: int, num_steps: int) -> int:
+    """Steps from one quick validation to the next: as asked, else an epoch, within the usual numbers of a run."""
+    if asked is not None:
+        return asked
+    shortest, longest = (math.ceil(num_steps / number) for number in (MOST_VALIDATIONS, FEWEST_VALIDATIONS))
+    return max(1, min(max(steps_an_epoch, shortest), longest))
 
 
 def videos_per_step(config: Config, *, num_ranks: int, uses_unlabeled: bool) -> int:

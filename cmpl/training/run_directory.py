@@ -1,11 +1,12 @@
 """A run's folder: configuration, identity, metrics, result, problems, checkpoints, and the lock of its one writer."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,18 @@ from cmpl.training import lock
 from cmpl.training.checkpoint import checkpoints
 from cmpl.training.course import Course
 from cmpl.training.identity import Identity, Listing, read_listing, write_listing
+from cmpl.training.problems import ProblemsFile
 from pipelines.errors import InputError
 from pipelines.files import written_whole
 
-LISTING = "videos.jsonl.gz"
+LISTING, PROBLEMS = "videos.jsonl.gz", "problems.json"
+EVALUATION = "evaluation.csv"
+EVALUATIONS = "evaluations"
 MOST_FIELDS_NAMED, MOST_LETTERS = 3, 60
 """Changed fields, and letters for them, in a run's name; more are counted, with a digest."""
-_OF_A_START = ("run.json", LISTING, "autotune.json", lock.NAME, ".DS_Store")
+END = "end.json"
+"""How the last call ended that did not finish the run; while it is under way there is none."""
+_OF_A_START = ("run.json", LISTING, PROBLEMS, "autotune.json", lock.NAME, ".DS_Store")
 """What a start that was killed may leave beside drafts and an empty `checkpoints`."""
 
 
@@ -104,11 +110,13 @@ class RunDirectory:
         begun = self.has_begun()
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.path / END).unlink(missing_ok=True)
             if facts is not None:
                 if listing is not None and not (begun and (self.path / LISTING).exists()):
                     write_listing(self.path / LISTING, listing)
                 self._write("run.json", facts.to_json())
             if not begun:
+                (self.path / PROBLEMS).unlink(missing_ok=True)  # of a start that came to nothing
                 self._write("config.json", to_json(config))
         except OSError as error:
             raise unwritable(self.path, error) from error
@@ -124,12 +132,13 @@ class RunDirectory:
             self._write("config.json", to_json(replace(old, data=data, optim=optim)))
 
     def abandon(self) -> None:
-        """Removes what a start wrote that came to nothing."""
+        """Removes what a start wrote that came to nothing, but for problems.json: it may tell why."""
         if self.has_begun():
             return
         for name in ("config.json", "run.json", LISTING, "metrics.jsonl", "autotune.json"):
             (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        for name in ("tensorboard", "pseudo_labels"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.checkpoints.rmdir()
 
@@ -187,19 +196,47 @@ class RunDirectory:
         result = self.result()
         if result is not None and "steps" in result:
             (self.path / "result.json").rename(self.path / f"result-step-{result['steps']:08d}.json")
+            if self.evaluation.exists():
+                self.evaluation.rename(self.path / f"evaluation-step-{result['steps']:08d}.csv")
+
+    @property
+    def evaluation(self) -> Path:
+        """The file of what training's own evaluation found of each video."""
+        return self.path / EVALUATION
+
+    def later_evaluation(self, *, step: int, clips: int, crops: int, clip_stride: int) -> Path:
+        """The file of one of `cmpl eval`: a csv, its result beside it as .json."""
+        stride = f"-stride-{clip_stride}" if clip_stride > 1 else ""
+        return self.path / EVALUATIONS / f"step-{step:08d}-{clips}x{crops}{stride}.csv"
+
+    def later_evaluations(self) -> list[tuple[Path, dict[str, Any]]]:
+        """(csv file, result) of each of `cmpl eval`, the newest last; those that cannot be read are passed over."""
+        found = []
+        files = (self.path / EVALUATIONS).glob("*.json")
+        for path in sorted(files, key=lambda path: (path.stat().st_mtime, path.name)):
+            with contextlib.suppress(InputError):
+                found.append((path.with_suffix(".csv"), read_json(path)))
+        return found
+
+    def write_end(self, how: str, *, step: int, why: str = "") -> None:
+        """Says how a call ended that did not finish the run: stopped, diverged or failed."""
+        if self.has_begun():
+            self._write(END, {"how": how, "step": step, "why": why})
 
     def problems(self) -> dict[str, str]:
-        """Videos set aside in this run: path -> reason. Empty where the file is damaged: it is met again."""
-        path = self.path / "problems.json"
-        try:
-            return {str(name): str(reason) for name, reason in read_json(path).items()} if path.exists() else {}
-        except InputError:
-            return {}
+        """Returns the videos set aside in this run: path -> reason."""
+        return dict(self._problems.content)
 
-    def write_problems(self, problems: dict[str, str]) -> None:
-        """Writes problems.json, where there is anything to say."""
-        if problems:
-            self._write("problems.json", problems)
+    def note_problems(self, problems: Mapping[str, str], *, at_once: bool = False) -> None:
+        """Adds videos to problems.json as `ProblemsFile.note` does. Raises InputError where it cannot be written."""
+        try:
+            self._problems.note(problems, at_once=at_once)
+        except OSError as error:
+            raise unwritable(self.path / PROBLEMS, error) from error
+
+    @functools.cached_property
+    def _problems(self) -> ProblemsFile:
+        return ProblemsFile(self.path / PROBLEMS)
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         try:

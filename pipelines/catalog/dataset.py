@@ -1,5 +1,6 @@
 """An opened data set: lists read, videos probed, the labeled subset drawn."""
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 from pipelines.cache import cache_root
 from pipelines.catalog.manifest import Manifest, open_manifest
 from pipelines.catalog.pool import Pool, pool_of
-from pipelines.datasets.annotations import Annotations, ListOptions, ReadOptions
+from pipelines.datasets.annotations import Annotations, HoldOut, ListOptions, ReadOptions
 from pipelines.datasets.labeled_subset import subset_of
 from pipelines.datasets.registry import read_dataset
 from pipelines.errors import InputError
@@ -37,7 +38,7 @@ class Dataset:
     def problems(self) -> dict[str, str]:
         """Videos that probing found unusable: path -> reason."""
         manifests = (m for m in (self.train, self.val, self.unlabeled) if m is not None)
-        return {str(m.path(i)): reason for m in manifests for i, reason in sorted(m.problems.items())}
+        return {path: reason for manifest in manifests for path, reason in manifest.problems_by_path().items()}
 
     def train_pool(self) -> Pool:
         """All usable training videos, with their labels."""
@@ -68,7 +69,11 @@ class Dataset:
         return self.val, usable[self.val.labels[usable] >= 0]
 
     def evaluation_pool(self) -> Pool:
-        """The validation videos of known class."""
+        """The validation videos of known class; made once."""
+        return self._evaluation_pool
+
+    @functools.cached_property
+    def _evaluation_pool(self) -> Pool:
         return pool_of(self.evaluation_selection())
 
 
@@ -79,6 +84,9 @@ def open_dataset(
     labeled: str = "10pct",
     split_seed: int = 0,
     split_scheme: str = "uniform",
+    val: str | None = None,
+    val_seed: int = 0,
+    groups: str = "auto",
     official_split: int = 1,
     path_column: str | None = None,
     label_column: str | None = None,
@@ -89,9 +97,10 @@ def open_dataset(
     """Opens a data set by the name that `--dataset` takes, or by a folder's path.
 
     root: the folder of a named data set. labeled: 1pct, 10pct, all, a number of videos a class, or a list's file;
-    split_seed says which ones. path_column, label_column: titles of the columns of csv lists; None: usual ones.
-    outside_root: lists may name videos outside the data set's folder. Videos never probed are probed now; the result is
-    kept in the cache folder.
+    split_seed says which ones. val: hold out so many training videos for validation, 20pct or a number a class; None:
+    20pct where there is no validation list. val_seed and groups: which ones; see `HoldOut`. path_column, label_column:
+    titles of the columns of csv lists; None: usual ones. outside_root: lists may name videos outside the data set's
+    folder. Videos never probed are probed now; the result is kept in the cache folder.
     Raises InputError for whatever does not fit.
     """
     if root is None and (Path(dataset).expanduser().is_dir() or "/" in dataset):
@@ -102,6 +111,7 @@ def open_dataset(
         official_split=official_split,
         max_missing_share=max_missing_share,
         lists=ListOptions(path_column=path_column, label_column=label_column, outside_root=outside_root),
+        hold_out=HoldOut(share=val, seed=val_seed, groups=groups),
         progress=progress,
     )
     annotations = read_dataset(dataset, None if root is None else Path(root), options)

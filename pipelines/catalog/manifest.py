@@ -67,8 +67,9 @@ class Manifest:
         return self.facts["height"]
 
     @property
-    def stored(self) -> np.ndarray:  # (N, 3) int64: stored width and height in pixels, quarter turns
-        columns = [self.facts[name].astype(np.int64) for name in ("stored_width", "stored_height", "turns")]
+    def stored(self) -> np.ndarray:  # (N, 4) int64: stored width and height in pixels, quarter turns, if mirrored
+        names = ("stored_width", "stored_height", "turns", "mirrored")
+        columns = [self.facts[name].astype(np.int64) for name in names]
         return np.stack(columns, axis=1)
 
     @property
@@ -97,6 +98,10 @@ class Manifest:
             codec=codec,
             pixel_format=pixel_format,
         )
+
+    def problems_by_path(self) -> dict[str, str]:
+        """Returns {absolute path: reason} of every video that cannot be used, in the list's order."""
+        return {str(self.path(index)): self.problems[index] for index in sorted(self.problems)}
 
     def problem_table(self) -> list[tuple[str, str]]:
         """Lists (relative path, reason) of every video that cannot be used, in the list's order."""

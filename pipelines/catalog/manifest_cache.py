@@ -17,7 +17,7 @@ from pipelines.video.probe import VideoFacts
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 4
+_FORMAT = 5
 FACTS = np.dtype(
     [
         ("num_frames", "<i4"),
@@ -27,6 +27,7 @@ FACTS = np.dtype(
         ("stored_width", "<i4"),
         ("stored_height", "<i4"),
         ("turns", "u1"),
+        ("mirrored", "?"),
         ("interlaced", "?"),
         ("exact_seek", "?"),
         ("size_bytes", "<i8"),
@@ -76,7 +77,7 @@ class FactTable:
             video = result.facts
             if video is None:
                 problems[row] = result.reason
-                rows.append((0, 0.0, 0, 0, 0, 0, 0, False, False, result.size_bytes, result.mtime_ns, 0))
+                rows.append((0, 0.0, 0, 0, 0, 0, 0, False, False, False, result.size_bytes, result.mtime_ns, 0))
                 continue
             coding = codings.setdefault((video.codec, video.pixel_format), len(codings))
             rows.append((*(getattr(video, name) for name in SAME_FACTS), result.size_bytes, result.mtime_ns, coding))

@@ -17,6 +17,7 @@ class Picture(NamedTuple):
     stored_width: int  # of the decoded frame, in pixels
     stored_height: int
     turns: int  # quarter turns against the clock, 0 to 3, that make it upright
+    mirrored: int = 0  # 1 where left and right change places before that
 
     @classmethod
     def plain(cls, width: int, height: int) -> "Picture":
@@ -37,8 +38,8 @@ class Pool:
     exact_seek: np.ndarray  # (N,) bool: decoding may start at a keyframe
     codings: tuple[str, ...]  # those that there are: codec and pixel format, such as "h264 yuv420p interlaced"
     coding: np.ndarray  # (N,) int64, index into codings
-    stored: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
-    """(N, 3) stored width and height, and quarter turns; (0, 3) where all are stored as they are seen."""
+    stored: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int64))
+    """(N, 4) stored width and height, quarter turns, and 1 where mirrored; (0, 4) where all are stored as seen."""
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -47,8 +48,8 @@ class Pool:
             column = getattr(self, name)
             if column.shape != (len(self.paths),):
                 raise ValueError(f"pool.{name}: received shape {column.shape}; accepted: ({len(self.paths)},)")
-        if self.stored.shape not in ((0, 3), (len(self.paths), 3)):
-            raise ValueError(f"pool.stored: received shape {self.stored.shape}; accepted: ({len(self.paths)}, 3)")
+        if self.stored.shape not in ((0, 4), (len(self.paths), 4)):
+            raise ValueError(f"pool.stored: received shape {self.stored.shape}; accepted: ({len(self.paths)}, 4)")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -90,7 +91,8 @@ def pool_of(*selections: tuple[Manifest, np.ndarray]) -> Pool:
     ]
     stored = np.concatenate([manifest.stored[indices] for manifest, indices in selections])
     width, height = column("width", np.int64), column("height", np.int64)
-    is_plain = np.array_equal(stored, np.stack([width, height, np.zeros_like(width)], axis=1))
+    no = np.zeros_like(width)
+    is_plain = np.array_equal(stored, np.stack([width, height, no, no], axis=1))
     used, coding = np.unique(np.concatenate(shifted), return_inverse=True)
     return Pool(
         paths=tuple(f"{manifest.root}/{manifest.paths[i]}" for manifest, indices in selections for i in indices),

@@ -53,8 +53,10 @@ class Annotations:
     """A data set: K classes, a training list, a validation list, maybe more videos without labels.
 
     `horizontal_flip`: whether a mirrored video is still of its class. Raises InputError where the parts
-    contradict each other: labels outside the classes, empty lists, classes named twice or without a
+    contradict each other: labels outside the classes, an empty training list, classes named twice or without a
     training video, a video in both training and validation.
+
+    A reader leaves `val` empty where there is no validation list: one is drawn then, see `held_out`.
     """
 
     name: str
@@ -70,9 +72,8 @@ class Annotations:
         twice = [name for name, times in Counter(self.classes).items() if times > 1]
         if twice:
             raise InputError(f"{self.name}: class {twice[0]!r} is named twice; accepted: each class once")
-        for part, videos in (("train", self.train), ("val", self.val)):
-            if not len(videos):
-                raise InputError(f"{self.name}: no videos in {part}; accepted: at least one")
+        if not len(self.train):
+            raise InputError(f"{self.name}: no videos in train; accepted: at least one")
         parts = {"train": self.train, "val": self.val, "unlabeled": self.unlabeled}
         for part, listed in parts.items():
             if listed is not None and len(listed) and listed.labels.max() >= len(self.classes):
@@ -102,17 +103,31 @@ class ListOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HoldOut:
+    """How a validation list is drawn from the training list; see `held_out`.
+
+    share: `20pct`, a number of videos a class, or None: only where the data set has no validation list. seed: which
+    draw. groups: `auto`, `none`, or a regular expression that finds the group in a path.
+    """
+
+    share: str | None = None
+    seed: int = 0
+    groups: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """Settings handed to every reader; a reader ignores those that mean nothing to it.
 
     official_split: number of the official train/test split, from 1. max_missing_share: accepted share of a list's
-    videos that are missing, 0 to 1. lists: what the user says of his lists. progress: called by a reader that takes
-    long.
+    videos that are missing, 0 to 1. lists: what the user says of his lists. hold_out: how a validation list is drawn,
+    which no reader need know. progress: called by a reader that takes long.
     """
 
     official_split: int = 1
     lists: ListOptions = ListOptions()
     max_missing_share: float = 0.05
+    hold_out: HoldOut = HoldOut()
     progress: Progress = no_progress
 
 

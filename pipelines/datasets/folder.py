@@ -32,26 +32,36 @@ SYSTEM_FOLDERS = (
 """Made by operating systems, archives and network disks."""
 
 LAYOUT = """accepted: a folder with
-  train/<class>/<video>  val/<class>/<video>  and, optional, unlabeled/<any depth>/<video>
+  train/<class>/<video>  and, optional, val/<class>/<video>  unlabeled/<any depth>/<video>
 or with the lists
-  train.csv  val.csv  and, optional, unlabeled.csv  (lines path,class, or titles; paths relative to the folder)
+  train.csv  and, optional, val.csv  unlabeled.csv  (lines path,class, or titles; paths relative to the folder)
+(without a validation part, --val 20pct of the training videos are held out)
 (sub-folders of a class folder belong to it; a list may also be Label Studio's train.json or CVAT's train.xml)
 and, optional, classes.txt with one class a line, in the order wanted
 (Kinetics-400, UCF-101 and the lists of PySlowFast and MMAction2: --dataset k400, ucf101 or lists, and --data-root)"""
 
 
-def read_folder(root: Path, *, horizontal_flip: bool = True, lists: ListOptions | None = None) -> Annotations:
+OTHER_NAMES_OF_VAL = ("valid", "validation", "test", "eval")
+"""What people call a validation part that is looked for under `val`."""
+
+
+def read_folder(
+    root: Path, *, horizontal_flip: bool = True, lists: ListOptions | None = None, is_val_drawn: bool = False
+) -> Annotations:
     """Reads the data set that lies in `root`, in one of the layouts of `LAYOUT`; `train.csv` goes before `train/`.
 
     Without `classes.txt` the classes are those of the training part in alphabetical order. A class folder's sub-folders
     belong to it. Links are followed. Left out, and named in the log: hidden and system files, folders that cannot be
     read, files that are no videos by their suffix, and classes without a video in the validation part.
-    Raises InputError for anything missing, a training class without a video, a validation class that training lacks,
-    and whatever `Annotations` refuses.
+    Without a validation part, `val` is empty. is_val_drawn: the validation part does not matter.
+    Raises InputError for a missing training part, a training class without a video, a validation class that training
+    lacks, a validation part of another name, and whatever `Annotations` refuses.
     """
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; {LAYOUT}")
+    if not is_val_drawn:
+        _check_name_of_val(root)
     if has_lists(root):
         train, val, unlabeled = _lists(root, lists or ListOptions())
     else:
@@ -87,12 +97,12 @@ def has_lists(root: Path) -> bool:
 
 
 def _lists(root: Path, options: ListOptions) -> _Parts:
-    files = [list_file(root, part) for part in ("train", "val")]
-    train_file, val_file = files
-    if train_file is None or val_file is None:
-        raise InputError(f"{root}: {train_file and train_file.name} but no val.csv; {LAYOUT}")
-    train, val = read_list(train_file, options), read_list(val_file, options)
-    for file, videos in ((train_file, train), (val_file, val)):
+    read: dict[str, list[ListedVideo]] = {"train": [], "val": []}
+    for part in read:
+        file = list_file(root, part)
+        if file is None:
+            continue
+        videos = read[part] = read_list(file, options)
         if not videos:
             raise InputError(f"{file}: lists no video; accepted: path,class, one a line")
         for video in videos:
@@ -103,15 +113,34 @@ def _lists(root: Path, options: ListOptions) -> _Parts:
                 )
     unlabeled = list_file(root, "unlabeled")
     bare = dataclasses.replace(options, label_column=None)
-    return train, val, None if unlabeled is None else [video.path for video in read_list(unlabeled, bare)]
+    return (
+        read["train"],
+        read["val"],
+        None if unlabeled is None else [video.path for video in read_list(unlabeled, bare)],
+    )
 
 
 def _folders(root: Path) -> _Parts:
-    missing = [part for part in ("train", "val") if not (root / part).is_dir()]
-    if missing:
-        raise InputError(f"{root}: no {' and no '.join(f'{part}/' for part in missing)}; {LAYOUT}")
+    if not (root / "train").is_dir():
+        raise InputError(f"{root}: no train/; {LAYOUT}")
     unlabeled = _videos_below(root, "unlabeled") if (root / "unlabeled").is_dir() else None
-    return _class_folders(root, "train"), _class_folders(root, "val"), unlabeled
+    train = _class_folders(root, "train")
+    return train, _class_folders(root, "val") if (root / "val").is_dir() else [], unlabeled
+
+
+def _check_name_of_val(root: Path) -> None:
+    """Raises InputError where a validation part lies under a name that is not looked for."""
+    is_listed = has_lists(root)
+    if list_file(root, "val") is not None if is_listed else (root / "val").exists():
+        return
+    for name in OTHER_NAMES_OF_VAL:
+        file = list_file(root, name) if is_listed else root / name
+        if file is not None and file.exists():
+            wanted = f"val{file.suffix}" if is_listed else "val/"
+            raise InputError(
+                f"{root}: no {wanted}, but {file.name}; accepted: the name {wanted}, or --val 20pct, which holds out "
+                "training videos"
+            )
 
 
 def _class_folders(root: Path, part: str) -> list[ListedVideo]:

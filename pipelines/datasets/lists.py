@@ -3,7 +3,7 @@
 Looked for in the root, then in its annotations/:
 
     train.csv, train.txt, train_list.txt, <any>_train_list_videos.txt or <any>_train_split_N_videos.txt (N: the official
-    split asked for); the same with val, validation or test for validation, the first of these that there is; and,
+    split asked for); if you like, the same with val, validation or test for validation, the first that there is; and,
     optional, with unlabeled, whose lines may be the path alone
     classes.txt, optional: the name of class 0, 1, ... one a line
 
@@ -77,7 +77,7 @@ def read_lists(
         name="lists",
         classes=classes,
         train=parts["train"],
-        val=parts["val"],
+        val=parts.get("val") or VideoList(root=base, paths=(), labels=np.zeros(0, dtype=np.int32)),
         unlabeled=parts.get("unlabeled"),
         horizontal_flip=True,
     )
@@ -93,7 +93,7 @@ def _find(root: Path, part: str, *, split: int) -> _List | None:
             raise InputError(f"{folder}: received several lists for {part}, {' and '.join(names)}; accepted: one")
         if names:
             return _List(part=part, file=folder / names[0], videos=read_labeled_paths(folder / names[0]))
-    if part == "unlabeled":
+    if part != "train":
         return None
     raise InputError(
         f"{root}: no list for {part}; accepted: {part}.csv, {part}.txt, {part}_list.txt, "

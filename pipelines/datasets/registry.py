@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
 from pipelines.datasets.exports import list_file
+from pipelines.datasets.held_out import with_held_out
 from pipelines.datasets.tree import as_spelled, checked_absent, present
 from pipelines.errors import InputError, nearest
 from pipelines.progress import no_progress
@@ -34,10 +35,11 @@ register_dataset = DATASETS_REGISTRY.register
 def read_dataset(name: str, root: Path | None, options: ReadOptions = DEFAULTS) -> Annotations:
     """Reads the data set `name` (built in, registered, or `module:function`) under `root`.
 
-    The demo alone of the built-in ones can do without a root. Raises InputError for an unknown name, naming the
-    nearest, and for whatever the reader refuses.
+    The demo alone of the built-in ones can do without a root. Where there is no validation list, or `options.hold_out`
+    wants another one, it is drawn from the training list. Raises InputError for an unknown name, naming the nearest,
+    and for whatever the reader refuses.
     """
-    return _read(name, root, options, field="data.dataset")
+    return with_held_out(_read(name, root, options, field="data.dataset"), options.hold_out)
 
 
 def read_unlabeled(name: str, root: Path | None, options: ReadOptions = DEFAULTS) -> VideoList:
@@ -84,12 +86,14 @@ def read_own_folder(root: Path | None, options: ReadOptions) -> Annotations:
     from pipelines.datasets.folder import has_lists, read_folder
 
     root = needed(root)
-    annotations = read_folder(root, lists=options.lists)
+    annotations = read_folder(root, lists=options.lists, is_val_drawn=options.hold_out.share is not None)
     if not has_lists(root):
         return annotations
 
     def searched(part: str) -> VideoList:
         videos: VideoList = getattr(annotations, part)
+        if not len(videos):
+            return videos
         paths = as_spelled(videos.root, videos.paths)
         absent = checked_absent(
             paths,

@@ -17,6 +17,7 @@ from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.loading.batches import batches_of
 from pipelines.loading.engine import Engine
+from pipelines.loading.sample import add_problems
 from pipelines.loading.setup import engine_on, place_in_group
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
@@ -43,16 +44,17 @@ class Closing:
 class StreamLoader(Closing):
     """One stream of one rank: batches of tensors, and what was set aside on the way."""
 
-    def __init__(self, source: TrainSource, *, engine: Engine) -> None:
-        self.problems: dict[str, str] = {}  # path -> reason
+    def __init__(self, source: TrainSource, *, engine: Engine, problems: dict[str, str] | None = None) -> None:
+        self.problems = {} if problems is None else problems  # path -> reason; streams of one loader share them
         self.positions: list[int] = []  # of the last batch
+        self.videos: list[int] = []  # of the last batch, as indices into the pool
         self._batches = batches_of(source, engine=engine)
 
     def __next__(self) -> tuple[list[Tensor], Tensor]:
         """The clips of one batch, each (B, 3, T, S, S) uint8, and its labels (B,) int64 on the same device."""
         views, ids, problems = self._batches.next()
-        self.problems.update(problems)
-        self.positions = ids[:, 0].tolist()
+        add_problems(self.problems, problems)
+        self.positions, self.videos = ids[:, 0].tolist(), ids[:, 1].tolist()
         clips = [clips_of(view) for view in views]
         return clips, on_device(torch.from_numpy(ids[:, 2].copy()), clips[0].device)
 
@@ -69,7 +71,8 @@ class SemiLoader(Closing):
     up at any step gives the batches that would have come. Processes start with the first batch.
 
     labeled, unlabeled: the plans; None for a supervised method. num_labeled, num_unlabeled: this rank's videos of a
-    batch. `wait_seconds` is the time that the loader has kept its caller waiting.
+    batch. first_unlabeled: the micro-step from which unlabeled videos are wanted; batches before it hold none, and
+    nothing is decoded for them. `wait_seconds` is the time that the loader has kept its caller waiting.
     Raises InputError where the plans differ in geometry.
     """
 
@@ -82,6 +85,7 @@ class SemiLoader(Closing):
         num_unlabeled: int,
         engine: Engine,
         first_micro_step: int = 0,
+        first_unlabeled: int = 0,
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
@@ -94,10 +98,12 @@ class SemiLoader(Closing):
         self.num_labeled = num_labeled
         self.num_unlabeled = num_unlabeled if unlabeled else 0
         self.micro_step = first_micro_step
+        self.first_unlabeled = first_unlabeled
         self.rank, self.num_ranks = rank, num_ranks
         self._plans, self._engine = (labeled, unlabeled), engine
         self._streams: list[StreamLoader] = []
-        self._problems: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
+        """Videos set aside so far on this rank, or shown though they are damaged: path -> reason."""
 
     @classmethod
     def from_dataset(
@@ -174,11 +180,16 @@ class SemiLoader(Closing):
         return batch
 
     def _next_unlabeled(self) -> UnlabeledBatch | None:
-        if self.unlabeled is None:
+        if self.unlabeled is None or self.micro_step < self.first_unlabeled:
             return None
         views, truth = next(self.unlabeled)
         half = len(views) // 2
-        return UnlabeledBatch(weak=clip_batch(views[:half]), strong=clip_batch(views[half:]), truth=truth)
+        return UnlabeledBatch(
+            weak=clip_batch(views[:half]),
+            strong=clip_batch(views[half:]),
+            truth=truth,
+            videos=tuple(self.unlabeled.videos),
+        )
 
     @property
     def labeled(self) -> StreamLoader:
@@ -197,35 +208,28 @@ class SemiLoader(Closing):
         if unlabeled is not None:
             shares = shared_workers(self._engine.num_workers, self.num_labeled, self.num_unlabeled)
             engines = [dataclasses.replace(self._engine, num_workers=share) for share in shares]
-        for plan, size, engine in zip(
-            (labeled, unlabeled), (self.num_labeled, self.num_unlabeled), engines, strict=False
-        ):
+        sizes = (self.num_labeled, self.num_unlabeled)
+        firsts = (self.micro_step, max(self.micro_step, self.first_unlabeled))
+        for plan, size, first, engine in zip((labeled, unlabeled), sizes, firsts, engines, strict=False):
             assert plan is not None
             source = TrainSource(
                 planner=plan,
                 media=engine.media,
                 batch_size=size,
-                first_micro_step=self.micro_step,
+                first_micro_step=first,
                 rank=self.rank,
                 num_ranks=self.num_ranks,
             )
-            self._streams.append(StreamLoader(source, engine=engine))
+            # A video is one thread's work: a stream has no use for more threads than videos.
+            engine = dataclasses.replace(engine, num_threads=min(engine.num_threads, size))
+            self._streams.append(StreamLoader(source, engine=engine, problems=self.problems))
         return self
 
     def close(self) -> None:
         """Ends the loader's processes. The next batch would start others."""
-        self._problems = self.problems
         for stream in self._streams:
             stream.close()
         self._streams = []
-
-    @property
-    def problems(self) -> dict[str, str]:
-        """Videos set aside so far on this rank: path -> reason."""
-        found = dict(self._problems)
-        for stream in self._streams:
-            found |= stream.problems
-        return found
 
     def state_dict(self) -> dict[str, int]:
         """Where the loader stands, as videos over all ranks, and what the order of videos hangs on."""
@@ -279,7 +283,7 @@ class EvaluationLoader(Closing):
     def __iter__(self) -> Iterator[EvaluationBatch]:
         for first in range(0, self._num_own, self._source.batch_size):
             crops, ids, problems = self._batches.next()
-            self.problems.update(problems)
+            add_problems(self.problems, problems)
             # The last batch is filled up from the front; a stand-in is not counted.
             rows = [i for i, stands_in in enumerate(ids[: self._num_own - first, 3].tolist()) if not stands_in]
             if rows:

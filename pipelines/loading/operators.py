@@ -15,12 +15,11 @@ from pipelines.loading.parameters import ViewRow
 from pipelines.plan.geometry import Geometry
 from pipelines.plan.operations import DaliFunction, Photometric, operation
 from pipelines.plan.rand_augment import FILL, StrongSpec
+from pipelines.views.flow import FLOW_CENTER, FLOW_SCALE, THIRD_CHANNEL
 
 Node = Any
 Branches = tuple[tuple[int, DaliFunction], ...]
 """(code, function) of each photometric operation that a graph may meet."""
-FLOW_LIMIT_PIXELS = 20.0
-"""Movement between neighboring frames at which the colors of optical flow end; usual where flow is kept as images."""
 
 
 def split(clip: Node, geometry: Geometry) -> tuple[Node, ...]:
@@ -156,11 +155,11 @@ def with_flow(views: Sequence[Node], geometry: Geometry) -> list[Node]:
 
 def flow_view(clip: Node, size: int) -> Node:
     """Pairs of frames (2T, S, S, 3) -> (T, S, S, 3) uint8: movement to the right and downwards, FLOW_LIMIT_PIXELS being
-    127 from the middle, and a third channel at rest. Of what a view shows, its Cutout included."""
+    127 from the middle, and a constant third channel. Of what a view shows, its Cutout included."""
     vectors = optical_flow(clip)[::2]  # (T, ceil(S / grid), ..., 2): between the two of every pair
     vectors = fn.resize(vectors, size=[size, size], interp_type=types.INTERP_LINEAR)
-    seen = fn.cast(vectors * (127.0 / FLOW_LIMIT_PIXELS) + 127.5, dtype=types.UINT8)
-    return fn.pad(seen, axis_names="C", shape=[3], fill_value=127)
+    seen = fn.cast(vectors * FLOW_SCALE + FLOW_CENTER, dtype=types.UINT8)
+    return fn.pad(seen, axis_names="C", shape=[3], fill_value=THIRD_CHANNEL)
 
 
 def optical_flow(clip: Node) -> Node:

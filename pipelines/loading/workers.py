@@ -282,10 +282,10 @@ class Workers:
                 pending.results[row] = Ids(*ids), problems
                 pending.num_left -= 1
         else:
-            task, text = content
+            task, text, problems = content
             worker.task = None
-            failure = LoaderError(text) if kind == "refused" else RuntimeError(f"a worker failed:\n{text}")
-            self._pending_of(task).failure = failure
+            refused = LoaderError(text, problems=problems)
+            self._pending_of(task).failure = refused if kind == "refused" else RuntimeError(f"a worker failed:\n{text}")
 
     def _pending_of(self, task: bytes) -> _Pending:
         return self._pending[_TASK.unpack(task)[0] - self._num_taken]
@@ -362,10 +362,10 @@ def _work(pickled: bytes, tasks: socket.socket, connection: Connection) -> None:
                 sample = source.sample_at(batch, row)
                 _write(sample.media, memories[memory], row, num_rows=source.batch_size)
             except LoaderError as error:
-                connection.send(("refused", task, str(error)))
+                connection.send(("refused", task, str(error), error.problems))
                 continue
             except Exception:
-                connection.send(("failed", task, traceback.format_exc()))
+                connection.send(("failed", task, traceback.format_exc(), ()))
                 continue
             connection.send(("made", task, tuple(sample.ids), sample.problems))
 

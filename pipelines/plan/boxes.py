@@ -71,6 +71,8 @@ def stored_box(box: Box, picture: Picture) -> StoredBox:
         rows = height - rows[0], height - rows[1]
     if picture.turns in (1, 2):
         columns = width - columns[0], width - columns[1]
+    if picture.mirrored:
+        columns = width - columns[0], width - columns[1]
     first, last = sorted(round(x * picture.stored_width / width) for x in columns)
     if first == last:  # a narrow box in a picture that is stretched: one pixel at least
         first = min(first, picture.stored_width - 1)

@@ -31,9 +31,10 @@ class VideoFacts:
     """One usable video.
 
     num_frames: frames that decoding an intact file from start to end yields. fps: the average. width, height: of the
-    upright picture of square pixels. stored_width, stored_height: of the decoded frame, in pixels. turns: quarter turns
-    against the clock, 0 to 3, that make it upright. interlaced: its rows are of two moments. exact_seek: decoding only
-    the GOPs of the frames asked for gives the same pixels as decoding from the start.
+    upright picture of square pixels. stored_width, stored_height: of the decoded frame, in pixels. mirrored: left and
+    right change places to make it upright. turns: quarter turns against the clock, 0 to 3, behind that. interlaced: its
+    rows are of two moments. exact_seek: decoding only the GOPs of the frames asked for gives the same pixels as
+    decoding from the start.
     """
 
     num_frames: int
@@ -43,6 +44,7 @@ class VideoFacts:
     stored_width: int
     stored_height: int
     turns: int
+    mirrored: bool
     interlaced: bool
     codec: str
     pixel_format: str
@@ -97,6 +99,7 @@ def probe(path: Path) -> VideoFacts:
         stored_width=header.shape.stored_width,
         stored_height=header.shape.stored_height,
         turns=header.shape.turns,
+        mirrored=header.shape.mirrored,
         interlaced=header.interlaced,
         codec=header.codec,
         pixel_format=header.pixel_format,

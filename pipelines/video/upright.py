@@ -1,11 +1,13 @@
 """The pictures of a video as people see them: upright, of square pixels, progressive."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from pipelines.errors import VideoError
@@ -21,15 +23,17 @@ _TO_LIMITED = "y=round(val*219/255)+16:u=round((val-128)*224/255)+128:v=round((v
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A stored picture's size in pixels, and what makes it upright and square: `stretch`, then quarter turns.
+    """A stored picture's size in pixels, and what makes it upright and square: stretched, mirrored, then turned.
 
-    stretch: width of a stored pixel / its height. turns: 0 to 3, against the clock.
+    stretch: width of a stored pixel / its height. mirrored: left and right change places. turns: quarter turns against
+    the clock, 0 to 3.
     """
 
     stored_width: int
     stored_height: int
     stretch: Fraction = Fraction(1)
     turns: int = 0
+    mirrored: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -43,8 +47,23 @@ def shape_of(stream: av.VideoStream, frame: av.VideoFrame) -> Shape:
     stretch = Fraction(stream.sample_aspect_ratio or 1)
     if abs(stretch - 1) < _NEARLY_SQUARE or not _LEAST_STRETCH <= stretch <= _MOST_STRETCH:
         stretch = Fraction(1)
-    turns = round(frame.rotation / 90) % 4
-    return Shape(stored_width=frame.width, stored_height=frame.height, stretch=stretch, turns=turns)
+    turns, mirrored = _orientation(frame)
+    return Shape(stored_width=frame.width, stored_height=frame.height, stretch=stretch, turns=turns, mirrored=mirrored)
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """Returns (quarter turns against the clock, if left and right change places before), as the display matrix says.
+
+    The matrix takes a stored point (x, y), y downwards, to (a x + c y, b x + d y); it lies in memory as a, b, u, c, d,
+    ... (ISO 14496-12, 6.2.2). Angles between are rounded to the nearest quarter turn.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d, *_ = np.frombuffer(matrix, dtype=np.int32).astype(float).tolist()  # type: ignore[call-overload]
+    mirrored = a * d < b * c
+    x, y = (-a, -b) if mirrored else (a, b)  # where the turn alone takes the axis that points to the right
+    return round(-math.atan2(y / (math.hypot(b, d) or 1), x / (math.hypot(a, c) or 1)) / (math.pi / 2)) % 4, mirrored
 
 
 class Upright:
@@ -99,10 +118,11 @@ class Upright:
             yield source, made
 
     def _made_graph(self, frame: av.VideoFrame) -> av.filter.Graph:
-        """The filters: deinterlace, turn, scale, crop the middle."""
+        """The filters: deinterlace, mirror, turn, scale, crop the middle."""
         shape = self._shape
         is_full = not _is_rgb(frame) and (frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj"))
         steps = [("bwdif", "mode=send_frame:deint=interlaced")] if self.num_interlaced else []
+        steps += [("hflip", "")] if shape.mirrored else []
         steps += {0: [], 1: [("transpose", "cclock")], 2: [("hflip", ""), ("vflip", "")], 3: [("transpose", "clock")]}[
             shape.turns
         ]

@@ -20,7 +20,7 @@ from pipelines.plan.boxes import Box
 from pipelines.plan.operations import IDENTITY
 from pipelines.plan.rand_augment import Strong
 from pipelines.video.container import video_errors
-from pipelines.video.frames import check_size, decode_each, same_size, to_rgb
+from pipelines.video.frames import DecodingNotes, check_size, decode_each, same_size, to_rgb
 from pipelines.video.packets import checked_frames
 from pipelines.views.numpy_ops import cut_out, photometrics
 from pipelines.views.warp import Warp
@@ -38,14 +38,21 @@ class View:
 
 
 def make_views(
-    source: Path | str | bytes, views: Sequence[View], *, exact_seek: bool, picture_size: tuple[int, int]
+    source: Path | str | bytes,
+    views: Sequence[View],
+    *,
+    exact_seek: bool,
+    picture_size: tuple[int, int],
+    notes: DecodingNotes | None = None,
 ) -> list[np.ndarray]:
     """Each view (F, S, S, 3) uint8; every frame is decoded once, whatever views show it.
 
-    `picture_size` is (width, height) as stored. Raises VideoError where frames cannot be decoded or have another size.
+    `picture_size` is (width, height) as stored. `notes` are added to. Raises VideoError where frames cannot be decoded
+    or have another size.
     """
     wanted = wanted_frames(views)
-    return views_of(decode_each(source, wanted, exact_seek=exact_seek), views, wanted, picture_size=picture_size)
+    frames = decode_each(source, wanted, exact_seek=exact_seek, notes=notes)
+    return views_of(frames, views, wanted, picture_size=picture_size)
 
 
 def wanted_frames(views: Sequence[View]) -> np.ndarray:

@@ -76,7 +76,7 @@ def test_other_data_are_refused_by_name(moved, change, difference, is_finished):
 def test_a_checkpoint_says_what_it_was_trained_on(finished, folder):
     state = json.loads((checkpoints(finished / "checkpoints")[-1] / "state.json").read_text())
     assert state["classes"] == ["clap", "wave"]
-    assert (state["geometry"]["crop_size"], state["geometry"]["primary"]["num_frames"]) == (28, 4)
+    assert (state["geometry"]["crop_size"], state["geometry"]["primary"]["num_frames"]) == (24, 4)
     assert state["normalization"] == {"mean": 0.45 * 255, "deviation": 0.225 * 255}
     assert {part: videos["number"] for part, videos in state["videos"].items()} == {
         "labeled": 4,

@@ -11,11 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = ("pipelines", "cmpl", "benchmarks", "cli")
 LEAVES_OF_PIPELINES = {
-    f"pipelines.{name}" for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry")
+    f"pipelines.{name}"
+    for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry", "printable")
 }
 COMPOSERS = {
     "cmpl/build.py",
     "cmpl/predict.py",
+    "cmpl/report/strips.py",
     "cmpl/selection.py",
     "cmpl/introduction.py",
     "cmpl/session.py",
@@ -25,13 +27,14 @@ COMPOSERS = {
 
 
 SEEN_BESIDES = {
+    "cmpl/evaluation_file.py": {"pipelines.datasets.csv_lists"},
     "cmpl/prediction_file.py": {"pipelines.datasets.csv_lists"},
     "cmpl/recipes/registry.py": {"pipelines.datasets.registry"},
     "cmpl/training/autotune.py": {"pipelines.loading.setup"},
-    "cmpl/training/runtime.py": {"pipelines.loading.dali", "pipelines.loading.nvdec", "pipelines.loading.setup"},
+    "cmpl/training/runtime.py": {f"pipelines.loading.{name}" for name in ("dali", "nvdec", "setup", "waiting")},
 }
-"""Predictions are a list that a data set takes back. A recipe is asked for by a data set's name, so it must know the
-names of plug-ins; the runtime asks for NVDEC and, as autotuning does, for the number of workers."""
+"""Predictions and evaluations are lists that a data set takes back. A recipe is asked for by a data set's name, so it
+must know the names of plug-ins; the runtime asks for NVDEC and, as autotuning does, for the number of workers."""
 
 LEAF_MODULES = ("errors", "printable", "files", "progress", "registry", "cache", "batch")
 """Modules of pipelines that know none of its packages; each may import the ones before it."""

@@ -16,7 +16,8 @@ from cli.main import main
 from cmpl import load_run, session
 from cmpl.config import with_settings
 from cmpl.evaluate import predict
-from cmpl.predict import Prediction, predict_videos, uncertain_first
+from cmpl.predict import predict_videos
+from cmpl.prediction import Prediction, uncertain_first
 from cmpl.prediction_file import PredictionFile, stamp_of
 from cmpl.run import Run
 from cmpl.selection import videos_at, videos_of_pool

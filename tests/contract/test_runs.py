@@ -8,18 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from cmpl.build import geometry_of
-from cmpl.config import with_settings
+from cmpl.build import geometry_of, open_data
+from cmpl.config import Config, with_settings
 from cmpl.run import load_run
 from cmpl.session import evaluate_run, train
 from cmpl.training.checkpoint import best_checkpoint, checkpoints
-from cmpl.training.reporter import Reporter
+from cmpl.training.reporter import Reporter, StepReport
 from pipelines.errors import InputError
 from tests.support.processes import descendants, is_running
 from tests.support.runs import NUM_STEPS, ROOT, RUN_IT, config_of, weights
@@ -144,6 +145,28 @@ def test_other_methods_train_too(folder, tmp_path, method):
     assert "auxiliary" not in result
 
 
+class StopsAt(Reporter):
+    """Sends this process a signal when a step is reported, as somebody at a terminal would."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def step(self, report: StepReport) -> None:
+        if report.step == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_three_views_train_without_a_gpu_and_go_on_in_the_same_weights(folder, tmp_path):
+    """MvPL on RGB, temporal gradient and optical flow; stopped behind its first step, and not."""
+    three = {"method.name": "mvpl", "method.flow": "true", "method.threshold": "0.3", "method.unlabeled_delay": "0"}
+    config = with_settings(config_of(folder), three | {"optim.steps": "3", "runtime.log_every_steps": "1"})
+    whole = train(config, path=tmp_path / "whole", reporter=Reporter())
+    assert "auxiliary" not in whole.result
+    assert train(config, path=tmp_path / "stopped", reporter=StopsAt(1)).result is None
+    assert train(config, path=tmp_path / "stopped", reporter=Reporter()).result is not None
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
 def test_evaluation_of_a_run_repeats_its_result(finished):
     result = json.loads((finished / "result.json").read_text())
     again = evaluate_run(finished, clips=None, crops=None, reporter=Reporter())
@@ -186,6 +209,72 @@ def test_videos_that_break_while_training_are_replaced_and_named(folder, tmp_pat
     assert result["num_evaluated"] == 3
     assert result["num_set_aside"] == 3
     assert best_checkpoint(tmp_path / "run" / "checkpoints")
+
+
+def damaged_after_probing(config: Config, *paths: Path) -> None:
+    """Opens the data set, so that it is probed, then zeroes the pictures of some files, whose size and time stay."""
+    open_data(config)
+    for path in paths:
+        content, times = path.read_bytes(), path.stat()
+        head = content.index(b"mdat") + 4
+        path.write_bytes(content[:head] + bytes(len(content) - head))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_killed_run_has_named_what_it_set_aside(folder, tmp_path):
+    """What probing found and what training met, long before there is a checkpoint."""
+    mine = tmp_path / "folder"
+    shutil.copytree(folder, mine)
+    settings = {"runtime.checkpoint_every_steps": "1000", "optim.steps": "1000", "data.labeled": "all"}
+    broken = mine / "train/wave/wave1.mp4"
+    damaged_after_probing(config_of(mine, **settings), broken)
+    named = [str(path) for path in (mine / "train/clap/notes.mp4", broken)]
+    problems = tmp_path / "run" / "problems.json"
+    process = start(mine, tmp_path / "run", tmp_path, **settings)
+    wait_for(lambda: problems.exists() and json.loads(problems.read_text()).keys() >= set(named), process)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not checkpoints(tmp_path / "run" / "checkpoints")
+    content = json.loads(problems.read_text())
+    assert sorted(content) == sorted(named)
+    assert content[named[0]].startswith("not a video")
+    assert all(content[path] for path in named)
+
+
+def test_an_evaluation_that_is_stopped_has_named_what_it_set_aside(finished, folder, tmp_path):
+    mine, run = tmp_path / "folder", tmp_path / "run"
+    shutil.copytree(folder, mine)
+    shutil.copytree(finished, run)
+    broken = mine / "val/clap/clap0.mp4"
+    damaged_after_probing(config_of(mine), broken)
+
+    class Impatient(Reporter):
+        def progress(self, done: int, total: int, what: str) -> None:
+            if what == "evaluating":
+                raise KeyboardInterrupt
+
+    before = set(json.loads((run / "problems.json").read_text()))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(run, clips=1, crops=1, data_root=str(mine), reporter=Impatient())
+    assert set(json.loads((run / "problems.json").read_text())) - before == {str(broken)}
+    assert set(evaluate_run(run, clips=1, crops=1, data_root=str(mine), reporter=Reporter())["set_aside"]) == {
+        str(broken)
+    }
+
+
+def test_a_run_without_a_usable_video_tells_which_it_tried(folder, tmp_path):
+    mine = tmp_path / "folder"
+    shutil.copytree(folder, mine)
+    config = config_of(mine, **{"data.labeled": "all"})
+    broken = sorted((mine / "train").glob("*/*[0-9].mp4"))
+    damaged_after_probing(config, *broken)
+    with pytest.raises(InputError, match="in a row cannot be decoded; the last: .*the same command goes on"):
+        train(config, path=tmp_path / "run", reporter=Reporter())
+    assert set(json.loads((tmp_path / "run" / "problems.json").read_text())) >= set(map(str, broken))
+    shutil.rmtree(mine)
+    shutil.copytree(folder, mine)
+    assert train(replace(config, optim=replace(config.optim, steps=1)), path=tmp_path / "run", reporter=Reporter())
+    assert list(json.loads((tmp_path / "run" / "problems.json").read_text())) == [str(mine / "train/clap/notes.mp4")]
 
 
 def test_divergence_is_an_error_not_a_result(folder, tmp_path):

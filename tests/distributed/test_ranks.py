@@ -1,10 +1,6 @@
 """Two processes under torchrun, gloo on the CPU."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,34 +10,14 @@ from cmpl.session import train
 from cmpl.training.checkpoint import checkpoints
 from cmpl.training.reporter import Reporter
 from tests.support.processes import descendants, is_running
-from tests.support.runs import ROOT, RUN_IT, config_of, weights
+from tests.support.runs import RUN_IT, config_of, weights
+from tests.support.torchrun import torchrun, torchrun_begun
 
 NAME_THREADS = """
     import os
     names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
     Path(sys.argv[2]).with_name("threads." + os.environ.get("RANK", "alone")).write_text("".join(names))
 """
-
-
-def torchrun_begun(script: Path, *arguments: str, num_ranks: int = 2) -> subprocess.Popen:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={num_ranks}", f"--master_port={port}"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [*command, str(script), *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def torchrun(script: Path, *arguments: str, num_ranks: int = 2) -> subprocess.CompletedProcess:
-    launcher = torchrun_begun(script, *arguments, num_ranks=num_ranks)
-    stdout, stderr = launcher.communicate(timeout=240)
-    return subprocess.CompletedProcess(launcher.args, launcher.returncode, stdout, stderr)
 
 
 @pytest.fixture

@@ -1,16 +1,18 @@
-"""Optical flow as a third view. The GPU's optical-flow unit has a stand-in here; with a GPU it runs itself."""
+"""Optical flow as a third view, by the graph of a GPU and by a CPU's workers.
+
+The GPU's optical-flow unit has a stand-in here; with a GPU it runs itself.
+"""
 
 import numpy as np
 import pytest
 import torch
-from nvidia.dali import fn, types
+from nvidia.dali import fn, pipeline_def, types
 
 import pipelines.loading.operators
-from cmpl import build
+import pipelines.views.flow
 from cmpl.config import with_settings
 from cmpl.recipes.demo import demo
-from cmpl.training.ranks import Ranks
-from cmpl.training.runtime import settle
+from pipelines.batch import SemiBatch
 from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
 from pipelines.plan.geometry import ClipShape, Geometry
@@ -65,12 +67,55 @@ def test_the_first_frame_has_itself_before_it():
     assert still.tolist() == [0, 0, 15, 16, 18, 19, 18, 19]
 
 
-def test_a_method_that_does_not_see_flow_and_a_machine_that_has_none_are_named():
+def test_a_method_that_does_not_see_flow_is_named():
     with pytest.raises(InputError, match="--set method.flow: cmpl has no such field"):
         with_settings(demo(), {"method.flow": "true"})
-    config = with_settings(demo(), {"method.name": "mvpl", "method.flow": "true", "runtime.device": "cpu"})
-    with pytest.raises(InputError, match="method.flow: received true, but the device is cpu; accepted: false, or an N"):
-        build.loader_of(config, (None, None), runtime=settle(config.runtime), ranks=Ranks(), first_micro_step=0)
+
+
+def test_both_ways_give_movement_the_same_colors(monkeypatch):
+    pixels = np.array([[0, 0], [1, -1], [-3.3, 7.77], [19.99, -19.99], [20, -20], [30, -30]], np.float32)
+    T = len(pixels)
+    vectors = np.zeros((2 * T - 1, 7, 7, 2), np.float32) - 9.0  # between the frames of different pairs, never shown
+    vectors[::2] = pixels[:, None, None]
+    monkeypatch.setattr(
+        pipelines.loading.operators, "optical_flow", lambda clip: types.Constant(vectors, device="cpu", layout="FHWC")
+    )
+
+    @pipeline_def(batch_size=1, num_threads=1, device_id=None)
+    def graph():
+        clip = types.Constant(np.zeros((2 * T, 28, 28, 3), np.uint8), device="cpu", layout="FHWC")
+        return pipelines.loading.operators.flow_view(clip, 28)
+
+    pipeline = graph()
+    pipeline.build()
+    of_graph = pipeline.run()[0].as_array()[0]
+    monkeypatch.setattr(pipelines.views.flow, "optical_flow", lambda pairs: vectors[::2].repeat(4, 1).repeat(4, 2))
+    of_worker = pipelines.views.flow.flow_view(np.zeros((2 * T, 28, 28, 3), np.uint8))
+    assert np.array_equal(of_graph, of_worker)
+    assert of_worker[0, 0, 0].tolist() == [128, 128, 127]
+    assert of_worker[5, 0, 0].tolist() == [255, 0, 127]
+
+
+def batches(pool, *, engine: Engine, first_micro_step: int = 0, number: int = 2) -> list[SemiBatch]:
+    with loader(pool, geometry=GEOMETRY, engine=engine, first_micro_step=first_micro_step) as made:
+        return [next(made) for _ in range(number)]
+
+
+def flows(batch: SemiBatch) -> list[torch.Tensor]:
+    return [clips.flow for clips in (batch.labeled.standard, batch.unlabeled.weak, batch.unlabeled.strong)]
+
+
+def test_without_a_gpu_flow_does_not_depend_on_who_computes_it_or_from_where_one_goes_on(pool):
+    alone = batches(pool, engine=Engine())
+    for flow in flows(alone[0]):
+        assert flow.shape[1:] == (3, 4, 28, 28)
+        assert flow.is_contiguous(memory_format=torch.channels_last_3d)
+        assert flow[:, :2].float().std() > 1
+    by_workers = batches(pool, engine=Engine(num_workers=2))
+    gone_on = batches(pool, engine=Engine(), first_micro_step=1, number=1)
+    for a, b in zip([*alone, alone[1]], [*by_workers, *gone_on], strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(flows(a), flows(b), strict=True))
+    assert not torch.equal(flows(alone[0])[2], flows(alone[1])[2])
 
 
 @needs_gpu

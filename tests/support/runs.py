@@ -17,6 +17,7 @@ SMALL = {
     "batch.unlabeled": "3",
     "evaluation.clips": "2",
     "evaluation.crops": "1",
+    "evaluation.every_steps": "0",
     "runtime.workers": "0",
     "runtime.torch_threads": "1",
     "runtime.log_every_steps": "2",

@@ -12,6 +12,7 @@ from cmpl.training.ranks import Ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import settle
+from cmpl.training.switches import Switches, settle_switches
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch
 from tests.support.tiny import Linear, clips
 
@@ -19,7 +20,6 @@ from tests.support.tiny import Linear, clips
 class Loader:
     """Batches of `batch_size` consecutive videos out of an endless row."""
 
-    num_unlabeled = 0
     wait_seconds = 0.0
 
     def __init__(self, micro_step: int, batch_size: int) -> None:
@@ -39,10 +39,11 @@ class Loader:
         pass
 
 
-def trainer(path, *, num_steps: int = 6, validate=None, **settings: str) -> Trainer:
+def trainer(path, *, num_steps: int = 6, validate=None, switches: Switches | None = None, **settings: str) -> Trainer:
     config = with_settings(demo(), {"method.name": "supervised", "optim.lr": "0.01"} | settings)
     run = RunDirectory(path)
     run.claim(config)
+    runtime = settle(config.runtime)
     return Trainer(
         Supervised(primary=Linear(0)),
         plan=plan_of(config, num_steps=num_steps, num_ranks=1, uses_unlabeled=False),
@@ -50,7 +51,8 @@ def trainer(path, *, num_steps: int = 6, validate=None, **settings: str) -> Trai
         loader_at=lambda micro_step: Loader(micro_step, config.batch.labeled),
         validate=validate,
         run=run,
-        runtime=settle(config.runtime),
+        runtime=runtime,
+        switches=switches or settle_switches(config, runtime=runtime, ranks=Ranks()),
         ranks=Ranks(),
         reporter=Reporter(),
     )

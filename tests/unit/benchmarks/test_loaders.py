@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from av.video.frame import PictureType
 
 from benchmarks.gpu import decoding as gpu_decoding
@@ -157,7 +158,8 @@ def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite):
 
 
 @pytest.mark.parametrize("name", [name for name in gpu_suite.SECTIONS if name != "probe"])
-def test_sections_run_in_small_without_a_gpu(suite, name):
+def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
+    monkeypatch.setattr("cmpl.training.wrapped.compile_options", lambda *, cuda_graphs: {"backend": "eager"})
     found = dict(gpu_suite.SECTIONS[name][0](suite))
     assert found
     json.dumps(found)
@@ -175,6 +177,11 @@ def test_sections_run_in_small_without_a_gpu(suite, name):
     if name == "step":
         assert found["peak_tflops"] > 0
         assert {row["case"] for row in found["rows"]} == {"demo"}
+    if name == "switches":
+        assert list(found) == ["demo: none", "demo: fused_sgd", "demo: none (compiling)", "demo: compile (compiling)"]
+        losses = [row["first_loss"] for row in found.values()]
+        assert losses == pytest.approx([losses[0]] * 4, rel=1e-4)
+        torch.compiler.reset()
     if name == "training":
         assert found["VP9"]["videos_per_second"] > 0
         assert 0 <= found["VP9"]["wait_share"] <= 1

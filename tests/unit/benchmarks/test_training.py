@@ -7,10 +7,19 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.training import convolution, method_check, step
-from benchmarks.training.method_check import Arm, arms, config_of, summary, training_cost
+from benchmarks.training import convolution, method_check, step, switches
+from benchmarks.training.arms import Arm, config_of, further_arms, main_arms, training_cost
+from benchmarks.training.elsewhere import Elsewhere
+from benchmarks.training.method_check import summary
+from cmpl.build import geometry_of
+from cmpl.config import flattened
 from cmpl.recipes.cost import passes_a_video
 from cmpl.registries import method_settings
+from cmpl.step_config import SWITCHES
+from pipelines.datasets.demo import DemoSize, ensure_demo
+from pipelines.errors import InputError
+from tests.support.runs import weights
+from tests.support.tiny import Linear, batch
 
 CPU = torch.device("cpu")
 TINY_CASE = replace(step.cases(on_gpu=False)[0], num_labeled=2, num_unlabeled=2)
@@ -25,39 +34,100 @@ def test_a_weak_clip_without_a_gradient_goes_forward_once():
     assert passes_a_video(method_settings("supervised")) == (3, 0)
 
 
-def test_arms_of_equal_compute_cost_what_cmpl_costs():
+def test_the_arm_of_equal_compute_costs_what_cmpl_costs():
     """4 + 20 videos with the weak clip forward alone: 12 + 80 passes of the primary network, supervised 12."""
     settings = {"method.batch_norm": "weak-no-grad", "method.unlabeled_delay": "0"}
-    costs = {
-        m: training_cost(config_of(Arm(m, 1), subset=0, labeled="2", settings=settings)) for m in method_check.METHODS
-    }
-    assert costs["fixmatch"] * 12 == pytest.approx(costs["supervised"] * 92)
+
+    def cost(name, more=settings):
+        return training_cost(config_of(Arm(name, 1), subset=0, labeled="1", settings=more))
+
+    assert cost("fixmatch") * 12 == pytest.approx(cost("supervised") * 92)
     delayed = settings | {"method.unlabeled_delay": "0.5"}
-    assert training_cost(config_of(Arm("fixmatch", 1), subset=0, labeled="2", settings=delayed)) * 12 == pytest.approx(
-        costs["supervised"] * 52
+    assert cost("fixmatch", delayed) * 12 == pytest.approx(cost("supervised") * 52)
+    assert cost("elsewhere") == cost("fixmatch")
+    made = main_arms(800, labeled="1", settings=settings)
+    assert [arm.name for arm in made] == ["supervised", "fixmatch", "cmpl", "elsewhere", "fixmatch"]
+    assert made[-1].steps * cost("fixmatch") == pytest.approx(800 * cost("cmpl"), rel=1e-3)
+
+
+def test_arms_differ_from_cmpl_in_one_thing():
+    def settings(name):
+        return flattened(config_of(Arm(name, 5), subset=3, labeled="1", settings={"method.threshold": "0.8"}))
+
+    cmpl = settings("cmpl")
+    assert (cmpl["seed"], cmpl["data.split_seed"], cmpl["optim.steps"], cmpl["method.threshold"]) == (3, 3, 5, 0.8)
+    for arm in further_arms(5):
+        other = settings(arm.name)
+        assert len([key for key in cmpl if other[key] != cmpl[key]]) == 1
+    assert settings("equal-auxiliary")["auxiliary.width"] == cmpl["primary.width"]
+    assert geometry_of(config_of(Arm("elsewhere", 5), subset=0, labeled="1", settings={})) == geometry_of(
+        config_of(Arm("cmpl", 5), subset=0, labeled="1", settings={})
     )
-    made = arms(800, labeled="2", settings=settings)
-    assert [arm.method for arm in made] == ["supervised", "fixmatch", "cmpl", "supervised", "fixmatch"]
-    for arm in made[3:]:
-        assert arm.steps * costs[arm.method] == pytest.approx(800 * costs["cmpl"], rel=1e-3)
+
+
+def test_the_control_takes_its_label_from_the_clip_elsewhere():
+    """Wrong clips in the other places change nothing; in these two they do."""
+    torch.manual_seed(0)
+    control = Elsewhere(primary=Linear(0), settings=Elsewhere.Settings(threshold=0.0))
+    one = batch(auxiliary_frames=4)
+    assert one.unlabeled is not None
+
+    def loss(**changes):
+        weak, strong = (replace(getattr(one.unlabeled, k), **changes.get(k, {})) for k in ("weak", "strong"))
+        return control(replace(one, unlabeled=replace(one.unlabeled, weak=weak, strong=strong)), unlabeled_weight=1)
+
+    other = torch.flip(one.unlabeled.weak.primary, dims=[0])
+    plain = loss()[0]
+    assert loss(weak={"primary": other}, strong={"auxiliary": other})[0] == plain
+    assert loss(weak={"auxiliary": other})[0] != plain
+    assert loss(strong={"primary": other})[0] != plain
 
 
 def test_differences_are_paired_by_subset():
-    top1 = {"a@1": (0.5, 0.7), "b@1": (0.6, 0.9)}
+    top1 = {"a@1": (0.5, 0.7, 0.9), "b@1": (0.6, 0.9)}
     rows = [{"arm": arm, "subset": s, "top1": value} for arm, values in top1.items() for s, value in enumerate(values)]
-    found = summary(rows, [Arm("a", 1), Arm("b", 1)])
+    found = summary(rows, [Arm("a", 1), Arm("b", 1), Arm("c", 1)])
     assert found["arms"]["b@1"]["mean"] == pytest.approx(0.75)
-    assert found["differences"]["b@1 - a@1"]["mean"] == pytest.approx(0.15)
-    assert found["differences"]["b@1 - a@1"]["standard_error"] == pytest.approx(0.05)
+    assert list(found["paired"]) == ["b@1 - a@1"]
+    assert found["paired"]["b@1 - a@1"]["mean"] == pytest.approx(0.15)
+    assert found["paired"]["b@1 - a@1"]["standard_error"] == pytest.approx(0.05)
+    assert found["paired"]["b@1 - a@1"]["num"] == 2
 
 
-def test_a_run_of_the_method_check_is_trained_evaluated_and_kept(tmp_path):
-    row = method_check.run_one(Arm("cmpl", 1), 1, "2", TINY_RUN, str(tmp_path))
-    assert (row["arm"], row["subset"]) == ("cmpl@1", 1)
-    assert 0 <= row["top1"] <= 1
-    assert 0 <= row["auxiliary_top1"] <= 1
-    assert [path.name for path in tmp_path.iterdir()] == ["cmpl@1-1"]
-    assert method_check.run_one(Arm("cmpl", 1), 1, "2", TINY_RUN, str(tmp_path)) == row, "a done run is not run again"
+def test_subsets_are_numbers_and_ranges():
+    assert method_check.subsets_of("0-2,7,1") == [0, 1, 2, 7]
+    for text in ("", "2-1", "a", "-1"):
+        with pytest.raises(InputError, match="--subsets: received"):
+            method_check.subsets_of(text)
+
+
+def test_pseudo_labels_are_averaged_over_the_last_fifth(tmp_path):
+    rows = [{"step": s, "pseudo_share_primary": 0.5, "pseudo_right_primary": 0.1} for s in range(10, 90, 10)]
+    rows += [{"step": 90, "pseudo_share_primary": 0.6, "pseudo_right_primary": 0.3}, {"step": 90, "val_top1": 1.0}]
+    rows += [{"step": 100, "pseudo_share_primary": 1.0, "pseudo_right_primary": 0.9}]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = method_check.at_the_end(tmp_path / "metrics.jsonl")
+    assert found == {"share": pytest.approx(0.8), "right_among_them": pytest.approx(0.75)}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 1.0}))
+    assert method_check.at_the_end(tmp_path / "metrics.jsonl") is None
+
+
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory):
+    size = DemoSize(num_classes=3, num_train_per_class=4, num_val_per_class=2, num_frames=16)
+    return ensure_demo(tmp_path_factory.mktemp("demo") / "small", size=size)
+
+
+def test_a_run_of_the_method_check_is_kept_and_ends_as_the_trainer_ends(tmp_path, small_demo):
+    """Decoding once and in memory gives the weights, to the bit, of decoding each clip from its file."""
+    settings = TINY_RUN | {"data.dataset": "folder", "data.root": str(small_demo)}
+    arm = Arm("elsewhere", 2)
+    row = method_check.run_one(arm, 1, "1", settings, str(tmp_path / "kept"))
+    assert (row["arm"], row["subset"], row["auxiliary_top1"]) == ("elsewhere@2", 1, None)
+    assert 0 <= row["worst_class_top1"] <= row["top1"] <= 1
+    assert method_check.run_one(arm, 1, "1", settings, str(tmp_path / "kept")) == row, "a done run is not run again"
+    method_check.run_one(arm, 1, "1", settings, str(tmp_path / "anew"), decode_anew=True)
+    assert weights(tmp_path / "kept" / f"{arm}-1") == weights(tmp_path / "anew" / f"{arm}-1")
 
 
 def test_every_arm_of_the_step_is_measured():
@@ -81,6 +151,33 @@ def test_the_step_is_written_where_asked(tmp_path, monkeypatch):
     assert called.exit_code == 0, called.output
     assert "joint, plain conv3d" in called.output
     assert len(json.loads((tmp_path / "new" / "step.json").read_text())["rows"]) == len(step.BATCH_NORMS) + 1
+
+
+def test_each_switch_has_an_arm_where_it_means_something():
+    on_gpu = switches.arms(on_gpu=True, compiled=False) | switches.arms(on_gpu=True, compiled=True)
+    named = {name for arm in on_gpu for name in arm.split(", ")} - {"none", "these three"}
+    assert named == set(SWITCHES) - {"bucket_views", "static_graph"}, "those two are of several ranks"
+    assert list(switches.arms(on_gpu=False, compiled=False)) == ["none", "fused_sgd"]
+
+
+def test_an_arm_that_fails_costs_the_others_nothing(monkeypatch):
+    def failing(method, *, cuda_graphs):
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(step, "compile_networks", failing)
+    rows = list(switches.run_case(TINY_CASE, num_repeats=1, compiled=True, device=CPU))
+    assert rows[0] == {"case": "demo", "arm": "compile", "problem": "OSError: no compiler"}
+    assert rows[1]["arm"] == "none"
+    assert rows[1]["median_seconds"] > 0
+
+
+def test_the_switches_are_written_where_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(switches, "cases", lambda *, on_gpu: [TINY_CASE])
+    called = CliRunner().invoke(switches.main, ["--repeats", "1", "--json", str(tmp_path / "switches.json")])
+    assert called.exit_code == 0, called.output
+    rows = json.loads((tmp_path / "switches.json").read_text())["rows"]
+    assert [row["arm"] for row in rows] == ["none", "fused_sgd"]
+    assert rows[0]["first_loss"] == rows[1]["first_loss"]
 
 
 def test_every_form_of_a_convolution_is_measured(tmp_path, monkeypatch):

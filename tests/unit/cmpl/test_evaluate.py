@@ -107,6 +107,7 @@ def test_a_prediction_is_the_mean_of_the_softmax():
 
 def test_accuracy_by_hand():
     predictions = Predictions(
+        videos=np.arange(4),
         labels=np.array([0, 0, 1, 2]),
         probabilities=np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]]),
     )
@@ -118,13 +119,16 @@ def test_accuracy_by_hand():
 
 def test_top5_by_hand():
     probabilities = np.tile(np.linspace(1, 0, 10), (3, 1))
-    scores = accuracy(Predictions(labels=np.array([0, 4, 5]), probabilities=probabilities), tuple("abcdefghij"))
+    scores = accuracy(
+        Predictions(videos=np.arange(3), labels=np.array([0, 4, 5]), probabilities=probabilities), tuple("abcdefghij")
+    )
     assert (scores["top1"], scores["top5"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
 
 
 def test_confidence_by_hand():
     """At 0.5: the first is right, the second wrong, the third is not counted, the fourth right at the threshold."""
     predictions = Predictions(
+        videos=np.arange(4),
         labels=np.array([0, 0, 1, 2]),
         probabilities=np.array([[0.75, 0.25, 0.0], [0.0, 0.75, 0.25], [0.25, 0.375, 0.375], [0.25, 0.25, 0.5]]),
     )

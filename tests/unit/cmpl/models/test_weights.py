@@ -53,8 +53,13 @@ def test_bad_files(tmp_path, capsys):
     with pytest.raises(InputError, match="text.safetensors: cannot be read as weights"):
         read_tensors(str(tmp_path / "text.safetensors"))
     torch.save({"weights": Dangerous()}, tmp_path / "bad.pth", pickle_module=pickle)
-    with pytest.raises(InputError, match="bad.pth: refused, it holds more than weights"):
+    with pytest.raises(InputError, match="bad.pth: holds no tensors by name"):
         read_tensors(str(tmp_path / "bad.pth"))
+    torch.save({"model": {"a": torch.ones(2)}, "more": Dangerous()}, tmp_path / "more.pth", pickle_module=pickle)
+    assert read_tensors(str(tmp_path / "more.pth"))["a"].tolist() == [1, 1]
+    torch.save([Dangerous()], tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match="old.pth: refused, it holds more than weights"):
+        read_tensors(str(tmp_path / "old.pth"))
     assert "unpickled" not in capsys.readouterr().out
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(InputError, match=r"list.pth: holds no tensors by name"):

@@ -116,7 +116,7 @@ def made(tmp_path):
 
 def test_steps_are_the_trainers_own(made, tmp_path):
     """Timed steps move the weights exactly as those of `fit` do, and count what the loader made them wait."""
-    loader = Loader(0, made.plan.num_labeled)
+    loader = Loader(0, 4)
     waits = iter([0.25] * 6)
     loader.wait_seconds = 10.0
 
@@ -138,7 +138,7 @@ def test_steps_are_the_trainers_own(made, tmp_path):
 
 
 def test_a_trial_ends_with_the_time_that_it_was_given(made):
-    loader = Loader(0, made.plan.num_labeled)
+    loader = Loader(0, 4)
     steps_per_second, wait_share = pace(made, loader, seconds=1e-9, num_made_ahead=4)
     assert made.step == 2 + 4 + 5, "warm-up, what was made ahead, the least number of batches"
     assert steps_per_second > 0

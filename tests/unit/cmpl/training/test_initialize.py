@@ -46,7 +46,7 @@ def test_inflation_says_what_became_of_every_tensor(inflated):
     assert set(said.unused) == {"fc.weight", "fc.bias"}
     text = "\n".join(said.lines())
     assert f"initialized from {file}: {len(said.loaded)} of {len(said.loaded) + 2} tensors loaded" in text
-    assert "fresh (not in the file): primary.head.weight, primary.head.bias" in text
+    assert "fresh (another number of classes: 7 there, 3 here): primary.head.weight, primary.head.bias" in text
     assert "in the file, not used: fc." in text
 
 
@@ -64,7 +64,9 @@ def test_slowfast_takes_what_fits_its_slow_pathway(tmp_path):
     assert "primary.slow_stem.conv.weight" in said.loaded
     assert said.kept["primary.slow_stages.0.0.conv1.weight"] == "another shape"  # the fast pathway's channels join here
     assert said.kept["primary.fast_stem.conv.weight"] == "not in the file"
-    assert "in the file, not used: fc.bias, fc.weight, primary.slow_stages.0.0.conv1.weight" in "\n".join(said.lines())
+    text = "\n".join(said.lines())
+    assert "in the file, not used: fc.bias, fc.weight, layer1.0.conv1.weight" in text
+    assert "primary.slow_stages.0.0.conv1.weight (64, 64, 1, 1) there, (64, 80, 1, 1, 1) here" in text
 
 
 def networks(num_classes: int) -> CrossModel:

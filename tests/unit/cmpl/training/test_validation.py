@@ -10,6 +10,7 @@ from cmpl.methods.settings import MethodSettings, PseudoLabelSettings
 from cmpl.methods.tcl import TCL
 from cmpl.registries import switched
 from cmpl.session import train
+from cmpl.training.plan import validation_interval
 from cmpl.training.reporter import Reporter
 from cmpl.training.validation import Doubts, validation_metrics
 from tests.support.runs import config_of
@@ -116,3 +117,14 @@ def test_a_run_logs_it_and_its_result_has_it(folder, tmp_path, monkeypatch, meth
         assert result[network]["confident_precision"] == result[network]["top1"]
     assert len(remarks) == 1  # at step 4: before three quarters of training nothing is learned from them
     assert notes.lines.index(remarks[0]) > next(i for i, line in enumerate(notes.lines) if "step 2:" in line)
+
+
+@pytest.mark.parametrize(
+    ("asked", "epoch", "steps", "interval"),
+    [
+        *((7, 100, 1000, 7), (0, 100, 1000, 0), (None, 100, 1000, 100), (None, 10, 1000, 50)),
+        *((None, 900, 1000, 200), (None, 1, 3, 1), (None, 0, 1, 1)),
+    ],
+)
+def test_validation_is_once_an_epoch_within_the_usual_numbers(asked, epoch, steps, interval):
+    assert validation_interval(asked, steps_an_epoch=epoch, num_steps=steps) == interval

@@ -5,8 +5,10 @@ import json
 import runpy
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -21,6 +23,7 @@ from pipelines.datasets.demo import (
     ensure_demo,
     render_demo_video,
 )
+from pipelines.datasets.demo_scenes import Look
 from pipelines.errors import InputError
 
 GOLDEN = Path(__file__).parents[3] / "golden"
@@ -85,41 +88,59 @@ def test_motions_go_where_their_names_say(seed):
 
 
 def test_object_of_class_is_seen_moving():
-    """The brightest colorful pixels of class `right` drift to the right in the pictures themselves."""
-    video = DemoVideo(class_index=0, split="train", number=3)
-    frames = render_demo_video(video, size=DemoSize(num_frames=20), seed=0).astype(np.float64)
-    weight = np.clip(np.ptp(frames, axis=3) - 60, 0, None)  # (T, H, W) colorfulness
-    x = (weight * np.arange(64)).sum((1, 2)) / weight.sum((1, 2))
-    assert x[-1] - x[0] > 2
-
-
-def test_bilinear_matches_plain_loop():
+    """The colorful pixels of class `right` drift to the right in the pictures themselves."""
     rng = np.random.default_rng(0)
-    lattice, row, column = rng.random((4, 4)), rng.uniform(-9, 9, (2, 3)), rng.uniform(-9, 9, (2, 5))
-    got = demo_scenes.bilinear(lattice, row, column)
-    for t, i, j in np.ndindex(2, 3, 5):
-        y, x = int(np.floor(row[t, i])), int(np.floor(column[t, j]))
-        fy, fx = row[t, i] - y, column[t, j] - x
-        want = sum(
-            lattice[(y + a) % 4, (x + b) % 4] * (fy if a else 1 - fy) * (fx if b else 1 - fx)
-            for a in (0, 1)
-            for b in (0, 1)
-        )
-        assert got[t, i, j] == pytest.approx(want)
+    frames = demo_scenes.render_shot(rng, class_index=0, look=Look.OBJECT, num_frames=8, width=54, height=48)
+    weight = np.clip(np.ptp(frames.astype(np.float64), axis=3) - 60, 0, None)  # (T, H, W) colorfulness
+    x = (weight * np.arange(54)).sum((1, 2)) / weight.sum((1, 2))
+    assert x[-1] - x[0] > 5
 
 
-@pytest.mark.parametrize("hue", [-0.05, 0, 0.1, 0.25, 0.5, 0.77, 1.04])
-def test_rgb_matches_colorsys(hue):
-    want = np.array(colorsys.hsv_to_rgb(hue % 1, 0.7, 0.9)) * 255
-    np.testing.assert_allclose(demo_scenes.rgb(hue, 0.7, 0.9), want, atol=1e-3)
+@pytest.mark.parametrize("class_index", range(10))
+def test_a_shot_shows_the_hue_of_its_class_on_the_object_or_on_the_ground(class_index):
+    """The hue where it is to be seen, of the mean over many shots; gray elsewhere."""
+    for look, tenths in (
+        (Look.OBJECT, demo_scenes.OBJECT_HUE_TENTHS),
+        (Look.GROUND, demo_scenes.GROUND_HUE_TENTHS),
+    ):
+        hues, grays = [], []
+        for number in range(8):
+            rng = np.random.default_rng([class_index, number])
+            planes = [np.full((1, 8, 8), 80, np.float32) for _ in range(3)]
+            seen = demo_scenes._colored(planes, rng, class_index=class_index, look=look)
+            ground = np.array([plane[0, 0, 0] for plane in planes])
+            colored, gray = (seen, ground) if look is Look.OBJECT else (ground, seen)
+            hues.append(colorsys.rgb_to_hsv(*(colored - min(colored.min(), 0)))[0] * 2 * np.pi)
+            grays.append(np.ptp(gray))
+        mean = np.arctan2(np.sin(hues).mean(), np.cos(hues).mean()) / (2 * np.pi)
+        assert abs((mean - tenths[class_index] / 10 + 0.5) % 1 - 0.5) < 0.03
+        assert max(grays) < 25
 
 
-@pytest.mark.parametrize("shape", demo_scenes.SHAPES)
-def test_shapes_have_an_inside_within_their_radius(shape):
-    y, x = np.mgrid[-20:21, -20:21].astype(np.float32)
-    inside = shape(x, y, np.float32(10)) < 0
-    assert 60 < inside.sum() < 330  # a disk of radius 10 has 314 pixels
-    assert np.hypot(x, y)[inside].max() < 13
+def test_the_two_shots_of_a_video_draw_their_looks_apart(monkeypatch):
+    """Each look comes first and second in half of the videos, whatever the other shot shows."""
+    seen = []
+
+    def shot(rng, *, look, num_frames, **_):
+        seen.append(look)
+        return np.zeros((num_frames, 2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(demo_scenes, "render_shot", shot)
+    for number in range(400):
+        rng = demo_scenes.scene_rng(0, class_index=2, split="train", number=number)
+        assert len(demo_scenes.render_video(rng, class_index=2, num_frames=21, width=54, height=48)) == 21
+    pairs = Counter(zip(seen[::2], seen[1::2], strict=True))
+    assert len(pairs) == 4
+    assert all(60 < number < 140 for number in pairs.values())
+
+
+def test_the_cut_between_shots_is_seen_in_the_middle_of_a_video():
+    size = DemoSize()
+    for number in range(3):
+        video = DemoVideo(class_index=4, split="train", number=number + 2)
+        frames = render_demo_video(video, size=size, seed=0).astype(np.float64)
+        change = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
+        assert change.argmax() == 19
 
 
 def test_read_demo_lists_the_made_files(small_root):
@@ -134,17 +155,17 @@ def test_read_demo_lists_the_made_files(small_root):
 
 def test_kinds_of_files_are_spread_over_classes():
     videos = demo_videos(DemoSize())
-    assert len(videos) == 10 * (80 + 25)
+    assert len(videos) == 10 * (60 + 25)
     for class_index in range(10):
         train = [v for v in videos if v.class_index == class_index and v.split == "train"]
-        assert sum(v.is_avi for v in train) == 8
-        assert sum(v.is_short for v in train) == 4
+        assert sum(v.is_avi for v in train) == 6
+        assert sum(v.is_short for v in train) == 3
     assert len({v.path for v in videos}) == len(videos)
 
 
 def test_files_are_what_the_docstring_says(small_root):
     avi, mp4 = small_root / "train/right/right_000.avi", small_root / "train/right/right_002.mp4"
-    for path, codec, fps in ((avi, "mpeg4", 25), (mp4, "h264", 30)):
+    for path, codec, fps in ((avi, "mpeg4", Fraction(25, 2)), (mp4, "h264", 15)):
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             assert (stream.codec_context.name, stream.average_rate) == (codec, fps)

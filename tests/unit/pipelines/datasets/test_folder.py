@@ -101,11 +101,11 @@ def test_refuses_a_validation_class_that_training_lacks(folders):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "no train/ and no val/; accepted: a folder with\n  train/<class>/<video>"),
-        (("train/a/1.mp4",), "no val/; accepted"),
+        ((), "no train/; accepted: a folder with\n  train/<class>/<video>"),
+        (("train/a/1.mp4", "test/a/2.mp4"), "no val/, but test; accepted: the name val/, or --val 20pct"),
         (("train/1.mp4", "val/1.mp4"), r"train/ holds no class folder; (.|\n)*--dataset k400, ucf101 or lists"),
         (("val/a/1.mp4",), "no train/; accepted"),
-        (("train.csv",), "train.csv but no val.csv; accepted"),
+        (("train.csv", "validation.csv"), "no val.csv, but validation.csv; accepted: the name val.csv"),
     ],
 )
 def test_refuses_another_layout(tmp_path, names, message):

@@ -140,7 +140,6 @@ def test_missing_files(tmp_path):
     ("texts", "message"),
     [
         ({}, r"no list for train; accepted: train.csv, train.txt, train_list.txt, <name>_train_list_videos.txt"),
-        ({"train__csv": "c/4.mp4 0\n"}, "no list for val; accepted: val.csv"),
         ({"train__csv": "x", "val__csv": "c/4.mp4 0\n"}, "train.csv, line 1: received the path 'x'"),
         (
             {"train__csv": "c/4.mp4 2\n", "classes__txt": "run\nwalk\n"},

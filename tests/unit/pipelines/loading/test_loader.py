@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 import pipelines
 from pipelines.catalog.pool import Pool
 from pipelines.errors import InputError
+from pipelines.loading import loader as loader_module
 from pipelines.loading import source as source_module
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
@@ -51,6 +52,16 @@ def test_an_opened_data_set_knows_its_videos(data):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"dataset: received '.*nowhere', no folder; accepted: a folder or a data set"):
         pipelines.open_dataset(str(tmp_path / "nowhere"))
+
+
+def test_a_stream_has_no_more_threads_than_videos(data, monkeypatch):
+    """DALI decodes a video a thread."""
+    engines = []
+    monkeypatch.setattr(loader_module, "StreamLoader", lambda source, *, engine, problems: engines.append(engine))
+    loader = pipelines.SemiLoader.from_dataset(data, **SMALL, workers=2)
+    loader._engine = dataclasses.replace(loader._engine, num_threads=16)
+    loader.start()
+    assert [engine.num_threads for engine in engines] == [2, 3]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -111,6 +122,25 @@ def test_a_closed_loader_starts_again_where_it_was_and_keeps_what_it_set_aside(d
         assert same(first, next(whole))
         assert same(next(loader), next(whole))
     loader.close()
+
+
+def test_unlabeled_videos_come_from_their_first_step_on_as_they_would_have(data):
+    options = SMALL | {"workers": 0}
+    with (
+        pipelines.SemiLoader.from_dataset(data, **options) as whole,
+        pipelines.SemiLoader.from_dataset(data, **options) as late,
+        pipelines.SemiLoader.from_dataset(data, **options) as resumed,
+    ):
+        late.first_unlabeled = resumed.first_unlabeled = 2
+        batches = [next(whole) for _ in range(4)]
+        early, other = next(late), next(late)
+        assert early.unlabeled is None
+        assert other.unlabeled is None
+        assert torch.equal(other.labeled.standard.primary, batches[1].labeled.standard.primary)
+        assert same(next(late), batches[2])
+        resumed.load_state_dict(late.state_dict())
+        assert same(next(resumed), batches[3])
+        assert same(next(late), batches[3])
 
 
 def test_two_geometries_are_refused(data):

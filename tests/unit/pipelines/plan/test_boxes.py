@@ -25,24 +25,26 @@ def read(stored: np.ndarray, box: StoredBox) -> np.ndarray:
     return part.T if transposed else part
 
 
-@given(st.data(), st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.booleans())
-def test_the_part_read_is_the_part_shown(data, stored_height, stored_width, turns, is_mirrored):
+@given(st.data(), st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.booleans(), st.booleans())
+def test_the_part_read_is_the_part_shown(data, stored_height, stored_width, turns, is_stored_mirrored, is_mirrored):
     stored = np.arange(stored_height * stored_width).reshape(stored_height, stored_width)
-    upright = np.rot90(stored, turns)
+    upright = np.rot90(np.fliplr(stored) if is_stored_mirrored else stored, turns)
     height, width = upright.shape
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     box = (top, left, data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width)))
     box = mirrored(box) if is_mirrored else box
-    picture = Picture(width, height, stored_width, stored_height, turns)
+    picture = Picture(width, height, stored_width, stored_height, turns, int(is_stored_mirrored))
     np.testing.assert_array_equal(read(stored, stored_box(box, picture)), shown(upright, box))
 
 
+@pytest.mark.parametrize("is_stored_mirrored", [False, True])
 @pytest.mark.parametrize("turns", range(4))
-def test_of_pixels_twice_as_wide_half_as_many_are_read(turns):
+def test_of_pixels_twice_as_wide_half_as_many_are_read(turns, is_stored_mirrored):
     stored = np.arange(6 * 4).reshape(6, 4)
-    upright = np.rot90(stored.repeat(2, axis=1), turns)
+    square = stored.repeat(2, axis=1)
+    upright = np.rot90(np.fliplr(square) if is_stored_mirrored else square, turns)
     height, width = upright.shape
-    picture = Picture(width, height, 4, 6, turns)
+    picture = Picture(width, height, 4, 6, turns, int(is_stored_mirrored))
     for box in ((0, 0, 2, 2), (2, 4, 6, 6), mirrored((0, 2, 4, 4))):
         part = read(stored, stored_box(box, picture))
         np.testing.assert_array_equal(part.repeat(2, axis=1 - turns % 2), shown(upright, box))
