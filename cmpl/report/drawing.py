@@ -6,6 +6,7 @@ matplotlib is imported when something is drawn.
 import contextlib
 import importlib.util
 import io
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,12 +82,17 @@ def chart(*, title: str, width: float = WIDTH, height: float = HEIGHT) -> "tuple
 
 
 def label(text: str, *, most: int = MOST_LETTERS) -> str:
-    """A name from outside as text of a drawing: printable, on one line, shortened in its middle."""
+    """A name from outside as text of a drawing: printable, on one line, shortened in its middle to `most` letters.
+
+    Letters of East Asia are twice as wide and count so.
+    """
     plain = printable(text).replace("\n", " ").replace("\t", " ")
-    if len(plain) <= most:
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in plain)
+    if len(plain) + wide <= most:
         return plain
-    half = (most - 1) // 2
-    return f"{plain[: most - 1 - half]}…{plain[-half:]}"
+    kept = most // 2 if wide * 2 > len(plain) else most
+    half = (kept - 1) // 2
+    return f"{plain[: kept - 1 - half]}…{plain[-half:]}"
 
 
 def as_percent(axes: "Axes", *, of: str = "y") -> None:
