@@ -75,6 +75,7 @@ def command(
 
     from benchmarks.bench_loader.plot import check_plots, save_plot
     from benchmarks.bench_loader.report import advice, facts
+    from benchmarks.bench_loader.this_cpu import compared
     from benchmarks.bench_loader.whole import measure
     from benchmarks.environment import environment
     from cli.display import console_of, reporter_on, say
@@ -100,12 +101,13 @@ def command(
             note=lambda what: reporter.note(f"measuring {what}"),
         )
     show(console, measured)
-    said = [*facts(measured), *advice(measured)]
+    wholes = list(compared(measured))
+    said = [*facts(measured), *(whole.line() for whole in wholes), *advice(measured)]
     for line in said:
         say(console, line)
     if json_file:
         record = {"benchmark": "loader", "seconds": seconds, "environment": environment(), "config": to_json(config)}
-        record |= measured.to_json() | {"said": said}
+        record |= measured.to_json() | {"said": said, "compared": [dataclasses.asdict(whole) for whole in wholes]}
         Path(json_file).write_text(json.dumps(record, indent=1) + "\n")
     if plot:
         save_plot(measured, Path(plot))

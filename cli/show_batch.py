@@ -79,10 +79,10 @@ def planned_batch(config: Config, *, step: int, progress: Progress) -> tuple["Un
     assert loader.unlabeled is not None  # the method has unlabeled videos
     planner = plans[1]
     lines: list[str] = []
-    for row, position in enumerate(loader.unlabeled.positions, 1):
+    for row, (position, video) in enumerate(zip(loader.unlabeled.positions, loader.unlabeled.videos, strict=True), 1):
         plan = planner.plan(position)
         attempt = 0
-        while planner.pool.paths[plan.video] in loader.problems:
+        while plan.video != video:
             attempt += 1
             plan = planner.plan(position, attempt=attempt)
         label = int(planner.pool.labels[plan.video])
@@ -128,11 +128,11 @@ def sheet(batch: "UnlabeledBatch") -> "np.ndarray":
 
 
 def _rows(clips: "ClipBatch") -> "np.ndarray":
-    """A view of both networks as rows of frames (B, S, width, 3) uint8, the networks parted by a line."""
+    """A view of both networks and, if any, its flow as rows of frames (B, S, width, 3) uint8, parted by lines."""
     import numpy as np
 
     rows: list[np.ndarray] = []
-    for clip in (clips.primary, clips.auxiliary):
+    for clip in (clips.primary, clips.auxiliary, clips.flow):
         if clip is None:
             continue
         b, _, t, s, _ = clip.shape

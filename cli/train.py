@@ -76,6 +76,7 @@ def command(
     config = config_of(**options)
     from cli.display import console_of, is_first_rank, reporter_on, show_result
     from cmpl import session
+    from cmpl.recipes.demo import labels_alone
     from cmpl.recipes.registry import base_of
     from cmpl.training.run_directory import default_run_path
 
@@ -109,6 +110,8 @@ def command(
             click.echo(json.dumps({"run": str(path), **outcome.result}, indent=1))
         return
     show_result(console, outcome.result, title=str(path))
+    if line := labels_alone(config):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(next_steps(ctx, config, path), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -16,7 +16,7 @@ from cmpl.bounds import Within, check_bounds, is_of_type
 from cmpl.checks import one_of
 from cmpl.methods.settings import MethodSettings
 from cmpl.registries import BACKBONES, METHODS, method_class, method_settings, switched
-from cmpl.step_config import SWITCHES, StepConfig, of_older_version
+from cmpl.step_config import CHOICES, SWITCHES, StepConfig, of_older_version
 from pipelines.errors import InputError, nearest
 from pipelines.registry import use_plugins
 
@@ -158,6 +158,8 @@ class RuntimeConfig(StepConfig):
     torch_threads: Annotated[int, Within(1, 1024)] | None = None
     prefetch: Annotated[int, Within(1, 1024)] = 2
     """Batches made ahead."""
+    blocking_sync: str = "auto"
+    """Whether threads sleep, and do not spin, while they wait for the GPU. auto: where NVDEC decodes; on; off."""
     amp: str = "auto"
     """Autocast: bf16 or off."""
     sync_batch_norm: bool = False
@@ -214,6 +216,7 @@ FREE_TO_CHANGE = (
     "runtime.loader_threads",
     "runtime.torch_threads",
     "runtime.prefetch",
+    "runtime.blocking_sync",
     *(f"runtime.{name}" for name in SWITCHES),
     "runtime.log_every_steps",
     "runtime.loggers",
@@ -389,6 +392,7 @@ def checked(config: Config) -> Config:
         BACKBONES.get(getattr(config, network).architecture, field=f"{network}.architecture")
     one_of("runtime.backend", config.runtime.backend, ("auto", "cpu", "gpu"))
     one_of("runtime.amp", config.runtime.amp, ("auto", "bf16", "off"))
+    one_of("runtime.blocking_sync", config.runtime.blocking_sync, CHOICES)
     config.runtime.check_switches()
     check_bounds(config, prefix="")
     for section in ("data", "clip", "primary", "auxiliary", "optim", "batch", "evaluation", "runtime"):

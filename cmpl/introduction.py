@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from cmpl.config import Config, OptimConfig
-from cmpl.recipes.presets import FULL
+from cmpl.recipes.presets import FULL, has_preset_length
 from cmpl.registries import method_class
 from cmpl.training.course import Schedule
 from cmpl.training.plan import PAPER_BATCH, peak_learning_rate, videos_per_step
@@ -14,6 +14,7 @@ from cmpl.training.runtime import Runtime
 from pipelines.catalog.dataset import Dataset
 from pipelines.catalog.pool import Pool
 from pipelines.loading.nvdec import on_cpu
+from pipelines.loading.sample import set_aside
 from pipelines.plan.planner import Planner
 
 
@@ -69,6 +70,8 @@ def _remarks(config: Config, data: Dataset, *, num_videos_per_step: int) -> list
         lines.append(
             f"preset {config.preset}: smaller networks and clips than the paper's; --preset {FULL} takes those"
         )
+        if has_preset_length(config):
+            lines.append(f"{config.optim.steps} steps are a first result; --steps or --epochs trains longer")
     if config.data.labeled == "all" and data.unlabeled is not None:
         lines.append("all labels are used, as there are unlabeled videos beside them; --labeled takes fewer")
     paper = OptimConfig().lr
@@ -83,10 +86,11 @@ def _remarks(config: Config, data: Dataset, *, num_videos_per_step: int) -> list
 
 def classes_lost(labeled: Pool, classes: Sequence[str], problems: Mapping[str, str]) -> dict[str, int]:
     """Classes of which no labeled video is left: name -> how many labeled videos it had. problems: path -> reason."""
-    if not problems:
+    lost = set_aside(problems)
+    if not lost:
         return {}
     labels = labeled.labels.tolist()
-    left = {label for path, label in zip(labeled.paths, labels, strict=True) if path not in problems}
+    left = {label for path, label in zip(labeled.paths, labels, strict=True) if path not in lost}
     return {classes[label]: number for label, number in sorted(Counter(labels).items()) if label not in left}
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from cmpl.training.problems import say_where_unwritable
 from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
-from cmpl.training.runtime import Runtime, device_type, settle
+from cmpl.training.runtime import Runtime, device_type, settle, wait_as_asked
 from cmpl.training.step_trial import StepChoice, noise_batch, try_step
 from cmpl.training.switches import Switches, settle_switches
 from cmpl.training.validation import Doubts, validation_metrics
@@ -37,6 +38,7 @@ from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.files import written_whole
 from pipelines.loading.loader import SemiLoader
+from pipelines.loading.sample import set_aside
 from pipelines.loading.setup import cores_of_rank
 from pipelines.plan.planner import Planner
 from pipelines.progress import Progress, no_progress
@@ -54,7 +56,7 @@ class Evaluated:
     clips: int
     crops: int
     num_evaluated: int
-    problems: dict[str, str]  # path of a video that could not be decoded -> reason
+    problems: dict[str, str]  # path of a video that could not be decoded, or is damaged -> reason
     predictions: dict[str, Predictions]  # network -> its answers to each video
 
     def to_json(self) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
     continued.
     """
     run = RunDirectory(path)
+    waiting = wait_as_asked(config.runtime, local_rank=int(os.environ.get("LOCAL_RANK", "0")))  # joining uses the GPU
     ranks = join_ranks(device_type(config.runtime.device))
     try:
         reporter = reporter if ranks.is_first else Reporter()
@@ -91,7 +94,7 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
         if start.result is not None:
             reporter.note(f"{path} is finished; its result:")
             return Outcome(path=path, result=start.result)
-        reporter.note(", ".join(runtime.reasons))
+        reporter.note(", ".join((*runtime.reasons, *([waiting] if waiting else []))))
         loggers = loggers_of(config.runtime.loggers, note=reporter.note)
         start = fit_into_memory(start, data, runtime=runtime, ranks=ranks, reporter=reporter)
         with contextlib.ExitStack() as stack:
@@ -195,7 +198,6 @@ def _train(
         data,
         plans,
         num_steps=schedule.last_step,
-        unusable=unusable,
         run=run,
         runtime=runtime,
         ranks=ranks,
@@ -267,7 +269,6 @@ def _result(
     plans: tuple[Planner, Planner],
     *,
     num_steps: int,
-    unusable: dict[str, str],
     run: RunDirectory,
     runtime: Runtime,
     ranks: Ranks,
@@ -287,8 +288,8 @@ def _result(
         note=run.note_problems if ranks.is_first else no_note,
     )
     first_rank_does(ranks, lambda: keep(found, run.evaluation, data, reporter=reporter))
-    set_aside = unusable | run.problems() | found.problems
-    first_rank_does(ranks, lambda: run.note_problems(set_aside, at_once=True))
+    first_rank_does(ranks, lambda: run.note_problems(found.problems, at_once=True))
+    problems = first_rank_does(ranks, run.problems)
     return {
         **found.to_json(),
         "num_labeled": len(data.labeled),
@@ -296,9 +297,18 @@ def _result(
         "steps": num_steps,
         "train_seconds": round(train_seconds, 1),
         "evaluation_seconds": round(time.monotonic() - begin, 1),
-        "classes_without_labels": list(classes_lost(plans[0].pool, data.classes, set_aside)),
-        "num_set_aside": len(set_aside),
-        "set_aside": set_aside,
+        "classes_without_labels": list(classes_lost(plans[0].pool, data.classes, problems)),
+        **problems_as_json(problems),
+    }
+
+
+def problems_as_json(problems: Mapping[str, str]) -> dict[str, Any]:
+    """Videos set aside (path -> reason), and paths of damaged ones that were shown, as result.json holds them."""
+    aside = set_aside(problems)
+    return {
+        "num_set_aside": len(aside),
+        "set_aside": aside,
+        "damaged": [path for path in problems if path not in aside],
     }
 
 
@@ -480,14 +490,12 @@ def evaluate_run(
         progress=reporter.progress,
         note=note,
     )
-    set_aside = unusable | evaluated.problems
-    note(set_aside, at_once=True)
+    note(evaluated.problems, at_once=True)
     result = {
         **evaluated.to_json(),
         "clip_stride": clip_stride,
         "step": checkpoint.step,
-        "num_set_aside": len(set_aside),
-        "set_aside": set_aside,
+        **problems_as_json(unusable | evaluated.problems),
     }
     if not other_videos:
         views = {"clips": evaluated.clips, "crops": evaluated.crops, "clip_stride": clip_stride}

@@ -15,6 +15,10 @@ class VideoError(InputError):
     """One video cannot be used; the message is the reason, without the path."""
 
 
+class FileError(VideoError):
+    """A file cannot be used at all, whatever frames are asked for. Other VideoErrors may be of some frames alone."""
+
+
 class LoaderError(InputError):
     """No more batches can be made, for a reason outside of the program: files, memory, a worker that was killed.
 

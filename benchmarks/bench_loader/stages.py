@@ -26,7 +26,7 @@ from pipelines.loading.batches import ViewBatches, batch_of
 from pipelines.loading.engine import Engine
 from pipelines.loading.nvdec import OnCpu, on_cpu
 from pipelines.loading.parameters import parameters
-from pipelines.loading.sample import CutMedia, Frames, Ids, Media, Sample
+from pipelines.loading.sample import CutMedia, Frames, Ids, Media, Sample, set_aside
 from pipelines.loading.source import TrainSource, picture_size
 from pipelines.plan.planner import ClipPlan, Planner
 from pipelines.video.cut import cut
@@ -162,7 +162,7 @@ def plan_that_decodes(source: TrainSource, position: int) -> ClipPlan:
 
     Reads the file, which is in the page cache from then on.
     """
-    return source.planner.plan(position, attempt=len(source.sample(position).problems))
+    return source.planner.plan(position, attempt=len(set_aside(dict(source.sample(position).problems))))
 
 
 def whole_graph(source: ReplaySource, *, engine: Engine) -> "Pipeline":

@@ -44,7 +44,7 @@ class Library(Generic[Clip]):
 
     def problem(self) -> str | None:
         """Says why it cannot be used here; None where it can."""
-        if importlib.util.find_spec(self.package) is None:
+        if importlib.util.find_spec(self.package.partition(".")[0]) is None:
             return f"{self.package} is not installed"
         try:
             importlib.import_module(self.package)
@@ -165,6 +165,15 @@ def decode_torchcodec(
     return decoder.get_frames_at(frames.tolist()).data.numpy()
 
 
+def decode_spdl(video: Video, frames: np.ndarray, *, num_threads: int) -> np.ndarray:
+    """Decodes by SPDL: `sample_decode_video` parts the packets at keyframes and decodes the parts that are needed."""
+    import spdl.io
+
+    config = spdl.io.decode_config(decoder_options={"threads": str(num_threads)})
+    pictures = spdl.io.sample_decode_video(spdl.io.demux_video(video.path), frames.tolist(), decode_config=config)
+    return np.asarray(spdl.io.to_numpy(spdl.io.convert_frames(pictures)))
+
+
 _SEEKS = ({"seek": "once"}, {"seek": "each clip"})
 
 LIBRARIES: dict[str, Library[np.ndarray]] = {
@@ -172,6 +181,7 @@ LIBRARIES: dict[str, Library[np.ndarray]] = {
     "decord": Library(decode=decode_decord, package="decord", advice="get_batch; num_threads"),
     "OpenCV": Library(decode=decode_opencv, package="cv2", advice="grab, retrieve; N_THREADS", choices=_SEEKS),
     "PyAV plain": Library(decode=decode_pyav, package="av", advice="seek, decode; thread_type AUTO", choices=_SEEKS),
+    "SPDL": Library(decode=decode_spdl, package="spdl.io", advice="sample_decode_video", own_threads=False),
     "torchcodec": Library(
         decode=decode_torchcodec,
         package="torchcodec",
@@ -180,6 +190,12 @@ LIBRARIES: dict[str, Library[np.ndarray]] = {
     ),
 }
 """Decoders of one video on the CPU."""
+GPU_OR_SOURCE_ALONE = {
+    "agibot-videodataset": "decodes on NVIDIA GPUs alone: without libnvcuvid it cannot be imported",
+    "FFCV": "no wheel: it is built against the headers of OpenCV and libjpeg-turbo",
+    "PyNvVideoCodec": "decodes on NVIDIA GPUs alone",
+}
+"""Libraries that take no part on a CPU, and why."""
 
 
 def reference_frames(video: Video, frames: np.ndarray) -> np.ndarray:

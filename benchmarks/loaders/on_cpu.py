@@ -2,17 +2,19 @@
 
     python -m benchmarks.loaders.on_cpu [--rounds 5] [--json FILE]
 
-All get one frozen list of plans (videos, frames, crops, operations), as many cores and the same page cache. Arms:
+All get one frozen list of plans (videos, frames, crops, operations), as many cores and the same page cache. Files are
+originals and `cmpl prepare`'s intra ones, the form that every decoder is fastest on. Arms:
 
 - decode: the frames of both networks out of a file.
 - whole: weak and strong views. All workers make them with this project's code: only reading and decoding differ.
-- whole, DALI's operators: DALI's CPU operators behind the other decoders, a loader without this project.
+- whole, DALI's operators (`--dali`): DALI's CPU operators behind the other decoders, a loader without this project.
 
-All take turns, round by round. Each runs at the best of the settings that its documentation names. First a gate: a
-loader whose pixels differ from plain decoding by more than 2 of 255 in the mean does not take part. Loaders that are
-not installed are named and left out:
+All loaders on all files take turns, round by round. Each runs at the best of the settings that its documentation names.
+First a gate: a loader whose pixels differ from plain decoding by more than 2 of 255 in the mean does not take part.
+Ratios are those of processor time, which other work on a machine changes least. Loaders that are not installed are
+named and left out:
 
-    pip install decord opencv-python-headless torchcodec      (torchcodec needs FFmpeg's shared libraries)
+    pip install decord opencv-python-headless torchcodec spdl-io    (torchcodec needs FFmpeg's shared libraries)
 """
 
 import dataclasses
@@ -20,15 +22,15 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import click
 import numpy as np
 
 from benchmarks.decode_work import DecodeWork, decode_work
 from benchmarks.environment import environment, save_json, summarize
-from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
-from benchmarks.loaders.videos import ALIGNED, GOP, INTRA, NUM_FRAMES, ORIGINAL, SIZE, make_videos
+from benchmarks.loaders.decoders import GPU_OR_SOURCE_ALONE, LIBRARIES, OURS, Setup, reference_frames, setups
+from benchmarks.loaders.videos import ALIGNED, INTRA, KINDS, NUM_FRAMES, ORIGINAL, SIZE, make_videos
 from benchmarks.loaders.workload import GEOMETRY, DecodeRunner, Workload, whole_runner, workload_of
 from pipelines.cache import cache_root
 from pipelines.plan.geometry import Geometry
@@ -39,11 +41,11 @@ from pipelines.video.encoding import STRIDE
 MAX_DIFFERENCE = 2.0
 """Gray levels of 255, mean over a sample. Decoders round and convert colors differently, but show the same frames."""
 NUM_PARITY_SAMPLES, NUM_TRIED_SAMPLES, NUM_TRIED_ROUNDS = 4, 8, 2
-WHOLE_ARMS = {"whole": "views", "whole, DALI's operators": "frames"}
+WHOLE = "whole"
+WHOLE_ARMS = {WHOLE: "views", "whole, DALI's operators": "frames"}
 """What workers with another decoder hand over (`benchmarks.loaders.workload.whole_runner`)."""
 Row = dict[str, Any]  # what one loader did in one arm, ready for JSON
-REACH = {ORIGINAL: 1.5, INTRA: 2.0, ALIGNED: 2.0, GOP: 2.0}
-"""The wanted ratio of this project's rate to the best other loader's."""
+Key = TypeVar("Key")  # a loader, or (kind of files, loader)
 
 
 def best_setups(
@@ -82,14 +84,17 @@ def differences(runners: Mapping[str, DecodeRunner], workload: Workload) -> dict
 class Runner(Protocol):
     """A loader that takes its turn."""
 
+    num_samples: int
+
     def round(self) -> tuple[float, float]: ...
 
 
-def take_turns(runners: Mapping[str, Runner], workload: Workload, *, num_rounds: int) -> dict[str, Row]:
-    """Measures all loaders in turns. Returns {loader: median and quartiles of videos a second, processor time a video}.
+def take_turns(runners: Mapping[Key, Runner], *, num_rounds: int) -> dict[Key, Row]:
+    """Measures all loaders on all files in turns. Returns {key: videos a second and processor time a video}, median
+    and quartiles.
 
     Every round begins with another loader, so that none always comes after the same one."""
-    measured: dict[str, list[tuple[float, float]]] = {loader: [] for loader in runners}
+    measured: dict[Key, list[tuple[float, float]]] = {loader: [] for loader in runners}
     order = list(runners)
     for number in range(num_rounds):
         first = number % max(1, len(order))
@@ -97,8 +102,9 @@ def take_turns(runners: Mapping[str, Runner], workload: Workload, *, num_rounds:
             measured[loader].append(runners[loader].round())
     rows = {}
     for loader, rounds in measured.items():
-        seconds, cpu_seconds = np.array(rounds).T / workload.num_samples
-        rows[loader] = _rates(seconds.tolist()) | {"cpu_seconds": float(np.median(cpu_seconds))}
+        seconds, cpu_seconds = np.array(rounds).T / runners[loader].num_samples
+        low, middle, high = np.quantile(cpu_seconds, (0.25, 0.5, 0.75)).tolist()
+        rows[loader] = _rates(seconds.tolist()) | {"cpu_seconds": middle, "cpu_seconds_quartiles": [low, high]}
     return rows
 
 
@@ -134,52 +140,76 @@ def run(
     num_rounds: int,
     num_cores: int,
     geometry: Geometry = GEOMETRY,
+    arms: Sequence[str] = tuple(WHOLE_ARMS),
     note: Callable[[str], None] = click.echo,
 ) -> dict[str, Any]:
     """Runs all arms on each kind of files. Returns their rows, the counts, and who is missing and why."""
     missing = {loader: problem for loader in LIBRARIES if (problem := LIBRARIES[loader].problem())}
-    rows: list[Row] = []
-    work = {}
-    for loader, problem in missing.items():
+    for loader, problem in (missing | GPU_OR_SOURCE_ALONE).items():
         note(f"without {loader}: {problem}")
+    names = [loader for loader in LIBRARIES if loader not in missing]
+    work, chosen = {}, {}
+    apart: dict[tuple[str, str], float] = {}
+    workloads, decoders = {}, {}
     for kind, paths in videos.items():
         clips = dataclasses.replace(geometry, start_multiple=STRIDE if kind == ALIGNED else 1)
-        workload = workload_of(paths, num_samples=num_samples, geometry=clips)
-        work[kind] = decoded_per_used(workload)
+        workloads[kind] = workload_of(paths, num_samples=num_samples, geometry=clips)
+        work[kind] = decoded_per_used(workloads[kind])
         counts = ", ".join(f"{name} {value:.2f}" for name, value in work[kind].items())
-        note(f"\n{kind} files: frames decoded for one that is used: {counts}")
-        chosen = best_setups(workload, [loader for loader in LIBRARIES if loader not in missing], num_cores=num_cores)
-        decoders = {loader: DecodeRunner(setup, workload) for loader, (setup, _) in chosen.items()}
-        apart = differences(decoders, workload)
-        passed = [loader for loader in decoders if apart[loader] <= MAX_DIFFERENCE]
-        arms = {"decode": take_turns({p: decoders[p] for p in passed}, workload, num_rounds=num_rounds)}
-        for decoder in decoders.values():
-            decoder.close()
-        for arm, media in WHOLE_ARMS.items():
-            graphs = {p: whole_runner(chosen[p][0], workload, media=media, num_cores=num_cores) for p in passed}
-            arms[arm] = take_turns(graphs, workload, num_rounds=num_rounds)
-            for graph in graphs.values():
-                graph.close()
-        for arm, measured in arms.items():
-            for loader in decoders:
-                setup, tried = chosen[loader]
-                row = {"files": kind, "arm": arm, "peer": loader, "setup": str(setup), "tried_seconds": tried}
-                rows.append(row | {"difference": apart[loader], "passed": loader in passed} | measured.get(loader, {}))
-            show(rows[-len(decoders) :], note)
-    return {"rows": rows, "decoded_per_used": work, "missing": missing, "reached": reached(rows)}
+        note(f"{kind} files: frames decoded for one that is used: {counts}")
+        chosen[kind] = best_setups(workloads[kind], names, num_cores=num_cores)
+        for loader, (setup, _) in chosen[kind].items():
+            decoders[kind, loader] = DecodeRunner(setup, workloads[kind])
+        runners = {loader: decoders[kind, loader] for loader in names}
+        apart |= {(kind, loader): found for loader, found in differences(runners, workloads[kind]).items()}
+    passed = [key for key in decoders if apart[key] <= MAX_DIFFERENCE]
+    measured = {"decode": take_turns({key: decoders[key] for key in passed}, num_rounds=num_rounds)}
+    for decoder in decoders.values():
+        decoder.close()
+    for arm in arms:
+        graphs = {
+            (kind, loader): whole_runner(
+                chosen[kind][loader][0], workloads[kind], media=WHOLE_ARMS[arm], num_cores=num_cores
+            )
+            for kind, loader in passed
+        }
+        measured[arm] = take_turns(graphs, num_rounds=num_rounds)
+        for graph in graphs.values():
+            graph.close()
+    rows: list[Row] = []
+    for arm, found in measured.items():
+        for kind in videos:
+            for loader in names:
+                setup, tried = chosen[kind][loader]
+                row: Row = {"files": kind, "arm": arm, "peer": loader, "setup": str(setup), "tried_seconds": tried}
+                row |= {"difference": apart[kind, loader], "passed": (kind, loader) in passed}
+                rows.append(row | found.get((kind, loader), {}))
+            show(rows[-len(names) :], note)
+    left_out = missing | GPU_OR_SOURCE_ALONE
+    return {"rows": rows, "decoded_per_used": work, "missing": left_out, "reached": reached(rows)}
 
 
 def reached(rows: list[Row]) -> dict[str, Row]:
-    """Gives {files, arm: this project's rate over the best other loader's, and the wanted ratio}."""
+    """Compares this project with the best of the others by processor time a video, {what: the ratios}.
+
+    For each kind of files and arm; and for each arm this project on the files that suit it best, with the others on the
+    originals and with the others on the files that suit each of them best.
+    """
     found = {}
-    for files, arm in dict.fromkeys((row["files"], row["arm"]) for row in rows):
-        rates = {
-            r["peer"]: r["videos_per_second"] for r in rows if (r["files"], r["arm"]) == (files, arm) and r["passed"]
-        }
-        ours = rates.pop(OURS, None)
-        if ours and rates:
-            best = max(rates, key=rates.__getitem__)
-            found[f"{files}, {arm}"] = {"best_peer": best, "ratio": ours / rates[best], "wanted": REACH.get(files)}
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        cost = {(row["files"], row["peer"]): row["cpu_seconds"] for row in rows if row["arm"] == arm and row["passed"]}
+        ours = {files: seconds for (files, peer), seconds in cost.items() if peer == OURS}
+        others = {key: seconds for key, seconds in cost.items() if key[1] != OURS}
+        if not ours or not others:
+            continue
+        pairs = {f"{files}, {arm}": (files, {key: s for key, s in others.items() if key[0] == files}) for files in ours}
+        best = min(ours, key=ours.__getitem__)
+        pairs[f"{best} beside originals, {arm}"] = best, {key: s for key, s in others.items() if key[0] == ORIGINAL}
+        pairs[f"{best} beside the best form of all, {arm}"] = best, others
+        for what, (files, beside) in pairs.items():
+            if beside:
+                key = min(beside, key=beside.__getitem__)
+                found[what] = {"best_peer": key[1], "its_files": key[0], "ratio": beside[key] / ours[files]}
     return found
 
 
@@ -203,6 +233,8 @@ def show(rows: list[Row], note: Callable[[str], None]) -> None:
 @click.option("--samples", "num_samples", default=16, show_default=True, help="Planned videos in the frozen list.")
 @click.option("--rounds", "num_rounds", default=5, show_default=True, help="Rounds in which loaders take turns.")
 @click.option("--cores", "num_cores", type=int, help="Cores that all may use (default: all there are).")
+@click.option("--dali", is_flag=True, help="Also put DALI's operators behind the other decoders.")
+@click.option("--all-forms", is_flag=True, help="Also aligned and gop files.")
 @click.option("--frames", "num_frames", default=NUM_FRAMES, show_default=True, help="Length of a file.")
 @click.option("--size", nargs=2, default=SIZE, show_default=True, help="Width and height of the originals.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the files are kept (default: the cache).")
@@ -212,6 +244,8 @@ def main(
     num_samples: int,
     num_rounds: int,
     num_cores: int | None,
+    dali: bool,
+    all_forms: bool,
     num_frames: int,
     size: tuple[int, int],
     folder: Path | None,
@@ -222,11 +256,15 @@ def main(
     if num_cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:num_cores])
     num_cores, begin = len(os.sched_getaffinity(0)), time.monotonic()
-    videos = make_videos(folder or cache_root() / "benchmarks", num_videos=num_videos, num_frames=num_frames, size=size)
+    kinds = KINDS if all_forms else (ORIGINAL, INTRA)
+    videos = make_videos(
+        folder or cache_root() / "benchmarks", num_videos=num_videos, num_frames=num_frames, size=size, kinds=kinds
+    )
     click.echo(f"{num_videos} files of each kind, {num_samples} planned videos, {num_cores} cores")
-    result = run(videos, num_samples=num_samples, num_rounds=num_rounds, num_cores=num_cores)
+    arms = tuple(WHOLE_ARMS) if dali else (WHOLE,)
+    result = run(videos, num_samples=num_samples, num_rounds=num_rounds, num_cores=num_cores, arms=arms)
     for what, found in result["reached"].items():
-        click.echo(f"{what}: {found['ratio']:.2f} x {found['best_peer']} (wanted: {found['wanted']} x)")
+        click.echo(f"{what}: {found['ratio']:.2f} x {found['best_peer']} on {found['its_files']} files")
     if json_path:
         settings = {"num_videos": num_videos, "num_samples": num_samples, "num_rounds": num_rounds, "size": list(size)}
         record = {"benchmark": "loaders", "environment": environment(), "num_cores": num_cores, **settings}

@@ -235,7 +235,7 @@ class CudaDecodeRunner:
 
     def __init__(self, loader: str, workload: Workload) -> None:
         self._source = CudaSource(library=DECODERS[loader], workload=workload)
-        self._num_samples = workload.num_samples
+        self.num_samples = workload.num_samples
         self._run()
 
     def round(self) -> tuple[float, float]:
@@ -247,7 +247,7 @@ class CudaDecodeRunner:
         self._source.pool.shutdown()
 
     def _run(self) -> None:
-        for first in range(0, self._num_samples, BATCH_SIZE):
+        for first in range(0, self.num_samples, BATCH_SIZE):
             self._source.clips(range(first, first + BATCH_SIZE))
 
 
@@ -292,7 +292,7 @@ def run_gpu(
                     runners[loader] = runner_of(loader, workload, arm=arm, engine=engine, folder=folder)
                 except Exception as error:  # a loader that fails is part of the result
                     missing[loader] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
-            measured = take_turns(runners, workload, num_rounds=num_rounds)
+            measured = take_turns(runners, num_rounds=num_rounds)
             for runner in runners.values():
                 runner.close()
             row = {"files": kind, "arm": arm, "setup": f"{engine.num_workers} workers, {engine.num_threads} threads"}

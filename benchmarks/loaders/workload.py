@@ -103,7 +103,7 @@ class DecodeRunner:
     `setup` may be exchanged for one with as many workers and threads."""
 
     def __init__(self, setup: Setup, workload: Workload) -> None:
-        self.setup, self._jobs = setup, workload.jobs()
+        self.setup, self._jobs, self.num_samples = setup, workload.jobs(), workload.num_samples
         self._pool = ProcessPoolExecutor(
             setup.num_workers, mp_context=get_context("spawn"), initializer=begin_worker, initargs=(setup,)
         )
@@ -145,7 +145,7 @@ class BatchRunner:
     """Takes the batches of a source that repeats the list, as the trainer takes them, and drops them."""
 
     def __init__(self, batches: Batched, workload: Workload, *, engine: "Engine") -> None:
-        self._batches, self._engine = batches, engine
+        self._batches, self._engine, self.num_samples = batches, engine, workload.num_samples
         self._num_batches = workload.num_samples // BATCH_SIZE
         self._take(self._num_batches)
 

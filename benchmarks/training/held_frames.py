@@ -11,7 +11,7 @@ import numpy as np
 import pipelines.views.make
 from pipelines.errors import VideoError
 from pipelines.video.container import decode_all, open_video, video_errors
-from pipelines.video.frames import decode_each
+from pipelines.video.frames import DecodingNotes, decode_each
 
 
 class HeldFrames:
@@ -21,11 +21,19 @@ class HeldFrames:
         self._pictures: dict[str, list[av.VideoFrame]] = {}
 
     def decode_each(
-        self, source: Path | str | bytes, wanted: np.ndarray, *, exact_seek: bool
+        self,
+        source: Path | str | bytes,
+        wanted: np.ndarray,
+        *,
+        exact_seek: bool,
+        notes: DecodingNotes | None = None,
     ) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yields (k, picture of frame `wanted[k]`) as `pipelines.video.frames.decode_each` does. Raises VideoError."""
+        """Yields (k, picture of frame `wanted[k]`) as `pipelines.video.frames.decode_each` does. Raises VideoError.
+
+        Damage of held pictures is not noted.
+        """
         if isinstance(source, bytes):
-            yield from decode_each(source, wanted, exact_seek=exact_seek)
+            yield from decode_each(source, wanted, exact_seek=exact_seek, notes=notes)
             return
         path = os.path.realpath(source)  # a video is held once, whatever links lead to it
         if path not in self._pictures:

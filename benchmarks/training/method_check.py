@@ -5,7 +5,7 @@
 Each run is the trainer itself (`cmpl.session.train`) in a process of one thread, and is kept: the same command goes on
 where it was stopped, and the JSON holds what is done so far. Differences are paired by subset: the same labeled videos,
 the same seed, the same order and views of the primary network. Videos are decoded once a process and kept in memory
-(`decoded`), which changes no weight; `--decode-anew` does without.
+(`held_frames`), which changes no weight; `--decode-anew` does without.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ import click
 
 from benchmarks.environment import environment, save_json
 from benchmarks.training.arms import Arm, config_of, further_arms, main_arms
-from benchmarks.training.decoded import Pictures, decoded_once
+from benchmarks.training.held_frames import HeldFrames
 from cmpl.config import to_json
 from cmpl.subsets import spread
 from pipelines.errors import InputError
 
 Row = dict[str, Any]  # ready for JSON
-KEPT: Pictures = {}
+HELD = HeldFrames()
 """This process's decoded videos."""
 END_SHARE = 0.2
 """The last share of training over which pseudo-labels are averaged."""
@@ -42,7 +42,7 @@ def run_one(
 
     config = config_of(arm, subset=subset, labeled=labeled, settings=settings)
     path = Path(folder) / f"{arm}-{subset}"
-    with contextlib.nullcontext() if decode_anew else decoded_once(KEPT):
+    with contextlib.nullcontext() if decode_anew else HELD.in_use():
         outcome = train(config, path=path, reporter=Reporter())
     if outcome.result is None:
         raise KeyboardInterrupt
@@ -128,6 +128,7 @@ def lines(result: dict[str, dict[str, Row]]) -> list[str]:
 @click.option("--further", is_flag=True, help="Also the arms that take CMPL apart.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a field for all arms.")
 @click.option("--folder", default="runs/method_check", show_default=True, help="Where the runs are kept.")
+@click.option("--done", is_flag=True, help="Report the finished runs in the folder; train nothing.")
 @click.option("--processes", default=2, show_default=True, help="Runs at a time, of one thread each.")
 @click.option("--decode-anew", is_flag=True, help="Decode each clip from its file: slower, the same result.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here after each run.")
@@ -139,6 +140,7 @@ def main(
     further: bool,
     assignments: tuple[str, ...],
     folder: str,
+    done: bool,
     processes: int,
     decode_anew: bool,
     json_path: Path | None,
@@ -152,6 +154,8 @@ def main(
     if only:
         columns = [Arm(name, int(own or steps)) for name, _, own in (text.partition("@") for text in only)]
     jobs = [(arm, subset) for subset in subsets_of(subsets) for arm in columns]
+    if done:
+        jobs = [(arm, subset) for arm, subset in jobs if (Path(folder) / f"{arm}-{subset}" / "result.json").exists()]
     rows, begin = [], time.monotonic()
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [

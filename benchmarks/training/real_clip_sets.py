@@ -11,9 +11,9 @@ from pipelines.datasets.folder import read_folder
 from pipelines.datasets.prepare import prepare
 from pipelines.errors import InputError
 from pipelines.files import written_whole
-from pipelines.video.transcode import Settings
+from pipelines.video.encoding import Form, Settings
 
-SMALL = Settings(short_side=80, gop=4)
+SMALL = Settings(form=Form.GOP, short_side=80, gop=4)
 """The largest short side that crops of 56 pixels are taken from."""
 NUM_PERSON_SPLITS = 3
 

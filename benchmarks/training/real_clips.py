@@ -38,6 +38,8 @@ COMMON = {
     "optim.warmup": "0.05",
     "batch.labeled": "4",
     "batch.unlabeled": "8",
+    "primary.dropout": "0.5",
+    "auxiliary.dropout": "0.5",
     "primary.stem_kernel": "3,5,5",
     "auxiliary.stem_kernel": "3,5,5",
     "primary.zero_init_residual": "false",
@@ -63,6 +65,8 @@ RECIPES: dict[str, dict[str, str]] = {
     "gentle-early": GENTLE | LATE | {"method.unlabeled_delay": "0.2"},
 }
 """Name -> what a recipe changes of BASE."""
+CHOSEN = "gentle"
+"""The recipe that the preset cpu is for a folder of one's own (`cmpl.recipes.presets.OWN_VIDEOS`)."""
 SEEN_BY_ALL = ("optim.", "primary.", "auxiliary.", "batch.labeled")
 """Beginnings of the settings that change a supervised run, too."""
 

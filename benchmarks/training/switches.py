@@ -1,8 +1,8 @@
 """Times the training step of CMPL with each of its switches alone, and with all that a GPU gets.
 
-Arms take turns, first those that compile nothing, then those that do, beside the same plain step. Each says the loss
-of its first step, too: it should be that of the first arm, but for rounding. An arm that fails is named and costs the
-others nothing. On a CPU compiling takes minutes: `--compile` asks for it.
+Arms take turns: first those that compile nothing, then those that do, each group beside the plain step. Each says the
+loss of its first step, too: it should be the plain one's, but for rounding. An arm that fails is named and costs the
+others nothing. On a CPU compiling takes minutes, and `--compile` asks for it.
 
     python -m benchmarks.training.switches [--json FILE] [--repeats 15] [--threads 1] [--compile]
 """

@@ -85,12 +85,13 @@ class Convolution(nn.Conv3d):
         return _AUTO_FORMS.get(clips.device.type, _AUTO_FORMS["cuda"])[self.kind]
 
     def forward(self, clips: Tensor) -> Tensor:
-        if clips.device.type == "cpu" and (taps := self._taps_in_reach(clips)):
-            return F.conv3d(clips, self.weight[(slice(None), slice(None), *taps)], None, self.stride, self._kept(taps))
-        form = self.form(clips)
+        taps, form = self._taps_in_reach(clips), self.form(clips)
         if form == "matmul":
             return self._as_matmul(clips)
-        if form == "2d":
+        if taps and clips.device.type == "cpu":
+            weight = self.weight[(slice(None), slice(None), *taps)]
+            output = F.conv3d(clips, weight, None, self.stride, self._padding_of(taps))
+        elif form == "2d":
             output = self._as_temporal_2d(clips) if self.kind == "temporal" else self._as_spatial_2d(clips)
         else:
             weight = self._matrix()[:, :, None, None, None] if self.kind == "pointwise" else self.weight
@@ -117,7 +118,7 @@ class Convolution(nn.Conv3d):
         whole = all(tap == slice(0, kernel) for tap, kernel in zip(taps, self.kernel_size, strict=True))
         return () if whole else tuple(taps)
 
-    def _kept(self, taps: tuple[slice, ...]) -> tuple[int, ...]:
+    def _padding_of(self, taps: tuple[slice, ...]) -> tuple[int, ...]:
         """The padding of a part of the kernel."""
         return tuple(padding - tap.start for padding, tap in zip(self.padding_sides, taps, strict=True))
 

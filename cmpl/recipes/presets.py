@@ -38,6 +38,32 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
 }
 """Name -> the settings that it changes, largest first. The same proportions as the paper's, 256 : 224."""
 
+OWN_VIDEOS: Mapping[str, Mapping[str, str]] = {
+    "cpu": {  # of the recipes tried on real clips, see benchmarks/results/real_clips.md
+        "clip.crop_size": "40",
+        "clip.short_side": "46",
+        "clip.short_side_jitter": "46,57",
+        "evaluation.short_side": "46",
+        "primary.stem_kernel": "3,5,5",
+        "auxiliary.stem_kernel": "3,5,5",
+        "primary.dropout": "0",
+        "auxiliary.dropout": "0",
+        "primary.zero_init_residual": "false",
+        "auxiliary.zero_init_residual": "false",
+        "method.threshold": "0.95",
+        "method.unlabeled_weight": "1",
+        "method.unlabeled_delay": "0.5",
+        "method.batch_norm": "separate",
+        "optim.lr": "0.02",
+        "optim.nesterov": "true",
+        "optim.warmup": "0.05",
+        "optim.steps": "300",
+        "batch.labeled": "4",
+        "batch.unlabeled": "8",
+    },
+}
+"""Name -> what the preset changes besides in the recipe `folder`: few labels, a small batch, a short first run."""
+
 
 def with_preset(config: Config, name: str | None) -> Config:
     """The configuration made smaller. Raises InputError for an unknown name."""
@@ -45,7 +71,14 @@ def with_preset(config: Config, name: str | None) -> Config:
         return config
     if name not in PRESETS:
         raise InputError(f"--preset: received {name!r}{nearest(name, (FULL, *PRESETS))}")
-    return with_settings(config, {**PRESETS[name], "preset": name})
+    own = OWN_VIDEOS.get(name, {}) if config.recipe == "folder" else {}
+    return with_settings(config, {**PRESETS[name], **own, "preset": name})
+
+
+def has_preset_length(config: Config) -> bool:
+    """Whether a preset chose the number of steps, and nobody another one."""
+    steps = OWN_VIDEOS.get(config.preset or FULL, {}).get("optim.steps")
+    return config.recipe == "folder" and steps is not None and config.optim.steps == int(steps)
 
 
 def smaller_than(crop_size: int) -> str | None:

@@ -24,7 +24,9 @@ def about(run: RunValues) -> list[tuple[str, str]]:
     counts = ", ".join(f"{run.count(part)} {part}" for part in PARTS if run.count(part))
     settings = [f"{name} {value:g}" for name, value in _weights(config).items()]
     steps = f"{run.last_step} of {run.num_steps or '?'} steps"
-    epochs = f", {run.last_step / run.steps_an_epoch:.3g} epochs of the unlabeled videos" if run.steps_an_epoch else ""
+    epochs = (
+        f"; passes over the unlabeled videos: {run.last_step / run.steps_an_epoch:.3g}" if run.steps_an_epoch else ""
+    )
     batch = "" if facts is None else " + ".join(map(str, facts.course.videos_per_step))
     rows = [
         ("state", "finished" if run.is_finished else f"not finished: stands at {steps}"),
@@ -85,14 +87,16 @@ def _weights(config: Config) -> dict[str, float]:
 def _measured(result: dict[str, Any] | None) -> list[tuple[str, str]]:
     if result is None:
         return []
-    views = f"{result.get('clips', '?')} clips x {result.get('crops', '?')} crops"
-    rows = [("evaluated", f"{result.get('num_evaluated', '?')} videos, {views}")]
+    views = f"clips x crops: {result.get('clips', '?')} x {result.get('crops', '?')}"
+    rows = [("evaluated", f"{result.get('num_evaluated', '?')} videos; {views}")]
     for network in NETWORKS:
         score = result.get(network, {})
         if "confident_share" in score:
             right = score.get("confident_precision")
             words = f"{score['confident_share']:.1%} of its answers reach the threshold"
-            rows.append((f"sure, {network}", words + ("" if right is None else f", {right:.1%} of these are right")))
+            rows.append(
+                (f"confident, {network}", words + ("" if right is None else f", {right:.1%} of these are right"))
+            )
     if "train_seconds" in result:
         rows.append(("time", f"{hours(result['train_seconds'])} of training"))
     return rows
@@ -114,4 +118,4 @@ def percent(result: dict[str, Any] | None, network: str, figure: str) -> str:
     """A figure of a result in percent, or a dash."""
     if result is None or network not in result:
         return "-"
-    return f"{100 * result[network][figure]:.1f} %"
+    return f"{100 * result[network][figure]:.1f}%"

@@ -119,7 +119,7 @@ def most_confused(counts: np.ndarray, classes: Sequence[str], *, number: int) ->
 def confusion(counts: np.ndarray, classes: Sequence[str]) -> "Figure":
     """The matrix in shares of each true class; up to MOST_NAMED classes are named, up to 20 have figures."""
     number = len(classes)
-    side = max(WIDTH, min(11.0, 2.2 + 0.3 * number)) if number <= MOST_NAMED else 7.0
+    side = max(WIDTH + 0.6, min(14.0, 3.2 + 0.28 * number)) if number <= MOST_NAMED else 7.0
     figure, axes = chart(title="Confusion: shares of each true class", width=side, height=side * 0.9)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")

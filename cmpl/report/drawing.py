@@ -6,6 +6,7 @@ matplotlib is imported when something is drawn.
 import contextlib
 import importlib.util
 import io
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ SERIES = (BLUE, ORANGE, GREEN, RED, GRAY, "#8a6d00", "#7a4fbf", "#00799e")
 """Colors of things that have none of their own, in order."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
 """Line styles: color is never all that tells lines apart."""
-WIDTH, HEIGHT = 5.2, 3.3
+WIDTH, HEIGHT = 4.6, 3.1
 """Inches of a chart: as wide as a phone shows it without making its text too small."""
 FORMATS = (".png", ".svg", ".pdf")
 MOST_LETTERS = 28
@@ -81,12 +82,17 @@ def chart(*, title: str, width: float = WIDTH, height: float = HEIGHT) -> "tuple
 
 
 def label(text: str, *, most: int = MOST_LETTERS) -> str:
-    """A name from outside as text of a drawing: printable, on one line, shortened in its middle."""
+    """A name from outside as text of a drawing: printable, on one line, shortened in its middle to `most` letters.
+
+    Letters of East Asia are twice as wide and count so.
+    """
     plain = printable(text).replace("\n", " ").replace("\t", " ")
-    if len(plain) <= most:
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in plain)
+    if len(plain) + wide <= most:
         return plain
-    half = (most - 1) // 2
-    return f"{plain[: most - 1 - half]}…{plain[-half:]}"
+    kept = most // 2 if wide * 2 > len(plain) else most
+    half = (kept - 1) // 2
+    return f"{plain[: kept - 1 - half]}…{plain[-half:]}"
 
 
 def as_percent(axes: "Axes", *, of: str = "y") -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +24,14 @@ def text(value: object) -> str:
     return html.escape(printable(str(value)), quote=True)
 
 
+def prose(value: str) -> str:
+    """A sentence as text of a page; what stands between backticks is a command."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text(value))
+
+
 def paragraph(value: str, *, kind: str = "") -> str:
     """A paragraph of plain text."""
-    return f"<p{_class(kind)}>{text(value)}</p>"
+    return f"<p{_class(kind)}>{prose(value)}</p>"
 
 
 def box(content: str, *, name: str) -> str:
@@ -54,7 +60,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> str:
 
 def listed(lines: Iterable[str]) -> str:
     """A list of plain texts."""
-    return "<ul>" + "".join(f"<li>{text(line)}</li>" for line in lines) + "</ul>"
+    return "<ul>" + "".join(f"<li>{prose(line)}</li>" for line in lines) + "</ul>"
 
 
 def _class(kind: str) -> str:

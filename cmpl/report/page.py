@@ -96,7 +96,7 @@ def _paper(beside: Printed | None) -> tuple[str, str]:
     where = f"{beside.table}: {beside.label}"
     if beside.top1 is None:
         return "-", where
-    return f"{beside.top1:g} %", where if beside.is_of_run else f"{where}, on {' '.join(beside.data)}"
+    return f"{beside.top1:g}%", where if beside.is_of_run else f"{where}, on {' '.join(beside.data)}"
 
 
 def _run(

@@ -15,9 +15,10 @@ from cmpl.evaluation_file import EvaluatedVideo
 from cmpl.report.values import RunValues
 from pipelines.catalog.pool import Pool
 from pipelines.errors import InputError, VideoError
-from pipelines.loading.source import fetch_views, view_of
+from pipelines.loading.source import picture_size, view_of
 from pipelines.plan.boxes import evaluation_boxes, stored_box
 from pipelines.progress import Progress, no_progress
+from pipelines.views.make import make_views
 
 NUM_FRAMES, SIDE, GAP = 6, 128, 3
 QUALITY = 3
@@ -53,7 +54,12 @@ def strip_of(pool: Pool, video: int) -> np.ndarray:
     picture = pool.picture(video)
     frames = np.linspace(0, int(pool.num_frames[video]) - 1, NUM_FRAMES).round().astype(np.int64)
     box = stored_box(evaluation_boxes(1, width=picture.width, height=picture.height)[0], picture)
-    (view,) = fetch_views(pool, video, [view_of(frames, box, size=SIDE)], {})
+    (view,) = make_views(
+        pool.paths[video],
+        [view_of(frames, box, size=SIDE)],
+        exact_seek=bool(pool.exact_seek[video]),
+        picture_size=picture_size(pool, video),
+    )
     line = np.full((SIDE, GAP, 3), 255, dtype=np.uint8)
     parts = [part for frame in view for part in (line, frame)]
     return np.concatenate(parts[1:], axis=1)

@@ -33,8 +33,9 @@ td.path { overflow-wrap: anywhere; min-width: 16ch; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 8px 24px;
   align-items: start; }
 figure { margin: 8px 0; }
-figure img { display: block; max-width: 100%; height: auto; }
-figure.wide img { max-width: none; }
+figure img { display: block; width: 100%; max-width: 600px; height: auto; }
+figure.wide img { width: auto; max-width: none; }
+code { font: 0.92em ui-monospace, Menlo, Consolas, monospace; background: var(--panel); padding: 1px 4px; }
 figcaption { font-size: 0.9rem; color: var(--soft); max-width: 74ch; overflow-wrap: anywhere; }
 .strips { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 540px), 1fr)); gap: 20px 28px; }
 .strip { min-width: 0; }

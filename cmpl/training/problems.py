@@ -1,4 +1,4 @@
-"""problems.json of a run: the videos set aside, written as soon as they are known."""
+"""problems.json of a run: the videos set aside or damaged, written as soon as they are known."""
 
 import json
 import time
@@ -8,13 +8,14 @@ from typing import Protocol
 
 from pipelines.errors import InputError
 from pipelines.files import written_whole
+from pipelines.loading.sample import add_problems
 
 PAUSE_FACTOR = 50
 """A write is followed by a pause this many times as long, so that writing takes at most 2 % of a run."""
 
 
 class ProblemsFile:
-    """The file's content, path of a video -> why it is set aside, and when it is written.
+    """The file's content, path of a video -> why it is set aside or how it is damaged, and when it is written.
 
     It only grows: what the file holds already stays, also what another process (`cmpl eval`) has added since.
     """
@@ -29,16 +30,19 @@ class ProblemsFile:
         Soon after a write the next one waits for a later call, unless `at_once`. Raises OSError where the file cannot
         be written.
         """
-        new = {path: reason for path, reason in problems.items() if self.content.get(path) != reason}
-        if new:
-            self.content |= new
-            self._is_written = False
+        if problems:
+            known = dict(self.content)
+            add_problems(known, problems.items())
+            self._is_written = self._is_written and known == self.content
+            self.content = known
         if not self._is_written and (at_once or time.monotonic() >= self._free_at):
             self._write()
 
     def _write(self) -> None:
         begin = time.monotonic()
-        self.content = _read(self._path) | self.content
+        there = _read(self._path)
+        add_problems(there, self.content.items())
+        self.content = there
         with written_whole(self._path) as draft:
             draft.write_text(json.dumps(self.content, indent=1) + "\n")
         end = time.monotonic()

@@ -10,6 +10,7 @@ from pipelines.errors import InputError
 from pipelines.loading.dali import require_dali
 from pipelines.loading.nvdec import nvdec_problem
 from pipelines.loading.setup import cores_of_rank, default_threads, default_workers
+from pipelines.loading.waiting import wait_asleep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,26 @@ def device_type(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def wait_as_asked(config: RuntimeConfig, *, local_rank: int = 0) -> str | None:
+    """Lets this rank's threads sleep while they wait for its GPU, where asked. Call it before the GPU is used.
+
+    Returns what to say of it; None where nothing was done.
+    """
+    if device_type(config.device) != "cuda" or torch.cuda.is_initialized():
+        return None
+    is_wanted = config.blocking_sync == "on" or (
+        config.blocking_sync == "auto" and config.backend != "cpu" and nvdec_problem() is None
+    )
+    if not is_wanted:
+        return None
+    problem = wait_asleep(local_rank)
+    return f"threads spin while they wait for the GPU ({problem})" if problem else "threads sleep while they wait"
+
+
 def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int = 1) -> Runtime:
     """Decides what is left to decide. Raises InputError for what this machine cannot do."""
     kind = device_type(config.device)
+    waiting = wait_as_asked(config, local_rank=local_rank)
     if kind == "cuda":
         require_dali("runtime.device", config.device)
     device = torch.device("cuda", local_rank) if kind == "cuda" else torch.device("cpu")
@@ -71,6 +89,7 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
             "channels-last memory",
             f"{workers} worker{'s' if workers != 1 else ''}, {torch_threads} torch "
             f"thread{'s' if torch_threads != 1 else ''} (of {num_cores} cores)",
+            *([waiting] if waiting else []),
         ),
     )
 

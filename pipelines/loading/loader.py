@@ -17,6 +17,7 @@ from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.loading.batches import batches_of
 from pipelines.loading.engine import Engine
+from pipelines.loading.sample import add_problems
 from pipelines.loading.setup import engine_on, place_in_group
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
@@ -52,7 +53,7 @@ class StreamLoader(Closing):
     def __next__(self) -> tuple[list[Tensor], Tensor]:
         """The clips of one batch, each (B, 3, T, S, S) uint8, and its labels (B,) int64 on the same device."""
         views, ids, problems = self._batches.next()
-        self.problems.update(problems)
+        add_problems(self.problems, problems)
         self.positions, self.videos = ids[:, 0].tolist(), ids[:, 1].tolist()
         clips = [clips_of(view) for view in views]
         return clips, on_device(torch.from_numpy(ids[:, 2].copy()), clips[0].device)
@@ -102,7 +103,7 @@ class SemiLoader(Closing):
         self._plans, self._engine = (labeled, unlabeled), engine
         self._streams: list[StreamLoader] = []
         self.problems: dict[str, str] = {}
-        """Videos set aside so far on this rank: path -> reason."""
+        """Videos set aside so far on this rank, or shown though they are damaged: path -> reason."""
 
     @classmethod
     def from_dataset(
@@ -219,6 +220,8 @@ class SemiLoader(Closing):
                 rank=self.rank,
                 num_ranks=self.num_ranks,
             )
+            # A video is one thread's work: a stream has no use for more threads than videos.
+            engine = dataclasses.replace(engine, num_threads=min(engine.num_threads, size))
             self._streams.append(StreamLoader(source, engine=engine, problems=self.problems))
         return self
 
@@ -280,7 +283,7 @@ class EvaluationLoader(Closing):
     def __iter__(self) -> Iterator[EvaluationBatch]:
         for first in range(0, self._num_own, self._source.batch_size):
             crops, ids, problems = self._batches.next()
-            self.problems.update(problems)
+            add_problems(self.problems, problems)
             # The last batch is filled up from the front; a stand-in is not counted.
             rows = [i for i, stands_in in enumerate(ids[: self._num_own - first, 3].tolist()) if not stands_in]
             if rows:

@@ -17,16 +17,16 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from pipelines.catalog.pool import Pool
-from pipelines.errors import LoaderError, VideoError
+from pipelines.errors import FileError, LoaderError, VideoError
 from pipelines.loading.nvdec import OnCpu
 from pipelines.loading.parameters import parameters
-from pipelines.loading.sample import CutMedia, Frames, Ids, Media, MixedMedia, Sample
+from pipelines.loading.sample import SHOWN_DAMAGED, CutMedia, Frames, Ids, Media, MixedMedia, Sample
 from pipelines.plan.boxes import StoredBox, evaluation_boxes, stored_box
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import ClipPlan, Planner, Stream, batch_positions
 from pipelines.plan.rand_augment import Strong
 from pipelines.video.cut import cut
-from pipelines.video.frames import check_size, decode_frames
+from pipelines.video.frames import DecodingNotes, check_size, decode_frames
 from pipelines.views.flow import flow_view, require_opencv
 from pipelines.views.make import View, make_views
 
@@ -78,7 +78,8 @@ class TrainSource(_EndsWithTrainer):
     """The samples of one training stream, of one rank.
 
     `first_micro_step` is where training stands. `on_cpu` counts with mixed media alone. `broken` is this process's
-    memory of the videos (pool indices) that do not decode, with reasons: it grows.
+    memory of the files (pool indices) that cannot be used at all, with reasons: it grows. A video some of whose frames
+    do not decode is not in it: whether a clip of it decodes must not depend on the clips before.
     """
 
     planner: Planner
@@ -150,22 +151,27 @@ class TrainSource(_EndsWithTrainer):
         """
         problems: list[tuple[str, str]] = []
         for attempt in range(MAX_ATTEMPTS):
-            plan = self.planner.plan(position, attempt=attempt)
+            plan, notes = self.planner.plan(position, attempt=attempt), DecodingNotes()
+            path = self.pool.paths[plan.video]
             try:
-                media, rows = self._fetch(plan)
+                media, rows = self._fetch(plan, notes)
             except VideoError as error:
-                self.broken[plan.video] = str(error)
-                problems.append((self.pool.paths[plan.video], str(error)))
+                if isinstance(error, FileError):
+                    self.broken[plan.video] = str(error)
+                problems.append((path, str(error)))
                 continue
+            if notes.num_damaged:
+                problems.append((path, SHOWN_DAMAGED))
             ids = Ids(number=position, video=plan.video, label=int(self.pool.labels[plan.video]))
             return Sample(media, rows, ids, tuple(problems))
         raise none_decodes(f"{self.planner.stream.name.lower()} videos", problems)
 
-    def _fetch(self, plan: ClipPlan) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
+    def _fetch(self, plan: ClipPlan, notes: DecodingNotes) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
         if self.media is Media.VIEWS:
-            views = fetch_views(self.pool, plan.video, self.views(plan), self.broken)
+            views = fetch_views(self, plan.video, self.views(plan), notes=notes)
             return with_flow(views, self.planner.geometry), None
-        return fetch(self, plan.video, plan.frames), parameters(plan, self.pool.picture(plan.video))
+        media = fetch(self, plan.video, plan.frames, notes=notes)
+        return media, parameters(plan, self.pool.picture(plan.video))
 
     def views(self, plan: ClipPlan) -> list[View]:
         """What this stream shows of a video: standard views, or weak and then strong ones; one a network."""
@@ -244,26 +250,28 @@ class EvaluationSource(_EndsWithTrainer):
         and it is never counted in a result."""
         problems: list[tuple[str, str]] = []
         for attempt in range(MAX_ATTEMPTS):
-            shown = (video + attempt) % len(self.pool)
+            shown, notes = (video + attempt) % len(self.pool), DecodingNotes()
             try:
-                media, boxes = self._fetch(shown)
+                media, boxes = self._fetch(shown, notes)
             except VideoError as error:
-                self.broken[shown] = str(error)
+                self.broken[shown] = str(error)  # it is asked for the same frames each time
                 problems.append((self.pool.paths[shown], str(error)))
                 continue
+            if notes.num_damaged:
+                problems.append((self.pool.paths[shown], SHOWN_DAMAGED))
             ids = Ids(number=video, video=shown, label=int(self.pool.labels[video]), stands_in=int(attempt > 0))
             return Sample(media, boxes, ids, tuple(problems))
         raise none_decodes("evaluation's videos", problems)
 
-    def _fetch(self, video: int) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
+    def _fetch(self, video: int, notes: DecodingNotes) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
         frames = evaluation_frames(self, int(self.pool.num_frames[video]))
         picture = self.pool.picture(video)
         upright = evaluation_boxes(self.num_crops, width=picture.width, height=picture.height)
         boxes = [stored_box(box, picture) for box in upright]
         if self.media is Media.VIEWS:
             views = [view_of(frames, box, size=self.crop_size) for box in boxes]
-            return fetch_views(self.pool, video, views, self.broken), None
-        return fetch(self, video, frames), np.array(boxes, dtype=np.float32)
+            return fetch_views(self, video, views, notes=notes), None
+        return fetch(self, video, frames, notes=notes), np.array(boxes, dtype=np.float32)
 
 
 def none_decodes(kind: str, problems: list[tuple[str, str]]) -> LoaderError:
@@ -289,27 +297,29 @@ def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.nda
     return np.concatenate(frames)
 
 
-def fetch(source: TrainSource | EvaluationSource, video: int, frames: np.ndarray) -> Frames | CutMedia | MixedMedia:
+def fetch(
+    source: TrainSource | EvaluationSource, video: int, frames: np.ndarray, *, notes: DecodingNotes
+) -> Frames | CutMedia | MixedMedia:
     """Fetches what the graph's decode stage starts from: frames, a cut, or one of both.
 
-    `frames` (F,) are presentation indices. Raises VideoError with the reason where the video is broken, now or
-    earlier.
+    `frames` (F,) are presentation indices. `notes` are added to; a cut is not decoded here, so nothing is known of it.
+    Raises VideoError with the reason where the video is broken, now or earlier.
     """
     if video in source.broken:
-        raise VideoError(source.broken[video])
+        raise FileError(source.broken[video])
     if source.media is Media.FRAMES:
-        return decoded(source.pool, video, frames)
+        return decoded(source.pool, video, frames, notes=notes)
     if source.media is Media.CUTS:
         return cut_of(source.pool, video, frames)
     if source.on_cpu.holds(source.pool, video):
-        return MixedMedia.of_frames(decoded(source.pool, video, frames))
+        return MixedMedia.of_frames(decoded(source.pool, video, frames, notes=notes))
     return MixedMedia.of_cut(cut_of(source.pool, video, frames))
 
 
-def decoded(pool: Pool, video: int, frames: np.ndarray) -> Frames:
+def decoded(pool: Pool, video: int, frames: np.ndarray, *, notes: DecodingNotes) -> Frames:
     """Decodes frames here, each once. Raises VideoError, also where their size is not the probed one."""
     indices, order = np.unique(frames, return_inverse=True)
-    clip = decode_frames(pool.paths[video], indices, exact_seek=bool(pool.exact_seek[video]))
+    clip = decode_frames(pool.paths[video], indices, exact_seek=bool(pool.exact_seek[video]), notes=notes)
     check_size(clip.shape[2], clip.shape[1], picture_size(pool, video))
     return Frames.of(clip, order)
 
@@ -320,12 +330,15 @@ def cut_of(pool: Pool, video: int, frames: np.ndarray) -> CutMedia:
     return CutMedia.of(made.content, made.frames)
 
 
-def fetch_views(pool: Pool, video: int, views: list[View], broken: dict[int, str]) -> tuple[np.ndarray, ...]:
+def fetch_views(
+    source: TrainSource | EvaluationSource, video: int, views: list[View], *, notes: DecodingNotes
+) -> tuple[np.ndarray, ...]:
     """Makes each view, (F, S, S, 3) uint8. Raises VideoError as `fetch` does."""
-    if video in broken:
-        raise VideoError(broken[video])
-    exact_seek = bool(pool.exact_seek[video])
-    return tuple(make_views(pool.paths[video], views, exact_seek=exact_seek, picture_size=picture_size(pool, video)))
+    if video in source.broken:
+        raise FileError(source.broken[video])
+    pool = source.pool
+    exact_seek, size = bool(pool.exact_seek[video]), picture_size(pool, video)
+    return tuple(make_views(pool.paths[video], views, exact_seek=exact_seek, picture_size=size, notes=notes))
 
 
 def with_flow(views: tuple[np.ndarray, ...], geometry: Geometry) -> tuple[np.ndarray, ...]:

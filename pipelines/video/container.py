@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import av
 
-from pipelines.errors import InputError, VideoError
+from pipelines.errors import FileError, InputError, VideoError
 
 MAX_PIXELS = 1 << 25
 """Most pixels of a picture: 8K video just fits. More come from broken headers; refusing them saves gigabytes."""
@@ -51,9 +51,14 @@ def video_errors() -> Iterator[None]:
     except MemoryError as error:
         raise VideoError("pictures too large for the memory") from error
     except (av.FFmpegError, OSError, EOFError) as error:
-        raise VideoError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
+        raise VideoError(reason_of(error)) from error
     except (ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
         raise VideoError(str(error) or type(error).__name__) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Returns the library's words for an error, without the path."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 @contextmanager
@@ -65,7 +70,7 @@ def open_video(
     Of several streams the one marked default is taken, else the first; a cover only where there is nothing else.
     FFmpeg opens no other file and no address, whatever the container names. With `headers_only` no picture is decoded
     on opening an MP4: 0.4 instead of 1.3 ms, for reading packets alone.
-    Raises VideoError where there is no video stream, or one of absurd size.
+    Raises FileError where there is no video stream, or one of absurd size.
     """
     file: Any = io.BytesIO(source) if isinstance(source, bytes) else f"file:{source}"
     options: dict[str, Any] = {"options": _SELF_CONTAINED}
@@ -74,19 +79,21 @@ def open_video(
     try:
         opened = av.open(file, metadata_errors="ignore", **options)
     except av.error.ArgumentError as error:  # FFmpeg's word for a container that is not among DEMUXERS
-        raise VideoError("not a video: no readable header of a video file") from error
+        raise FileError("not a video: no readable header of a video file") from error
     except av.error.InvalidDataError as error:
         if (len(source) if isinstance(source, bytes) else Path(source).stat().st_size) == 0:
-            raise VideoError("empty file") from error
-        raise
+            raise FileError("empty file") from error
+        raise FileError(reason_of(error)) from error
+    except av.FFmpegError as error:
+        raise FileError(reason_of(error)) from error
     with opened as container:
         if not container.streams.video:
-            raise VideoError("no video stream")
+            raise FileError("no video stream")
         stream = chosen_stream(container.streams.video)
         if stream.codec_context is None:
-            raise VideoError("no decoder for its codec")
+            raise FileError("no decoder for its codec")
         if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
-            raise VideoError(f"absurd size {stream.codec_context.width}x{stream.codec_context.height}")
+            raise FileError(f"absurd size {stream.codec_context.width}x{stream.codec_context.height}")
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         yield container, stream
@@ -138,7 +145,7 @@ def _all_packets(container: av.container.InputContainer, stream: av.VideoStream)
 def decode_all(container: av.container.InputContainer, stream: av.VideoStream) -> Generator[av.VideoFrame, None, None]:
     """Yields the stream's frames from the start on, as the decoder gives them. May be left midway.
 
-    Raises VideoError where the file takes more time than `Allowance` allows.
+    Raises FileError where the file takes more time than `Allowance` allows.
     """
     # Not `container.decode`: that keeps a generator of packets of its own, which leaks where it is left midway.
     allowance = Allowance(stream)
@@ -168,13 +175,13 @@ class Allowance:
         self._num_packets = 0
 
     def spend(self) -> None:
-        """Counts one packet. Raises VideoError where there are too many, or they took too long."""
+        """Counts one packet. Raises FileError where there are too many, or they took too long."""
         self._num_packets += 1
         if self._num_packets > MAX_PACKETS:
-            raise VideoError(f"more than {MAX_PACKETS} packets")
+            raise FileError(f"more than {MAX_PACKETS} packets")
         seconds = time.thread_time() - self._begin
         if seconds > GRACE_SECONDS + self._num_packets * self._seconds_each:
-            raise VideoError(f"too slow: {seconds:.0f} s of processor time for {self._num_packets} packets")
+            raise FileError(f"too slow: {seconds:.0f} s of processor time for {self._num_packets} packets")
 
 
 def _unpacked(packets: Iterable[av.Packet], stream: av.VideoStream) -> Iterator[av.Packet]:

@@ -18,9 +18,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipelines.errors import VideoError
+from pipelines.errors import FileError, VideoError
 from pipelines.video import sequence_parameters
-from pipelines.video.container import MAX_REORDER_FRAMES, is_b_picture, open_video, video_errors
+from pipelines.video.container import MAX_REORDER_FRAMES, is_b_picture, open_video, reason_of, video_errors
 from pipelines.video.mp4 import Mp4, open_mp4, write_mp4
 from pipelines.video.nal_units import NalFormat
 from pipelines.video.packets import PacketTable, checked_frames, read_near, select_packets
@@ -76,10 +76,12 @@ def cut_short(
 
 
 def _whole(source: Path | str | bytes) -> bytes:
-    with video_errors():
+    try:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise FileError(reason_of(error)) from error
     if not content:
-        raise VideoError("empty file")
+        raise FileError("empty file")
     return content
 
 

@@ -5,13 +5,14 @@ Legend: F frames asked for, H x W pixels.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
-from pipelines.errors import VideoError
+from pipelines.errors import FileError, VideoError
 from pipelines.video.container import decode_all, open_video, video_errors
 from pipelines.video.cut import cut_short
 from pipelines.video.packets import checked_frames
@@ -20,40 +21,56 @@ _AS_BT601 = (0, 2, 5, 6)
 """Tags (ITU-T H.273, matrix coefficients) of RGB, of no matrix, and of both names of BT.601."""
 
 
-def decode_frames(source: Path | str | bytes, frames: Sequence[int] | np.ndarray, *, exact_seek: bool) -> np.ndarray:
+@dataclass
+class DecodingNotes:
+    """What a decoder said of the frames that it went through. num_damaged: frames whose gaps it filled."""
+
+    num_damaged: int = 0
+
+
+def decode_frames(
+    source: Path | str | bytes,
+    frames: Sequence[int] | np.ndarray,
+    *,
+    exact_seek: bool,
+    notes: DecodingNotes | None = None,
+) -> np.ndarray:
     """Decodes the frames of these presentation indices: (F, H, W, 3) uint8 RGB, in the order asked for.
 
     The result equals decoding the whole video and picking, bit for bit, for any order and repetition. With
     `exact_seek` (see `VideoFacts`) only the GOPs that hold the frames are decoded; without it everything from
     the first frame to the last one asked for. Raises VideoError where the video has fewer frames, changes its
-    picture size between them or cannot be decoded; InputError for no or negative indices.
+    picture size between them or cannot be decoded; InputError for no or negative indices. `notes` are added to.
     """
     asked = checked_frames(frames)
     wanted, slots = np.unique(asked, return_inverse=True)
-    rgb = images_of(decode_each(source, wanted, exact_seek=exact_seek), num_frames=len(wanted))
+    rgb = images_of(decode_each(source, wanted, exact_seek=exact_seek, notes=notes), num_frames=len(wanted))
     return rgb if np.array_equal(wanted, asked) else rgb[slots]
 
 
 def decode_each(
-    source: Path | str | bytes, wanted: np.ndarray, *, exact_seek: bool
+    source: Path | str | bytes, wanted: np.ndarray, *, exact_seek: bool, notes: DecodingNotes | None = None
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yields (k, decoded frame `wanted[k]`) for every k, in order; `wanted` (F,) ascends.
 
-    Raises VideoError as `decode_frames` does, after the frames before the fault.
+    Raises VideoError as `decode_frames` does, after the frames before the fault. `notes` are added to.
     """
     # The video is cut before FFmpeg decodes it, as it is for NVDEC: the cut holds only the GOPs that are needed, and
     # in them only the packets that are needed, fewer than seeking could leave out. Both decoders then decode the same
     # file in the same way, from its start.
     made = cut_short(source, wanted) if exact_seek else None
     if made is None:
-        return decode_from_start(source, wanted)
-    return decode_from_start(made.content, made.frames)
+        return decode_from_start(source, wanted, notes=notes)
+    return decode_from_start(made.content, made.frames, notes=notes)
 
 
-def decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
+def decode_from_start(
+    source: Path | str | bytes, wanted: np.ndarray, *, notes: DecodingNotes | None = None
+) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yields (k, decoded frame `wanted[k]`) for every k; `wanted` (F,) ascends. All before the last is decoded.
 
-    Raises VideoError where the video has fewer frames or cannot be decoded, after the frames before the fault.
+    Raises VideoError where the video has fewer frames or cannot be decoded, after the frames before the fault. Adds to
+    `notes` what was said of all frames up to the last one.
     """
     slots = {index: slot for slot, index in enumerate(wanted.tolist())}
     num_decoded = 0
@@ -66,12 +83,14 @@ def decode_from_start(source: Path | str | bytes, wanted: np.ndarray) -> Iterato
             for frame in frames:
                 slot = slots.pop(num_decoded, None)
                 num_decoded += 1
+                if notes is not None:
+                    notes.num_damaged += frame.is_corrupt
                 if slot is not None:
                     yield slot, frame
                     if not slots:
                         return
     except VideoError as error:
-        if not num_decoded:
+        if not num_decoded or isinstance(error, FileError):
             raise
         raise VideoError(f"{num_decoded} frames readable, asked for frame {wanted[-1]}: {error}") from error
     raise VideoError(f"{num_decoded} frames readable, asked for frame {wanted[-1]}")
@@ -94,15 +113,15 @@ def images_of(pictures: Iterable[tuple[int, av.VideoFrame]], *, num_frames: int)
     return rgb
 
 
-def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
-    """Converts a frame to packed RGB, by the matrix of BT.601 whatever the file is tagged with.
+def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter, *, layout: str = "rgb24") -> av.VideoFrame:
+    """Converts a frame to packed RGB (or gbrp, planar), by the matrix of BT.601 whatever the file is tagged with.
 
     DALI converts NVDEC's frames so: it heeds the range that a file names, and no matrix. A network sees the same colors
     on both ways, in training and evaluation.
     """
     if frame.colorspace in _AS_BT601:  # FFmpeg's own choice, in a third of the time
-        return reformatter.reformat(frame, format="rgb24", threads=1)
-    return reformatter.reformat(frame, format="rgb24", src_colorspace=Colorspace.ITU601, threads=1)
+        return reformatter.reformat(frame, format=layout, threads=1)
+    return reformatter.reformat(frame, format=layout, src_colorspace=Colorspace.ITU601, threads=1)
 
 
 def same_size(pictures: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -117,8 +136,8 @@ def same_size(pictures: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[i
 
 
 def check_size(width: int, height: int, probed: tuple[int, int]) -> None:
-    """Raises VideoError where a picture's size is not the one (width, height) that was probed."""
+    """Raises FileError where a picture's size is not the one (width, height) that was probed."""
     if (width, height) != probed:
-        raise VideoError(
+        raise FileError(
             f"frames are {width}x{height} pixels, the manifest says {probed[0]}x{probed[1]}: the file changed"
         )

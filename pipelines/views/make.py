@@ -1,7 +1,7 @@
 """Makes the views of a video on a CPU, frame by frame, in the process that decodes it.
 
-FFmpeg's scaler crops and scales (planar RGB, bilinear: what the tests' oracle and the DALI graph do), numpy does
-the rest. Legend: F frames, S crop side, H x W picture.
+FFmpeg's scaler crops and scales (planes of red, green and blue, bilinear: what the tests' oracle and the DALI graph
+do), numpy does the rest. Legend: F frames, S crop side, H x W picture.
 """
 
 import functools
@@ -20,9 +20,10 @@ from pipelines.plan.boxes import Box
 from pipelines.plan.operations import IDENTITY
 from pipelines.plan.rand_augment import Strong
 from pipelines.video.container import video_errors
-from pipelines.video.frames import check_size, decode_each, same_size, to_rgb
+from pipelines.video.frames import DecodingNotes, check_size, decode_each, same_size, to_rgb
 from pipelines.video.packets import checked_frames
-from pipelines.views.numpy_ops import Warp, cut_out, photometric
+from pipelines.views.numpy_ops import cut_out, photometrics
+from pipelines.views.warp import Warp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +38,21 @@ class View:
 
 
 def make_views(
-    source: Path | str | bytes, views: Sequence[View], *, exact_seek: bool, picture_size: tuple[int, int]
+    source: Path | str | bytes,
+    views: Sequence[View],
+    *,
+    exact_seek: bool,
+    picture_size: tuple[int, int],
+    notes: DecodingNotes | None = None,
 ) -> list[np.ndarray]:
     """Each view (F, S, S, 3) uint8; every frame is decoded once, whatever views show it.
 
-    `picture_size` is (width, height) as stored. Raises VideoError where frames cannot be decoded or have another size.
+    `picture_size` is (width, height) as stored. `notes` are added to. Raises VideoError where frames cannot be decoded
+    or have another size.
     """
     wanted = wanted_frames(views)
-    return views_of(decode_each(source, wanted, exact_seek=exact_seek), views, wanted, picture_size=picture_size)
+    frames = decode_each(source, wanted, exact_seek=exact_seek, notes=notes)
+    return views_of(frames, views, wanted, picture_size=picture_size)
 
 
 def wanted_frames(views: Sequence[View]) -> np.ndarray:
@@ -61,16 +69,40 @@ def views_of(
 ) -> list[np.ndarray]:
     """The views, of (k, picture of frame `wanted[k]`) pairs in any order."""
     makers = [ViewMaker(view, wanted, number=number) for number, view in enumerate(views)]
-    to_packed, to_planar = VideoReformatter(), VideoReformatter()
+    planar = Planar(*picture_size)
     with video_errors():
         for slot, frame in same_size(pictures):
             check_size(frame.width, frame.height, picture_size)
-            # Straight to planar RGB, FFmpeg's scaler leaves the last columns of widths like 340 unwritten.
-            packed = to_rgb(frame, to_packed)
-            planar = to_planar.reformat(packed, format="gbrp", threads=1)
+            picture = planar.of(frame)
             for maker in makers:
-                maker.put(slot, planar)
+                maker.put(slot, picture)
     return [maker.finished() for maker in makers]
+
+
+class Planar:
+    """Red, green and blue of one picture after another, as a frame of three planes.
+
+    FFmpeg is told that they are Y, U and V: it then scales each plane for itself. Planar RGB it would turn into YUV and
+    back, in more time and with a rounding more.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._frame = av.VideoFrame(width, height, "yuv444p")
+        self._planes = planes_of(self._frame)
+        self._reformatter = VideoReformatter()
+
+    def of(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """The planes of a decoded frame; overwritten by the next call."""
+        # Straight to planar RGB, FFmpeg's scaler leaves the last columns of widths like 340 unwritten.
+        if frame.format.name == "yuv420p" and frame.width % 8 == 0:
+            green, blue, red = planes_of(to_rgb(frame, self._reformatter, layout="gbrp"))
+            planes = red, green, blue
+        else:
+            packed = to_rgb(frame, self._reformatter).to_ndarray()
+            planes = packed[..., 0], packed[..., 1], packed[..., 2]
+        for own, plane in zip(self._planes, planes, strict=True):
+            own[...] = plane
+        return self._frame
 
 
 class ViewMaker:
@@ -81,21 +113,21 @@ class ViewMaker:
         self._rows: defaultdict[int, list[int]] = defaultdict(list)  # slot -> places in the view
         for row, slot in enumerate(np.searchsorted(wanted, view.frames).tolist()):
             self._rows[slot].append(row)
-        self._clip = np.empty((len(view.frames), view.size, view.size, 3), dtype=np.uint8)
+        self._planes = np.empty((3, len(view.frames), view.size, view.size), dtype=np.uint8)
         self._scaler: Scaler | None = None
         self._warp: Warp | None = None
         if view.strong is not None and view.strong.inverse_affine != IDENTITY:
             self._warp = Warp(view.strong.inverse_affine, num_frames=len(view.frames), size=view.size)
 
-    def put(self, slot: int, planar: av.VideoFrame) -> None:
-        """The picture of a slot (gbrp), which the view may show at several places or not at all."""
+    def put(self, slot: int, picture: av.VideoFrame) -> None:
+        """The picture of a slot (`Planar`), which the view may show at several places or not at all."""
         rows = self._rows.get(slot)
         if rows is None:
             return
         if self._scaler is None:
-            self._scaler = scaler(planar.width, planar.height, self._view.size, self._number, threading.get_ident())
+            self._scaler = scaler(picture.width, picture.height, self._view.size, self._number, threading.get_ident())
             self._scaler.aim(self._view.box)
-        planes = rgb_planes(self._scaler(planar))
+        planes = planes_of(self._scaler(picture))
         top, left, bottom, right = self._view.box
         if left > right:
             planes = tuple(plane[:, ::-1] for plane in planes)
@@ -108,31 +140,30 @@ class ViewMaker:
                 self._warp.put(row, planes)
             else:
                 for channel, plane in enumerate(planes):
-                    self._clip[row, ..., channel] = plane
+                    self._planes[channel, row] = plane
 
     def finished(self) -> np.ndarray:
-        """(F, S, S, 3), with the operations that want the whole clip done."""
-        strong = self._view.strong
+        """(F, S, S, 3), with the operations that want the whole clip done; in memory plane after plane."""
         if self._warp is not None:
-            self._warp.into(self._clip)
+            self._warp.into(self._planes)
+        clip, strong = np.moveaxis(self._planes, 0, -1), self._view.strong
         if strong is not None:
-            for op, value in strong.photometric:
-                self._clip = photometric(self._clip, op, value)
-            cut_out(self._clip, strong.cutout)
-        return self._clip
+            clip = photometrics(clip, strong.photometric)
+            cut_out(clip, strong.cutout)
+        return clip
 
 
 class Scaler:
-    """Crops a box, not flipped, out of pictures of one size (planar RGB) and scales it to `size` x `size`."""
+    """Crops a box, not flipped, out of pictures of one size (`Planar`) and scales it to `size` x `size`."""
 
     def __init__(self, width: int, height: int, size: int) -> None:
         self._graph = av.filter.Graph()
         self._graph.threads = 1  # the videos are the parallelism
-        planar = av.VideoFormat("gbrp", width, height)
-        source = self._graph.add_buffer(width=width, height=height, format=planar, time_base=Fraction(1, av.time_base))
+        planes = av.VideoFormat("yuv444p", width, height)
+        source = self._graph.add_buffer(width=width, height=height, format=planes, time_base=Fraction(1, av.time_base))
         self._crop = self._graph.add("crop", f"{width}:{height}:0:0")
         scale = self._graph.add("scale", f"{size}:{size}:flags=bilinear+accurate_rnd")
-        steps = source, self._crop, scale, self._graph.add("format", "pix_fmts=gbrp"), self._graph.add("buffersink")
+        steps = source, self._crop, scale, self._graph.add("format", "pix_fmts=yuv444p"), self._graph.add("buffersink")
         self._graph.link_nodes(*steps).configure()
         self._box: tuple[int, ...] | None = None
 
@@ -158,11 +189,10 @@ def scaler(width: int, height: int, size: int, number: int, thread: int) -> Scal
     return Scaler(width, height, size)
 
 
-def rgb_planes(picture: av.VideoFrame) -> tuple[np.ndarray, ...]:
-    """Red, green and blue (H, W) of a planar picture, without a copy: valid as long as the picture is."""
+def planes_of(picture: av.VideoFrame) -> tuple[np.ndarray, ...]:
+    """The three planes (H, W) of a picture, without a copy: valid as long as the picture is."""
     shape = picture.height, picture.width
-    green, blue, red = (
+    return tuple(
         np.ndarray(shape, np.uint8, plane, 0, (plane.line_size, 1))  # type: ignore[arg-type]  # a buffer, if not by stub
         for plane in picture.planes
     )
-    return red, green, blue

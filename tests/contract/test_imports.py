@@ -32,7 +32,7 @@ SEEN_BESIDES = {
     "cmpl/prediction_file.py": {"pipelines.datasets.csv_lists"},
     "cmpl/recipes/registry.py": {"pipelines.datasets.registry"},
     "cmpl/training/autotune.py": {"pipelines.loading.setup"},
-    "cmpl/training/runtime.py": {"pipelines.loading.dali", "pipelines.loading.nvdec", "pipelines.loading.setup"},
+    "cmpl/training/runtime.py": {f"pipelines.loading.{name}" for name in ("dali", "nvdec", "setup", "waiting")},
 }
 """Predictions and evaluations are lists that a data set takes back. A recipe is asked for by a data set's name, so it
 must know the names of plug-ins; the runtime asks for NVDEC and, as autotuning does, for the number of workers."""

@@ -47,7 +47,8 @@ def made_run(
 ) -> Path:
     """A run's folder. per_class: network -> top-1 of each class, without which there is no result; answers: (first
     step, last step) -> columns; evaluations: results of `cmpl eval`."""
-    config = with_settings(config or demo(), {"method.name": method} | settings)
+    nowhere = {"data.dataset": "folder", "data.root": str(path / "no videos")} if config is None else {}
+    config = with_settings(config or demo(), nowhere | {"method.name": method} | settings)
     listing = listing or listing_of(classes=classes)
     run = RunDirectory(path)
     course = Course(videos_per_step=(2, PER_STEP), schedules=(Schedule(first_step=0, last_step=NUM_STEPS),))

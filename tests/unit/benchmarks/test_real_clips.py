@@ -13,6 +13,8 @@ from benchmarks.training.real_clip_sets import by_person, ready
 from benchmarks.training.real_clip_table import paired
 from benchmarks.training.real_clips import Arm, config_of, labels_alone
 from cmpl.config import differences
+from cmpl.recipes.folder import folder as folder_recipe
+from cmpl.recipes.presets import with_preset
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError, VideoError
 from pipelines.loading.source import TrainSource
@@ -125,3 +127,9 @@ def test_figures_are_kept_and_not_made_again(small_folder, tmp_path, monkeypatch
     monkeypatch.setattr(real_clips, "run_one", None)
     again = CliRunner().invoke(real_clips.main, words, catch_exceptions=False)
     assert again.output.splitlines() == first.output.splitlines()[2:]
+
+
+def test_the_preset_is_the_recipe_that_was_measured(tmp_path):
+    preset = with_preset(folder_recipe("2"), "cpu")
+    measured = config_of(Arm("a", "2", 0, real_clips.CHOSEN, "cmpl"), root=tmp_path)
+    assert differences(preset, measured) == []

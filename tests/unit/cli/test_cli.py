@@ -17,6 +17,7 @@ from rich.console import Console
 from cli import doctor, options
 from cli.display import LiveReporter, Pace, PlainReporter, console_of, duration, result_lines, show_result
 from cli.main import COMMANDS, LazyGroup, main
+from cmpl.recipes.presets import has_preset_length
 from cmpl.recipes.registry import RECIPES, recipe_for
 from cmpl.training.reporter import StepReport
 from pipelines.errors import InputError
@@ -201,6 +202,24 @@ def test_show_batch_draws_what_the_plan_says(small_folder):
     np.testing.assert_array_equal(picture[-84:, -84:], strong)  # the last frame of the last
 
 
+def test_show_batch_draws_flow_behind_its_pairs():
+    import torch
+
+    from cli.show_batch import sheet
+    from pipelines.batch import ClipBatch, UnlabeledBatch
+
+    def clips(level: int) -> ClipBatch:
+        gray = [
+            torch.full((1, 3, frames, 400, 400), level + k, dtype=torch.uint8) for k, frames in enumerate((1, 2, 1))
+        ]
+        return ClipBatch(primary=gray[0], auxiliary=gray[1], flow=gray[2])
+
+    picture = sheet(UnlabeledBatch(weak=clips(10), strong=clips(50), truth=torch.tensor([-1])))
+    assert picture.shape == (2 * 400 + 2, 4 * 400 + 2 * 2, 3)
+    assert [picture[0, x, 0] for x in (0, 402, 1201, 1204, 1603)] == [10, 11, 11, 12, 12]
+    assert picture[-1, -1, 0] == 52
+
+
 def _small_config(folder: Path):
     return config(dataset=str(folder), labeled="1", device="cpu", settings=SMALL)
 
@@ -370,7 +389,7 @@ def test_the_first_run_on_own_data(small_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     shutil.copytree(small_folder, tmp_path / "own")
     shutil.copytree(small_folder / "train" / "clap", tmp_path / "own" / "unlabeled")
-    settings = ("primary.width=0.125", "evaluation.clips=1", "runtime.torch_threads=1")
+    settings = ("primary.width=0.125", "evaluation.clips=1", "optim.lr=0.1", "runtime.torch_threads=1")
     words = [word for setting in settings for word in ("--set", setting)]
     first = call("train", "--dataset", "own", "--steps", "1", "--workers", "0", *words)
     assert first.exit_code == 0, first.output
@@ -378,8 +397,9 @@ def test_the_first_run_on_own_data(small_folder, tmp_path, monkeypatch):
     assert "all labels are used" in first.stdout
     assert "preset cpu: smaller networks and clips than the paper's; --preset full takes those" in first.stdout
     assert "--scale-lr would take 0.0063" in first.stdout
+    assert "are a first result" not in first.stdout
     (run,) = (tmp_path / "runs").iterdir()
-    assert run.name == "own-all-cmpl-cpu-s0-primary.width0.125-clips1"
+    assert run.name == "own-all-cmpl-cpu-s0-primary.width0.125-lr0.1-clips1"
 
     again = call("train", "--dataset", "own", "--steps", "1", "--out", run, *words)
     assert "is finished" in again.stdout, again.output
@@ -391,4 +411,10 @@ def test_a_preset_changes_the_recipe_and_is_changed_by_settings(tmp_path):
     assert config(dataset="k400", preset="full") == config(dataset="k400")
     assert config(dataset=str(tmp_path), preset="full").primary.depth == 50
     assert config(dataset=str(tmp_path), device="cpu").preset == "cpu"
+    own, paper = (config(dataset=dataset, preset="cpu") for dataset in (str(tmp_path), "ucf101"))
+    assert (own.method.threshold, own.batch.labeled, own.optim.steps) == (0.95, 4, 300), "for few labels of one's own"
+    assert (paper.method.threshold, paper.batch.labeled, paper.optim.steps) == (0.9, 2, None)
+    assert has_preset_length(own)
+    assert not has_preset_length(paper)
+    assert not has_preset_length(config(dataset=str(tmp_path), preset="cpu", epochs=3))
     assert config(dataset=str(tmp_path), device="cpu", recipe="table6-both").preset is None

@@ -32,10 +32,10 @@ def test_what_a_clip_keeps_is_what_torch_keeps():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(torch.zeros(1, 3, 4, 28, 28))
+        network(torch.zeros(1, 3, 4, 64, 64))  # so large that no kernel is cut to fewer taps: those are copies
     real = sum(num_bytes for num_bytes, _ in kept.values())
     assert real > 100_000
-    assert kept_bytes(shadow, ClipShape(4, 16), size=28) == pytest.approx(real, rel=0.05)
+    assert kept_bytes(shadow, ClipShape(4, 16), size=64) == pytest.approx(real, rel=0.05)
 
 
 def test_the_papers_step_takes_what_it_was_seen_to_take():

@@ -94,7 +94,9 @@ def test_counting_knows_a_layer_counted_by_hand_and_leaves_the_model_alone():
 
 @pytest.mark.parametrize("convolution", convolutions.CONVOLUTIONS)
 @pytest.mark.parametrize(("kernel", "stride"), KERNELS)
-@pytest.mark.parametrize("shape", [(2, 6, 3, 5, 7), (1, 6, 1, 5, 5), (17, 6, 4, 1, 1)])
+@pytest.mark.parametrize(
+    "shape", [(2, 6, 3, 5, 7), (1, 6, 1, 5, 5), (17, 6, 4, 1, 1), (2, 6, 4, 2, 2), (3, 6, 2, 1, 2)]
+)
 def test_every_form_equals_a_double_precision_conv3d(kernel, stride, shape, convolution):
     layer = Convolution(6, 8, kernel=kernel, spatial_stride=stride, convolution=convolution)
     clips = clips_of(*shape).requires_grad_()
@@ -111,6 +113,29 @@ def test_every_form_equals_a_double_precision_conv3d(kernel, stride, shape, conv
     torch.testing.assert_close(clips.grad.double(), slow_clips.grad, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(layer.weight.grad.double(), slow_weight.grad, rtol=1e-5, atol=2e-5)
     assert output.is_contiguous(memory_format=CHANNELS_LAST)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "size", "kept"),
+    [
+        ((1, 3, 3), 1, (4, 1, 1), (1, 1, 1)),
+        ((3, 3, 3), 2, (4, 2, 2), (3, 2, 2)),
+        ((3, 3, 3), 1, (4, 2, 2), (3, 3, 3)),
+        ((3, 3, 3), 2, (4, 3, 3), (3, 3, 3)),
+        ((5, 7, 7), 2, (1, 2, 9), (1, 2, 7)),
+    ],
+)
+def test_a_kernel_is_cut_to_the_taps_that_meet_a_pixel(kernel, stride, size, kept, monkeypatch):
+    seen = []
+
+    def spy(clips, weight, *arguments):
+        seen.append(tuple(weight.shape[2:]))
+        return conv3d(clips, weight, *arguments)
+
+    conv3d = F.conv3d
+    monkeypatch.setattr(convolutions.F, "conv3d", spy)
+    Convolution(4, 4, kernel=kernel, spatial_stride=stride)(clips_of(2, 4, *size))
+    assert seen == [kept]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from cmpl.config import Config, to_json, with_settings
+from cmpl.config import Config, RuntimeConfig, to_json, with_settings
 from cmpl.recipes.demo import demo
 from cmpl.recipes.folder import folder as folder_recipe
 from cmpl.recipes.presets import with_preset
 from cmpl.recipes.registry import base_of, row_config
 from cmpl.training import checkpoint as ckpt
+from cmpl.training import runtime
 from cmpl.training.course import Course, Schedule
 from cmpl.training.identity import Identity, Row
 from cmpl.training.loop import step_seed
@@ -309,3 +310,30 @@ def test_a_gpu_that_is_not_there_is_said():
     with pytest.raises(InputError, match="runtime.backend: received 'gpu'"):
         settle(with_settings(demo(), {"runtime.backend": "gpu"}).runtime)
     assert settle(demo().runtime).backend == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem", "asked", "said"),
+    [
+        ({}, None, [2], "threads sleep while they wait"),
+        ({}, "cuInit gave 3", [2], "threads spin while they wait for the GPU (cuInit gave 3)"),
+        ({"backend": "cpu"}, None, [], None),
+        ({"backend": "cpu", "blocking_sync": "on"}, None, [2], "threads sleep while they wait"),
+        ({"blocking_sync": "off"}, None, [], None),
+        ({"device": "cpu"}, None, [], None),
+    ],
+)
+def test_threads_sleep_where_nvdec_decodes(monkeypatch, settings, problem, asked, said):
+    called = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(runtime, "nvdec_problem", lambda: None)
+    monkeypatch.setattr(runtime, "wait_asleep", lambda index: called.append(index) or problem)
+    assert runtime.wait_as_asked(RuntimeConfig(**settings), local_rank=2) == said
+    assert called == asked
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert runtime.wait_as_asked(RuntimeConfig(**settings)) is None, "too late to say so"
+
+
+def test_another_way_to_wait_is_refused():
+    with pytest.raises(InputError, match="runtime.blocking_sync: received 'true'"):
+        with_settings(demo(), {"runtime.blocking_sync": "true"})

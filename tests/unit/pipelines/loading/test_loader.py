@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 import pipelines
 from pipelines.catalog.pool import Pool
 from pipelines.errors import InputError
+from pipelines.loading import loader as loader_module
 from pipelines.loading import source as source_module
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
@@ -51,6 +52,16 @@ def test_an_opened_data_set_knows_its_videos(data):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"dataset: received '.*nowhere', no folder; accepted: a folder or a data set"):
         pipelines.open_dataset(str(tmp_path / "nowhere"))
+
+
+def test_a_stream_has_no_more_threads_than_videos(data, monkeypatch):
+    """DALI decodes a video a thread."""
+    engines = []
+    monkeypatch.setattr(loader_module, "StreamLoader", lambda source, *, engine, problems: engines.append(engine))
+    loader = pipelines.SemiLoader.from_dataset(data, **SMALL, workers=2)
+    loader._engine = dataclasses.replace(loader._engine, num_threads=16)
+    loader.start()
+    assert [engine.num_threads for engine in engines] == [2, 3]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.catalog.pool import Pool
-from pipelines.loading.nvdec import OnCpu, on_cpu
+from pipelines.loading.nvdec import OnCpu, after_refusal, on_cpu
 from tests.support.pools import pool_like
 
 PATHS = [f"/{k}.mp4" for k in range(4)]
@@ -62,3 +62,12 @@ def test_sizes_are_those_that_are_coded():
     lying = Pool(**vars(upright) | {"stored": np.array([[1000, 576, 1]] * 4)})
     assert on_cpu(upright).videos == {0, 1, 2, 3}
     assert on_cpu(lying).videos == frozenset()
+
+
+def test_a_refusal_forgets_none_of_those_before():
+    """A pipeline is built anew after each: what was left to the workers stays with them."""
+    pool = pool_like(PATHS, width=340, height=256, codings=("a x", "b x", "c x"), coding=[0, 0, 1, 2])
+    before = OnCpu(codings=frozenset({"c x"}), videos=frozenset({0}))
+    known = after_refusal(before, pool, refused={2: "broken"}, tried={1, 2})
+    assert known == OnCpu(codings=frozenset({"c x"}), videos=frozenset({0, 2}))
+    assert after_refusal(known, pool, refused={1: "broken"}, tried={1}).videos == {0, 1, 2}

@@ -7,7 +7,7 @@ import pytest
 from pipelines.errors import VideoError
 from pipelines.video.frames import decode_frames
 from pipelines.video.probe import probe
-from pipelines.views.make import Scaler, View, make_views, rgb_planes
+from pipelines.views.make import Scaler, View, make_views, planes_of
 from tests.support import reference
 from tests.support.videos import decode_plainly, make_video, needs_real_videos, real_videos
 
@@ -80,7 +80,7 @@ def test_a_missing_frame_is_an_error(tmp_path):
 def test_a_scaler_can_be_aimed_anew():
     """Whatever it was aimed at before."""
     rng = np.random.default_rng(0)
-    picture = av.VideoFrame.from_ndarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8), format="gbrp")
+    picture = av.VideoFrame.from_ndarray(rng.integers(0, 255, (3, 48, 64), dtype=np.uint8), format="yuv444p")
     kept = Scaler(64, 48, 28)
     for _ in range(40):
         side = int(rng.integers(1, 49))
@@ -88,5 +88,5 @@ def test_a_scaler_can_be_aimed_anew():
         fresh = Scaler(64, 48, 28)
         for scaler in (kept, fresh):
             scaler.aim((top, left, top + side, left + side))
-        a, b = (np.stack(rgb_planes(scaler(picture))) for scaler in (kept, fresh))
+        a, b = (np.stack(planes_of(scaler(picture))) for scaler in (kept, fresh))
         np.testing.assert_array_equal(a, b)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 import pipelines.views.numpy_ops
 from pipelines.plan.operations import IDENTITY
 from pipelines.plan.rand_augment import FILL, compose
-from pipelines.views.numpy_ops import Warp, cut_out, photometric
+from pipelines.views.numpy_ops import brightness, cut_out, photometric, photometrics
+from pipelines.views.warp import Warp
 from tests.support import reference
 from tests.support.operations import PHOTOMETRIC, affine_of, photometric_value
 
@@ -24,12 +25,17 @@ def clip_of(seed: int, *, num_frames: int = 3, size: int = 20) -> np.ndarray:
 
 
 def warped(clip: np.ndarray, affine) -> np.ndarray:
-    out = np.empty_like(clip)
+    planes = np.empty((3, *clip.shape[:3]), dtype=np.uint8)
     warp = Warp(affine, num_frames=len(clip), size=clip.shape[1])
     for k, picture in enumerate(clip):
         warp.put(k, tuple(np.moveaxis(picture, -1, 0)))
-    warp.into(out)
-    return out
+    warp.into(planes)
+    return np.moveaxis(planes, 0, -1)
+
+
+def in_planes(clip: np.ndarray) -> np.ndarray:
+    """The same clip, in memory plane after plane, as views are made."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(clip, -1, 0)), 0, -1)
 
 
 @pytest.fixture(params=[1, 600, 1 << 16], autouse=True)
@@ -78,11 +84,12 @@ def test_what_lies_wholly_outside_is_fill():
     assert (warped(clip_of(2), (1.0, 0.0, 500.0, 0.0, 1.0, 0.0)) == FILL).all()
 
 
+@pytest.mark.parametrize("layout", [np.array, in_planes])
 @pytest.mark.parametrize("op", PHOTOMETRIC)
 @pytest.mark.parametrize("level", [1.0, 4.7, 10.0])
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_a_photometric_operation_equals_the_twin(op, level, sign):
-    clip = clip_of(3)
+def test_a_photometric_operation_equals_the_twin(op, level, sign, layout):
+    clip = layout(clip_of(3))
     value = photometric_value(op, level=level, sign=sign)
     expected = reference.photometric(clip, op, value)
     photometric(clip, op, value)
@@ -98,6 +105,36 @@ def test_a_constant_clip_is_no_exception(op):
     expected = reference.photometric(clip, op, value)
     photometric(clip, op, value)
     np.testing.assert_array_equal(clip, expected)
+
+
+@pytest.mark.parametrize("first", PHOTOMETRIC)
+@pytest.mark.parametrize("second", PHOTOMETRIC)
+@pytest.mark.parametrize("size", [20, 15])
+def test_operations_in_a_row_equal_one_after_another(first, second, size):
+    """Bit for bit, where curves are joined and statistics are those behind a curve too; 15: an odd number of values."""
+    drawn = [
+        (op, photometric_value(op, level=level, sign=sign))
+        for op, level, sign in ((first, 8.0, 1), (second, 6.0, -1), ("equalize", 1.0, 1))
+    ]
+    one_by_one, at_once = clip_of(5, size=size), in_planes(clip_of(5, size=size))
+    for op, value in drawn:
+        photometric(one_by_one, op, value)
+    np.testing.assert_array_equal(photometrics(at_once, drawn), one_by_one)
+
+
+def test_an_operation_from_outside_is_given_rows_of_whole_pixels(monkeypatch):
+    """It may reshape the clip and work in place."""
+
+    def inverted(clip: np.ndarray, magnitude: float) -> np.ndarray:
+        assert clip.flags.c_contiguous
+        rows = clip.reshape(-1, 3)
+        rows[:] = 255 - rows
+        return clip
+
+    monkeypatch.setattr(pipelines.views.numpy_ops, "_function_of", lambda op: inverted if op == "mine" else brightness)
+    clip = clip_of(6)
+    expected = brightness(255 - brightness(clip.copy(), 0.5), 1.5)
+    np.testing.assert_array_equal(photometrics(in_planes(clip), [("x", 0.5), ("mine", 1.0), ("x", 1.5)]), expected)
 
 
 def test_cutout_equals_the_twin():
