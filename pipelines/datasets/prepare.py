@@ -212,8 +212,8 @@ def _items(parts: Mapping[str, VideoList]) -> dict[tuple[str, int], _Item]:
 
 def _encode_all(items: list[_Item], out: Path, record: Record, *, num_workers: int | None, progress: Progress) -> int:
     """Makes what is missing and notes it in the record; how many. Threads: nearly all is C without a lock."""
-    _remove_drafts(items, out)
     done, failures, is_alone = record.files, record.failures, record.file.name == WHOLE
+    _remove_drafts(items, out, of_all=is_alone)
     waiting = [item for item in items if not _is_done(item, out, done.get(str(item.source)))]
     if is_alone:
         _write_failures(out, failures)
@@ -243,14 +243,14 @@ def _encode_all(items: list[_Item], out: Path, record: Record, *, num_workers: i
     return len(waiting) - len(failures)
 
 
-def _remove_drafts(items: Sequence[_Item], out: Path) -> None:
-    """Removes what a call that was killed left of these items; other shares' drafts stay."""
-    own = {(out / item.target).parent: set() for item in items}
+def _remove_drafts(items: Sequence[_Item], out: Path, *, of_all: bool) -> None:
+    """Removes what a call that was killed left beside these items; without `of_all`, of them: others have drafts, too."""
+    own: dict[Path, set[str]] = {}
     for item in items:
-        own[(out / item.target).parent].add(Path(item.target).name)
+        own.setdefault((out / item.target).parent, set()).add(Path(item.target).name)
     for folder, names in own.items():
         for draft in folder.glob(".*.part"):
-            if draft.name[1:].rsplit(".", 2)[0] in names:
+            if of_all or draft.name[1:].rsplit(".", 2)[0] in names:
                 draft.unlink(missing_ok=True)
 
 

@@ -12,7 +12,18 @@ ROOT = Path(__file__).parents[2]
 LAYERS = ("pipelines", "cmpl", "benchmarks", "cli")
 LEAVES_OF_PIPELINES = {
     f"pipelines.{name}"
-    for name in ("batch", "errors", "cache", "files", "progress", "registry", "shares", "plan.geometry", "printable")
+    for name in (
+        "batch",
+        "errors",
+        "cache",
+        "files",
+        "progress",
+        "ranges",
+        "registry",
+        "shares",
+        "plan.geometry",
+        "printable",
+    )
 }
 COMPOSERS = {
     "cmpl/build.py",
@@ -37,7 +48,7 @@ SEEN_BESIDES = {
 """Predictions and evaluations are lists that a data set takes back. A recipe is asked for by a data set's name, so it
 must know the names of plug-ins; the runtime asks for NVDEC and, as autotuning does, for the number of workers."""
 
-LEAF_MODULES = ("errors", "printable", "files", "progress", "registry", "shares", "cache", "batch")
+LEAF_MODULES = ("errors", "printable", "files", "progress", "registry", "shares", "ranges", "cache", "batch")
 """Modules of pipelines that know none of its packages; each may import the ones before it."""
 PACKAGES = {
     "video": (),
