@@ -177,12 +177,26 @@ def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     lines = [
         ("compare", ["cmpl", "train", *_given(ctx, again, method=other), "--method", other]),
         ("one view", ["cmpl", "eval", str(path), "--clips", "1", "--crops", "1"]),
+        *answers_of(path),
         ("see a batch", batch),
     ]
-    text = "\nNext:\n" + "\n".join(f"  {what:<12} {shlex.join(words)}" for what, words in lines)
+    text = next_lines(lines)
     if config.data.dataset == "demo":
         text += f"\n  {'own videos':<12} {LAYOUT}; then: cmpl train --dataset FOLDER"
     return text
+
+
+def answers_of(path: Path) -> list[tuple[str, list[str]]]:
+    """What a run with a result is good for, as (what, words of a command)."""
+    return [
+        ("new videos", ["cmpl", "predict", str(path), "FOLDER"]),
+        ("look at it", ["cmpl", "report", str(path)]),
+    ]
+
+
+def next_lines(commands: list[tuple[str, list[str]]]) -> str:
+    """Commands to copy, each with what it is for."""
+    return "\nNext:\n" + "\n".join(f"  {what:<12} {shlex.join(words)}" for what, words in commands)
 
 
 def _given(ctx: click.Context, names: Collection[str | None], *, method: str) -> list[str]:
