@@ -80,8 +80,8 @@ def train(
 ) -> Outcome:
     """Trains the run at `path` to its end and evaluates it; goes on where an earlier call was stopped or killed.
 
-    With `profile`, a trace of a few steps is written to TRACE in its folder. With `tune_loader`, short trials choose the
-    loader's threads, workers and batches ahead first (autotune.json).
+    With `profile`, a trace of a few steps is written to TRACE in its folder. With `tune_loader`, short trials choose
+    the loader's threads, workers and batches ahead first (autotune.json).
     Raises InputError for whatever in the configuration or the data cannot be, for data that are not the run's, and
     where another process trains there. A finished run is not done again: its result is returned; with more steps it is
     continued.

@@ -244,7 +244,7 @@ def _encode_all(items: list[_Item], out: Path, record: Record, *, num_workers: i
 
 
 def _remove_drafts(items: Sequence[_Item], out: Path, *, of_all: bool) -> None:
-    """Removes what a call that was killed left beside these items; without `of_all`, of them: others have drafts, too."""
+    """Removes what a killed call left beside these items; without `of_all`, of them alone: others have drafts, too."""
     own: dict[Path, set[str]] = {}
     for item in items:
         own.setdefault((out / item.target).parent, set()).add(Path(item.target).name)
