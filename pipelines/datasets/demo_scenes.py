@@ -27,10 +27,10 @@ MOTIONS = (
 SPLITS = ("train", "val")
 NUM_SHOTS = 2
 
-OBJECT_HUE_TENTHS = (7, 6, 1, 3, 2, 4, 0, 9, 5, 8)
-GROUND_HUE_TENTHS = (2, 6, 3, 9, 0, 5, 4, 8, 7, 1)
+OBJECT_HUES = (0.7, 0.6, 0.1, 0.3, 0.2, 0.4, 0.0, 0.9, 0.5, 0.8)
+GROUND_HUES = (0.25, 0.65, 0.35, 0.95, 0.05, 0.55, 0.45, 0.85, 0.75, 0.15)
 HUE_SD = 0.018
-"""In turns; neighboring classes are 0.1 apart, so that a look's hue alone rarely mistakes one for another."""
+"""In turns. Neighboring classes are 0.1 apart in a look, and no class's object has the hue of another's ground."""
 GROUND_TINT = (52.5, 82.5)
 """Least and largest strength of a colored ground, in gray levels from the weakest channel to the strongest."""
 
@@ -146,9 +146,9 @@ def _background(
 def _colored(planes: list[np.ndarray], rng: np.random.Generator, *, class_index: int, look: Look) -> np.ndarray:
     """The object's color (3,), 0 to 255; under `Look.GROUND` it is gray and the ground gets the hue, in place."""
     if look is Look.OBJECT:
-        hue = OBJECT_HUE_TENTHS[class_index] / 10 + rng.normal(0, HUE_SD)
+        hue = OBJECT_HUES[class_index] + rng.normal(0, HUE_SD)
         return rgb(hue, rng.uniform(0.75, 1), rng.uniform(0.8, 1))
-    hue = GROUND_HUE_TENTHS[class_index] / 10 + rng.normal(0, HUE_SD)
+    hue = GROUND_HUES[class_index] + rng.normal(0, HUE_SD)
     tint = settle((rgb(hue, 1, 1) / 255 - 0.5) * rng.uniform(*GROUND_TINT))
     for plane, value in zip(planes, tint, strict=True):
         plane += value

@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.training import convolution, method_check, step, switches
+from benchmarks.training import convolution, method_check, method_table, step, switches
 from benchmarks.training.arms import Arm, config_of, further_arms, main_arms, training_cost
 from benchmarks.training.elsewhere import Elsewhere
 from benchmarks.training.method_check import summary
@@ -207,3 +207,20 @@ def test_the_sum_over_time_is_the_convolution(number):
     )
     clips = torch.randn(1, case.in_channels, 4, 8, 8).to(memory_format=torch.channels_last_3d)
     torch.testing.assert_close(convolution._sum_of_2d(layer, clips), layer(clips), rtol=1e-4, atol=1e-5)
+
+
+def test_the_record_is_printed_as_tables(tmp_path):
+    labels = {"share": 0.5, "right_among_them": 0.8}
+    top1 = {"a@1": (0.5, 0.75), "b@1": (0.25,)}
+    rows = [
+        {"arm": arm, "subset": s, "top1": value, "worst_class_top1": value / 2, "pseudo_labels": labels if s else None}
+        for arm, values in top1.items()
+        for s, value in enumerate(values)
+    ]
+    (tmp_path / "record.json").write_text(json.dumps({"rows": rows} | summary(rows, [Arm("a", 1), Arm("b", 1)])))
+    called = CliRunner().invoke(method_table.main, [str(tmp_path / "record.json")])
+    assert called.exit_code == 0, called.output
+    assert "| `a@1` | .500 | .750 | .625 (.125) |\n| `b@1` | .250 | - | .250 |" in called.output
+    assert "b@1 - a@1" not in called.output, "a difference over one subset has no error"
+    assert "| `a@1` | .500 | .800 | .250 |\n| `b@1` | - | - | .125 |" in called.output
+    assert method_table.shown(-0.05, sign=True) == "-.050"

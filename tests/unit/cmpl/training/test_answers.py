@@ -19,6 +19,7 @@ from cmpl.training.ranks import Ranks
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import settle
+from cmpl.training.switches import Switches
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
 from tests.support.tiny import Linear, clips
 
@@ -78,6 +79,7 @@ def trained(path, truth: tuple[int, ...], *, until: int | None = None, **setting
         validate=None,
         run=run,
         runtime=settle(config.runtime),
+        switches=Switches(),
         ranks=Ranks(),
         reporter=Stopping(),
     )
