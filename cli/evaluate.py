@@ -47,6 +47,7 @@ def command(
     """
     use_plugins(plugins)
     from cli.display import console_of, reporter_on, show_result
+    from cli.train import answers_of, next_lines
     from cmpl import session
     from cmpl.training.run_directory import newest_run
 
@@ -68,3 +69,4 @@ def command(
         click.echo(json.dumps({"run": str(path), **result}, indent=1))
     else:
         show_result(console, result, title=f"{path}, {checkpoint} checkpoint (step {result['step']})")
+        console.print(next_lines(answers_of(path)), markup=False, highlight=False, soft_wrap=True)

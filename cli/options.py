@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from cmpl.config import Config, changed, with_settings
+from cmpl.config_file import field_of, overlaid, read_config_file
 from cmpl.recipes.presets import FULL, PRESETS, with_preset
-from cmpl.recipes.registry import RECIPES, recipe_for, row_config, row_for
+from cmpl.recipes.registry import RECIPES, ROWS, recipe_for, row_config, row_for
 from cmpl.registries import METHODS
 from pipelines.errors import InputError
 from pipelines.registry import plugins_in_use, use_plugins
@@ -62,6 +63,12 @@ COLUMN_OPTIONS = (
 
 _EXPERIMENT = (
     plugin_option,
+    click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        help="Fields from a run's config.json, or a part of one; options win.",
+    ),
     click.option("--dataset", metavar="NAME|FOLDER", help=f"{', '.join(RECIPES)}, or a folder's path."),
     click.option("--data-root", metavar="FOLDER", help="Where the data set lies.  [default: $CMPL_DATA]"),
     *COLUMN_OPTIONS,
@@ -116,14 +123,21 @@ def config_of(
     recipe: str | None = None,
     preset: str | None = None,
     plugins: tuple[str, ...] = (),
+    config_file: str | None = None,
     **options: Any,
 ) -> Config:
-    """The data set's recipe, or the one named, its preset, the options that were given, each `key=value` of --set.
+    """The data set's recipe, or the one named, its preset, the fields of a file, the options that were given, each
+    `key=value` of --set: what comes later wins.
 
     Plug-ins are imported first; the configuration names them, and those of CMPL_PLUGINS. `dataset` may be the path of
     a folder; with a recipe it may be left out. Raises InputError for whatever cannot be.
     """
     use_plugins(plugins)
+    values = _values_of(config_file, dataset=dataset)
+    if recipe is None and values.get("recipe") in ROWS:
+        recipe = values["recipe"]
+    if dataset is None and (known := field_of(values, "data", "dataset")) is not None:
+        dataset, data_root = str(known), data_root or field_of(values, "data", "root")
     if dataset is None and recipe is not None:
         dataset = row_for(recipe).dataset
     if dataset is None:
@@ -146,12 +160,15 @@ def config_of(
     if root is not None:
         given["data.root"] = root
     given |= parsed
-    if name == "folder" and "data.labeled" not in given and _has_unlabeled(given.get("data.root")):
-        given["data.labeled"] = "all"
-    base = _recipe(name, recipe, given.get("data.labeled"))
+    labeled = given.get("data.labeled", field_of(values, "data", "labeled"))
+    if name == "folder" and labeled is None and _has_unlabeled(given.get("data.root")):
+        given["data.labeled"] = labeled = "all"
+    base = _recipe(name, recipe, None if labeled is None else str(labeled))
+    if preset is None and "preset" in values:
+        preset = values["preset"] or FULL
     if preset is None and name == "folder" and recipe is None and not _has_gpu(given.get("runtime.device", "auto")):
         preset = "cpu"
-    config = with_settings(with_preset(base, preset), given)
+    config = with_settings(overlaid(with_preset(base, preset), values), given)
     config = dataclasses.replace(_with_absolute_files(config), plugins=plugins_in_use())
     if recipe and row_for(recipe).starts_from_weights and config.init is None:
         raise InputError(
@@ -159,6 +176,16 @@ def config_of(
             "weights with torchvision's names, such as resnet50-0676ba61.pth from download.pytorch.org/models"
         )
     return config
+
+
+def _values_of(config_file: str | None, *, dataset: str | None) -> dict[str, Any]:
+    """The fields of --config; without the data set where another one is given."""
+    if config_file is None:
+        return {}
+    values = read_config_file(Path(config_file).expanduser())
+    if dataset is not None and isinstance(values.get("data"), dict):
+        values["data"] = {key: value for key, value in values["data"].items() if key not in ("dataset", "root")}
+    return values
 
 
 def _has_unlabeled(root: str | None) -> bool:

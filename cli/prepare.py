@@ -44,7 +44,7 @@ _MEASURED_ON = "by a few files"
     "--crf",
     type=int,
     metavar="N",
-    help="x264 quality: lower means better quality and larger files.  [default: 24 for intra, else 20]",
+    help="x264 quality: lower means better quality and larger files.  [default: 25 for intra, else 20]",
 )
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Files at once.  [default: one a core]")
 @plugin_option

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,15 @@ LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlab
 )
 @click.option("--scale-lr", is_flag=True, help="Scale the learning rate by the videos of a step over 192.")
 @click.option("--subsets", type=click.IntRange(min=2), metavar="N", help="Train N labeled subsets, report the mean.")
+@click.option(
+    "--log",
+    "loggers",
+    multiple=True,
+    metavar="NAME",
+    help="Where metrics go, too: tensorboard, wandb, mlflow, csv; none.  [default: tensorboard, if installed]",
+)
 @click.option("--autotune", is_flag=True, help="First try which loader threads, workers and prefetch serve best.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and, by a short trial, how long it would take.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
 @click.pass_context
 def command(
@@ -41,8 +50,10 @@ def command(
     *,
     out: str | None,
     scale_lr: bool,
+    loggers: tuple[str, ...],
     subsets: int | None,
     autotune: bool,
+    dry_run: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -58,6 +69,8 @@ def command(
     """
     if options["preset"] is None and out and (Path(out) / "config.json").exists():
         options["preset"] = preset_of_run(Path(out))
+    if loggers:
+        options["settings"] = (*options["settings"], f"runtime.loggers={','.join(loggers)}")
     if scale_lr:
         options["settings"] = (*options["settings"], "optim.scale_lr=true")
     config = config_of(**options)
@@ -73,6 +86,9 @@ def command(
     console = console_of(stderr=as_json)
     if subsets and not out:
         path = path.with_name(f"{path.name}-{subsets}-subsets")
+    if dry_run:
+        show_dry_run(console, config, path, subsets=subsets, autotune=autotune, as_json=as_json)
+        return
     with reporter_on(console) as reporter:
         if subsets:
             from cmpl.subsets import summary, train_subsets
@@ -106,6 +122,29 @@ def preset_of_run(path: Path) -> str:
     return RunDirectory(path).config().preset or FULL
 
 
+def show_dry_run(
+    console: "Console", config: Config, path: Path, *, subsets: int | None, autotune: bool, as_json: bool
+) -> None:
+    """The configuration, field by field, and what a training by it would do."""
+    from cli.display import is_first_rank, reporter_on, say
+    from cmpl.dry_run import check_only_one, dry_run
+
+    check_only_one(subsets=subsets, tune_loader=autotune)
+    with reporter_on(console) as reporter:
+        found = dry_run(config, path=path, reporter=reporter)
+    if as_json:
+        if is_first_rank():
+            click.echo(json.dumps(asdict(found), indent=1))
+        return
+    say(console, f"\nconfiguration (* differs from the recipe {config.recipe}):")
+    for key, value in found.config.items():
+        say(console, f"  {'*' if key in found.changed else ' '} {key}={json.dumps(value)}")
+    say(console, "")
+    for line in found.lines():
+        say(console, line)
+    say(console, "Nothing was trained or written.")
+
+
 def show_subsets(console: "Console", spreads: dict[str, Any], *, title: str, as_json: bool) -> None:
     """Mean and spread over the labeled subsets, as a line a figure or as JSON on stdout."""
     from cli.display import is_first_rank
@@ -136,12 +175,26 @@ def next_steps(ctx: click.Context, config: Config, path: Path) -> str:
     lines = [
         ("compare", ["cmpl", "train", *_given(ctx, again, method=other), "--method", other]),
         ("one view", ["cmpl", "eval", str(path), "--clips", "1", "--crops", "1"]),
+        *answers_of(path),
         ("see a batch", batch),
     ]
-    text = "\nNext:\n" + "\n".join(f"  {what:<12} {shlex.join(words)}" for what, words in lines)
+    text = next_lines(lines)
     if config.data.dataset == "demo":
         text += f"\n  {'own videos':<12} {LAYOUT}; then: cmpl train --dataset FOLDER"
     return text
+
+
+def answers_of(path: Path) -> list[tuple[str, list[str]]]:
+    """What a run with a result is good for, as (what, words of a command)."""
+    return [
+        ("new videos", ["cmpl", "predict", str(path), "FOLDER"]),
+        ("look at it", ["cmpl", "report", str(path)]),
+    ]
+
+
+def next_lines(commands: list[tuple[str, list[str]]]) -> str:
+    """Commands to copy, each with what it is for."""
+    return "\nNext:\n" + "\n".join(f"  {what:<12} {shlex.join(words)}" for what, words in commands)
 
 
 def _given(ctx: click.Context, names: Collection[str | None], *, method: str) -> list[str]:

@@ -166,6 +166,9 @@ class RuntimeConfig(StepConfig):
     ema_decay: Annotated[float, Within(0, 1, high_excluded=True)] = 0.0
     """Exponential moving average of the weights, for evaluation alone; 0: none."""
     log_every_steps: Annotated[int, Within(1)] = 20
+    loggers: tuple[str, ...] = ("auto",)
+    """Where metrics go beside metrics.jsonl: tensorboard, wandb, mlflow, csv, or one of a plug-in; none.
+    auto: TensorBoard, where it is installed."""
     recorded_epochs: Annotated[int, Within(0, 1000)] = 20
     """Epochs, evenly spread, of which the networks' answers to each unlabeled video are kept (Fig. 6); 0: none."""
     checkpoint_every_steps: Annotated[int, Within(1)] = 1000
@@ -216,6 +219,7 @@ FREE_TO_CHANGE = (
     "runtime.blocking_sync",
     *(f"runtime.{name}" for name in SWITCHES),
     "runtime.log_every_steps",
+    "runtime.loggers",
     "runtime.recorded_epochs",
     "runtime.checkpoint_every_steps",
     "runtime.checkpoint_every_minutes",

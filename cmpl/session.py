@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from cmpl import build
-from cmpl.config import Config, changed
+from cmpl.config import Config, changed, flattened
 from cmpl.evaluate import Predictions, accuracy, confidence, no_note, predict
 from cmpl.evaluation_file import write_evaluation
 from cmpl.introduction import classes_lost, introduce, remarks_on_classes
+from cmpl.loggers.logger import LoggedRun, Loggers, loggers_of
 from cmpl.methods.method import Method
 from cmpl.registries import method_class
 from cmpl.start import Start, check_evaluated, claim, fit_into_memory, start_of
@@ -94,12 +95,21 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
             reporter.note(f"{path} is finished; its result:")
             return Outcome(path=path, result=start.result)
         reporter.note(", ".join((*runtime.reasons, *([waiting] if waiting else []))))
+        loggers = loggers_of(config.runtime.loggers, note=reporter.note)
         start = fit_into_memory(start, data, runtime=runtime, ranks=ranks, reporter=reporter)
         with contextlib.ExitStack() as stack:
             if unlocked := first_rank_does(ranks, lambda: stack.enter_context(run.locked())):
                 reporter.note(f"{path}: its file system has no locks ({unlocked}); see that one training runs in it")
+            stack.callback(loggers.close)
             return _train(
-                start, data, run=run, runtime=runtime, ranks=ranks, reporter=reporter, tune_loader=tune_loader
+                start,
+                data,
+                run=run,
+                runtime=runtime,
+                ranks=ranks,
+                reporter=reporter,
+                loggers=loggers,
+                tune_loader=tune_loader,
             )
     finally:
         leave_ranks()
@@ -113,6 +123,7 @@ def _train(
     runtime: Runtime,
     ranks: Ranks,
     reporter: Reporter,
+    loggers: Loggers,
     tune_loader: bool,
 ) -> Outcome:
     config, schedule = start.config, start.facts.course.current
@@ -153,7 +164,7 @@ def _train(
             reporter.note(line)
         return validation_metrics(quick.scores)
 
-    trainer = _trainer_of(
+    trainer = trainer_of(
         method,
         config,
         plans,
@@ -165,6 +176,7 @@ def _train(
         ranks=ranks,
         reporter=reporter,
         remarks=functools.partial(remarks_on_classes, plans[0].pool, data.classes),
+        loggers=loggers,
     )
     first_rank_does(ranks, lambda: claim(run, start))
     first_rank_does(ranks, lambda: run.note_problems(unusable, at_once=True))
@@ -192,10 +204,13 @@ def _train(
         reporter=reporter,
     )
     first_rank_does(ranks, lambda: run.write_result(result))
+    if ranks.is_first:
+        loggers.begin(LoggedRun(path=run.path, first_step=schedule.last_step, config=flattened(config)))
+        loggers.finish(result)
     return Outcome(path=run.path, result=result)
 
 
-def _trainer_of(
+def trainer_of(
     method: Method,
     config: Config,
     plans: tuple[Planner, Planner],
@@ -208,6 +223,7 @@ def _trainer_of(
     ranks: Ranks,
     reporter: Reporter,
     remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
+    loggers: Loggers | None = None,
 ) -> Trainer:
     schedule = start.facts.course.current
     plan = plan_of(
@@ -241,6 +257,8 @@ def _trainer_of(
         ranks=ranks,
         reporter=reporter,
         remarks=remarks,
+        loggers=loggers,
+        logged_config=flattened(config),
     )
 
 
@@ -309,7 +327,7 @@ def _step_tried(
     num_classes, kind = len(data.classes), method_class(config.method.name)
 
     def trainer_with(switches: Switches) -> Trainer:
-        return _trainer_of(
+        return trainer_of(
             build.method_of(config, num_classes=num_classes),
             config,
             plans,
@@ -352,7 +370,7 @@ def _tuned(
         return build.loader_of(config, plans, runtime=runtime, ranks=ranks, first_micro_step=micro_step)
 
     method = build.method_of(config, num_classes=len(data.classes))
-    trainer = _trainer_of(
+    trainer = trainer_of(
         method,
         config,
         plans,

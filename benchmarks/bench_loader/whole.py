@@ -60,7 +60,9 @@ def copied(batch: Part) -> Part:
     made: Any = batch
     if isinstance(batch, Tensor):
         made = batch.clone()
-    elif made is not None:
+    elif dataclasses.is_dataclass(made) and not isinstance(
+        made, type
+    ):  # what else a batch may hold, such as names, is never written over
         fields = {item.name: copied(getattr(batch, item.name)) for item in dataclasses.fields(made)}
         made = dataclasses.replace(made, **fields)
     return made

@@ -86,7 +86,7 @@ def augment(suite: Suite) -> Found:
 
 def loaders(suite: Suite) -> Found:
     """Runs `benchmarks.loaders.on_gpu`."""
-    from benchmarks.loaders.on_gpu import run_gpu
+    from benchmarks.loaders.on_gpu import TABLE_BATCH, run_gpu
 
     for kind, paths in suite.videos().items():
         yield (
@@ -99,6 +99,7 @@ def loaders(suite: Suite) -> Found:
                 note=click.echo,
                 engine=suite.engine(),
                 geometry=suite.geometry(),
+                batch_size=4 if suite.cpu else TABLE_BATCH,
             ),
         )
 

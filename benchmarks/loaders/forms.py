@@ -34,7 +34,7 @@ from pipelines.video.encoding import STRIDE, Form, Settings
 from pipelines.video.frames import decode_each
 from pipelines.video.transcode import Transcoded, transcode
 
-SWEEP = {Form.INTRA: (20, 22, 23, 24, 25, 26), Form.ALIGNED: (20, 23), Form.GOP: (20, 23)}
+SWEEP = {Form.INTRA: (22, 24, 25, 26), Form.ALIGNED: (20,), Form.GOP: (20,)}
 """The crf of each form."""
 LEAST_PSNR_DB = 40.0
 KINETICS_VIDEOS = 240_000

@@ -21,7 +21,7 @@ from nvidia.dali.pipeline import Pipeline
 
 from benchmarks.loaders.decoders import OURS, Library, Setup, Video, reference_frames
 from benchmarks.loaders.on_cpu import MAX_DIFFERENCE, NUM_PARITY_SAMPLES, Row, show, take_turns
-from benchmarks.loaders.workload import BATCH_SIZE, GEOMETRY, BatchRunner, FrozenSource, Workload, timed, workload_of
+from benchmarks.loaders.workload import GEOMETRY, BatchRunner, FrozenSource, Workload, timed, workload_of
 from pipelines.loading.batches import cuda_stream
 from pipelines.loading.engine import Engine
 from pipelines.loading.graph import built, decode, end, sample
@@ -29,10 +29,11 @@ from pipelines.loading.operators import Node, crop_resize, photometric_functions
 from pipelines.loading.parameters import ViewRow, parameters
 from pipelines.loading.sample import CutMedia, Ids, Media, Sample
 from pipelines.plan.geometry import ClipShape, Geometry
-from pipelines.plan.planner import Planner
 
 NUM_THREADS = 8
 """Threads of every arm: one more than an H100 or H200 has NVDEC engines."""
+TABLE_BATCH = 32
+"""Videos of a batch: four for each thread, so that no arm's threads wait for the end of a small batch."""
 
 
 def decode_torchcodec(video: Video, frames: np.ndarray) -> torch.Tensor:
@@ -93,8 +94,8 @@ class CudaSource:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(NUM_THREADS))
 
     def __call__(self) -> list[torch.Tensor]:
-        first = next(self.batches) * BATCH_SIZE
-        return self.clips(range(first, first + BATCH_SIZE))
+        first = next(self.batches) * self.workload.batch_size
+        return self.clips(range(first, first + self.workload.batch_size))
 
     def clips(self, positions: range) -> list[torch.Tensor]:
         """Decodes one clip a position, and waits for the GPU."""
@@ -116,7 +117,7 @@ def media_of(loader: str, workload: Workload, *, engine: Engine, folder: Path) -
     source = FrozenSource(
         planner=planner,
         media=Media.CUTS,
-        batch_size=BATCH_SIZE,
+        batch_size=workload.batch_size,
         setup=Setup(loader=OURS),
         num_samples=workload.num_samples,
     )
@@ -174,11 +175,11 @@ def read(file_list: Path, shape: ClipShape) -> Node:
     return clips
 
 
-def pipeline_of(media: Begins, *, arm: str, planner: Planner, engine: Engine) -> Pipeline:
+def pipeline_of(media: Begins, *, arm: str, workload: Workload, engine: Engine) -> Pipeline:
     """Starts a graph of both networks' frames, or of their weak and strong views, by the stages of
     `pipelines.loading.graph`."""
 
-    geometry, strong = planner.geometry, planner.strong
+    geometry, strong = workload.planner.geometry, workload.planner.strong
     branches = photometric_functions(strong)
 
     def views() -> tuple[Node, ...]:
@@ -200,7 +201,7 @@ def pipeline_of(media: Begins, *, arm: str, planner: Planner, engine: Engine) ->
     make = views if arm == "whole" else lambda: media()[0]
 
     @pipeline_def(
-        batch_size=BATCH_SIZE,
+        batch_size=workload.batch_size,
         num_threads=engine.num_threads,
         device_id=engine.device_index,
         prefetch_queue_depth=engine.prefetch_batches,
@@ -235,7 +236,7 @@ class CudaDecodeRunner:
 
     def __init__(self, loader: str, workload: Workload) -> None:
         self._source = CudaSource(library=DECODERS[loader], workload=workload)
-        self.num_samples = workload.num_samples
+        self.num_samples, self._batch_size = workload.num_samples, workload.batch_size
         self._run()
 
     def round(self) -> tuple[float, float]:
@@ -247,17 +248,17 @@ class CudaDecodeRunner:
         self._source.pool.shutdown()
 
     def _run(self) -> None:
-        for first in range(0, self.num_samples, BATCH_SIZE):
-            self._source.clips(range(first, first + BATCH_SIZE))
+        for first in range(0, self.num_samples, self._batch_size):
+            self._source.clips(range(first, first + self._batch_size))
 
 
 def difference_of(loader: str, workload: Workload, *, engine: Engine, folder: Path) -> float:
     """Gives the largest mean absolute difference (of 255) of some samples' frames from plain decoding on the CPU."""
     media = media_of(loader, workload, engine=engine, folder=folder)
-    pipeline = pipeline_of(media, arm="decode", planner=workload.planner, engine=engine)
+    pipeline = pipeline_of(media, arm="decode", workload=workload, engine=engine)
     outputs = [output.as_cpu() for output in pipeline.run()]
     found = []
-    for i, job in enumerate(workload.jobs(min(NUM_PARITY_SAMPLES, BATCH_SIZE))):
+    for i, job in enumerate(workload.jobs(min(NUM_PARITY_SAMPLES, workload.batch_size))):
         clip = np.concatenate([np.array(output.at(i)) for output in outputs]).astype(np.int16)
         reference = reference_frames(*job)
         found.append(float(np.abs(clip - reference).mean()) if clip.shape == reference.shape else 255.0)
@@ -273,6 +274,7 @@ def run_gpu(
     note: Callable[[str], None],
     engine: Engine,
     geometry: Geometry = GEOMETRY,
+    batch_size: int = TABLE_BATCH,
 ) -> dict[str, Any]:
     """Runs both arms on each kind of files. Returns their rows, and who is missing or failed and why.
 
@@ -280,7 +282,7 @@ def run_gpu(
     missing = {name: problem for name, loader in DECODERS.items() if (problem := loader.problem())}
     rows: list[Row] = []
     for kind, paths in videos.items():
-        workload = workload_of(paths, num_samples=num_samples, geometry=geometry)
+        workload = workload_of(paths, num_samples=num_samples, geometry=geometry, batch_size=batch_size)
         for arm in ("decode", "whole"):
             runners: dict[str, BatchRunner | CudaDecodeRunner] = {}
             apart = {}
@@ -295,7 +297,8 @@ def run_gpu(
             measured = take_turns(runners, num_rounds=num_rounds)
             for runner in runners.values():
                 runner.close()
-            row = {"files": kind, "arm": arm, "setup": f"{engine.num_workers} workers, {engine.num_threads} threads"}
+            setup = f"{engine.num_workers} workers, {engine.num_threads} threads, batches of {batch_size}"
+            row = {"files": kind, "arm": arm, "setup": setup}
             rows += [
                 row
                 | {"peer": loader, "difference": apart[loader], "passed": apart[loader] <= MAX_DIFFERENCE}
@@ -313,7 +316,6 @@ def runner_of(
     """Starts a loader that can take its turns."""
     if arm == "decode" and loader in DECODERS:
         return CudaDecodeRunner(loader, workload)
-    planner = workload.planner
     media = media_of(loader, workload, engine=engine, folder=folder)
-    pipeline = pipeline_of(media, arm=arm, planner=planner, engine=engine)
+    pipeline = pipeline_of(media, arm=arm, workload=workload, engine=engine)
     return BatchRunner(PipelineBatches(pipeline, engine), workload, engine=engine)

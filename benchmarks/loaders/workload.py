@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 GEOMETRY = Geometry(max_offset_seconds=10.0)
 """The paper's: 8x8 and 16x4 frames of 224 pixels, up to ten seconds apart (Sec. 4.1)."""
 BATCH_SIZE = 4
+"""Videos of a batch on a CPU; a GPU's table has its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Workload:
 
     planner: Planner
     num_samples: int
+    batch_size: int = BATCH_SIZE
 
     def job(self, position: int) -> tuple[Video, np.ndarray]:
         """Gives what a decoder is asked for: a file and frame indices (F,)."""
@@ -50,15 +52,18 @@ class Workload:
         return [self.job(position) for position in range(min(num or self.num_samples, self.num_samples))]
 
 
-def workload_of(paths: Sequence[Path], *, num_samples: int, geometry: Geometry = GEOMETRY) -> Workload:
-    """Plans over these files, always in the same way."""
+def workload_of(
+    paths: Sequence[Path], *, num_samples: int, geometry: Geometry = GEOMETRY, batch_size: int = BATCH_SIZE
+) -> Workload:
+    """Plans over these files, always in the same way: whole batches, so maybe a few samples more."""
     root = paths[0].parent
     manifest = open_manifest(
         root, [path.name for path in paths], np.zeros(len(paths), np.int64), cache_dir=root / "manifests"
     )
     pool = pool_of((manifest, manifest.usable))
     planner = Planner(pool=pool, seed=0, stream=Stream.UNLABELED, geometry=geometry)
-    return Workload(planner=planner, num_samples=-(-num_samples // BATCH_SIZE) * BATCH_SIZE)
+    num_samples = -(-num_samples // batch_size) * batch_size
+    return Workload(planner=planner, num_samples=num_samples, batch_size=batch_size)
 
 
 def video_of(pool: Pool, index: int) -> Video:
@@ -146,7 +151,7 @@ class BatchRunner:
 
     def __init__(self, batches: Batched, workload: Workload, *, engine: "Engine") -> None:
         self._batches, self._engine, self.num_samples = batches, engine, workload.num_samples
-        self._num_batches = workload.num_samples // BATCH_SIZE
+        self._num_batches = workload.num_samples // workload.batch_size
         self._take(self._num_batches)
 
     def round(self) -> tuple[float, float]:
@@ -191,7 +196,7 @@ def whole_runner(setup: Setup, workload: Workload, *, media: str, num_cores: int
     source = FrozenSource(
         planner=workload.planner,
         media=chosen,
-        batch_size=BATCH_SIZE,
+        batch_size=workload.batch_size,
         setup=setup,
         num_samples=workload.num_samples,
     )

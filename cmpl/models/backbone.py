@@ -15,7 +15,8 @@ class Backbone(Protocol):
     """A network for clips: a trunk, dropout and a head. It is a `torch.nn.Module`, too.
 
     Legend: B clips, T frames, S crop side, K classes. Clips are (B, 3, T, S, S) float32 of mean 0 and deviation 1, in
-    channels_last_3d memory order. `forward(clips)` is `head(dropout(features(clips)))`, logits (B, K).
+    channels_last_3d memory order; in a training step with `runtime.narrow_clips` they are of autocast's type.
+    `forward(clips)` is `head(dropout(features(clips)))`, logits (B, K).
     Most methods call the network alone; those with a second head (s4l, videossl) ask for its parts.
     """
 

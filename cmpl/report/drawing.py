@@ -97,10 +97,8 @@ def label(text: str, *, most: int = MOST_LETTERS) -> str:
 
 def as_percent(axes: "Axes", *, of: str = "y") -> None:
     """Numbers an axis of shares in percent."""
-    from matplotlib.ticker import PercentFormatter
-
     axis = axes.yaxis if of == "y" else axes.xaxis
-    axis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=None))
+    axis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%".replace("-", "−"))
 
 
 def svg(figure: "Figure") -> bytes:

@@ -41,6 +41,8 @@ def category_gap(runs: Sequence[RunValues]) -> "Figure":
 
     Raises InputError where the runs are not those of two networks on one data set.
     """
+    from matplotlib.patches import Patch
+
     check_kinds(runs, ("supervised",), recipes=FIGURE_1)
     check_results(runs)
     check_same_videos(runs, part="validation", recipes=FIGURE_1)
@@ -56,15 +58,15 @@ def category_gap(runs: Sequence[RunValues]) -> "Figure":
     places = np.arange(len(gaps))
     axes.bar(places, values, color=colors, width=0.8)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_ylabel(r"Acc_s - Acc_l")
+    axes.set_ylabel("Acc_s − Acc_l")
     as_percent(axes)
     ends = places if len(gaps) <= MOST_NAMED else np.r_[places[:NAMED_AT_ENDS], places[-NAMED_AT_ENDS:]]
     axes.set_xticks(ends, [label(gaps[place][0], most=22) for place in ends], rotation=60, ha="right")
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(visible=False, axis="x")
-    axes.bar(places[:0], values[:0], color=ORANGE, label=f"better: small ({small_name})")
-    axes.bar(places[:0], values[:0], color=BLUE, label=f"better: large ({large_name})")
-    legend_below(axes, columns=2)
+    kinds = ((ORANGE, f"better: small ({small_name})"), (BLUE, f"better: large ({large_name})"))
+    patches = [Patch(color=color, label=name) for color, name in kinds]
+    figure.legend(handles=patches, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -30,9 +30,10 @@ def top1_by_stride(run: RunValues) -> dict[int, float]:
         found[views] = top1 | {int(result.get("clip_stride", 1)): float(result["primary"]["top1"])}
     whole = [top1 for top1 in found.values() if set(STRIDES) <= set(top1)]
     if not whole:
-        most = max(found.values(), key=len, default={})
+        views, most = max(found.items(), key=lambda item: len(item[1]), default=((None, None, None), {}))
         missing = [stride for stride in STRIDES if stride not in most]
-        commands = "; ".join(f"cmpl eval {run.path} --clip-stride {stride}" for stride in missing)
+        same = f" --clips {views[1]} --crops {views[2]}" if views[1] else ""
+        commands = "; ".join(f"cmpl eval {run.path}{same} --clip-stride {stride}" for stride in missing)
         raise InputError(
             f"{run.path}: has no evaluation at clip stride {', '.join(map(str, missing))}; accepted: all of "
             f"{', '.join(map(str, STRIDES))} with the same clips and crops: {commands}"

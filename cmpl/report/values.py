@@ -13,7 +13,7 @@ from cmpl.config import Config
 from cmpl.evaluation_file import EvaluatedVideo, read_evaluation
 from cmpl.training.answers import Answers, read_answers
 from cmpl.training.identity import Listing
-from cmpl.training.metrics import read_metrics
+from cmpl.training.metrics_file import read_metrics
 from cmpl.training.run_directory import RunDirectory, RunFacts
 from pipelines.errors import InputError
 

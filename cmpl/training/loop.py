@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from cmpl.loggers.logger import Loggers
 from cmpl.methods.method import Method, Terms
 from cmpl.methods.views import narrow_clips
 from cmpl.training import checkpoint as ckpt
@@ -69,6 +70,7 @@ class Trainer:
     `identity` is stored with every checkpoint: classes in the order of the labels, geometry, digests of the videos.
     `loader_at(micro_step)` gives this rank's loader from there on; `validate(method)` the quick validation's metrics,
     `val_top1` among them; `remarks(problems)` lines to say, once, of videos that were set aside (path -> reason).
+    `loggers` hear the metrics on the first rank, and as they begin `logged_config`, field by field.
     """
 
     def __init__(
@@ -85,10 +87,13 @@ class Trainer:
         ranks: Ranks,
         reporter: Reporter,
         remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
+        loggers: Loggers | None = None,
+        logged_config: dict[str, Any] | None = None,
     ) -> None:
         self.plan, self.num_steps, self.run, self.runtime, self.ranks = plan, plan.num_steps, run, runtime, ranks
         self.reporter, self.validate, self.loader_at = reporter, validate, loader_at
         self.identity, self.remarks = identity, remarks
+        self.loggers, self.logged_config = loggers, logged_config
         self.remarked: set[str] = set()
         self.switches = switches
         self.method = prepared(method, plan, runtime, ranks, switches)
@@ -150,7 +155,7 @@ class Trainer:
         first = self.step * self.plan.accumulate
         self.answers = self._answer_log()
         with self._signals(), contextlib.closing(self.loader_at(first)) as loader:
-            log = MetricsLog(self.run.path, first_step=self.step) if self.ranks.is_first else None
+            log = self._metrics_log() if self.ranks.is_first else None
             try:
                 if not is_validated and self._validate(log):
                     self._save(loader.problems)
@@ -158,10 +163,10 @@ class Trainer:
             except (LoaderError, OutputClosedError) as error:
                 self._note(loader.problems | dict(getattr(error, "problems", ())), at_once=True)
                 raise self._ended(error, loader.problems) from error
-            finally:
-                if log:
-                    log.close()
         return self.step == self.num_steps
+
+    def _metrics_log(self) -> MetricsLog:
+        return MetricsLog(self.run.path, first_step=self.step, loggers=self.loggers, config=self.logged_config)
 
     def _answer_log(self) -> AnswerLog:
         """Keeps the networks' answers to unlabeled videos, in some epochs of the schedule."""

@@ -1,19 +1,17 @@
-"""Metrics: summed on the device, read every N steps, written to metrics.jsonl and, where installed, TensorBoard."""
+"""Metrics: summed on the device, read every N steps, written to metrics.jsonl and handed to the run's loggers."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from cmpl.loggers.logger import LoggedRun, Loggers
 from cmpl.methods.method import Terms
+from cmpl.training.metrics_file import NAME, read_metrics
 from cmpl.training.run_directory import unwritable
 from pipelines.files import written_whole
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 
 _JUDGED = ("pseudo_judged_", "pseudo_right_")
 
@@ -43,61 +41,33 @@ class TermSums:
 
 
 class MetricsLog:
-    """metrics.jsonl: one JSON object a line, in the order of steps; TensorBoard beside it where it is installed.
+    """metrics.jsonl: one JSON object a line, in the order of steps; the run's loggers hear the same.
 
     `first_step`: lines of later steps, written before a kill, are dropped, so that no step stands twice.
     """
 
-    def __init__(self, folder: Path, *, first_step: int) -> None:
-        self._path = folder / "metrics.jsonl"
+    def __init__(
+        self, folder: Path, *, first_step: int, loggers: Loggers | None = None, config: dict[str, Any] | None = None
+    ) -> None:
+        self._path, self._loggers = folder / NAME, loggers
         kept = [line for line in read_metrics(folder) if line["step"] <= first_step]
         try:
             with written_whole(self._path) as draft:
                 draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            self._board = _tensorboard(folder, first_step)
         except OSError as error:
             raise unwritable(self._path, error) from error
+        if loggers:
+            loggers.begin(LoggedRun(path=folder, first_step=first_step, config=config or {}))
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Appends one line. Raises InputError where it cannot be written."""
         try:
             with self._path.open("a") as file:
                 file.write(json.dumps({"step": step, **metrics}) + "\n")
-            if self._board:
-                for name, value in metrics.items():
-                    self._board.add_scalar(name, value, step)
         except OSError as error:
             raise unwritable(self._path, error) from error
-
-    def close(self) -> None:
-        """Ends TensorBoard's file."""
-        if self._board:
-            self._board.close()
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl, up to the first that is not whole: one cut off by a kill. None without it."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text(errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            break
-        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-            break
-        lines.append(line)
-    return lines
-
-
-def _tensorboard(folder: Path, first_step: int) -> "SummaryWriter | None":
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        if self._loggers:
+            self._loggers.write(step, metrics)
 
 
 def with_precision(metrics: dict[str, float]) -> dict[str, float]:

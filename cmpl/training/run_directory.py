@@ -135,7 +135,7 @@ class RunDirectory:
         """Removes what a start wrote that came to nothing, but for problems.json: it may tell why."""
         if self.has_begun():
             return
-        for name in ("config.json", "run.json", LISTING, "metrics.jsonl", "autotune.json"):
+        for name in ("config.json", "run.json", LISTING, "metrics.jsonl", "metrics.csv", "autotune.json"):
             (self.path / name).unlink(missing_ok=True)
         for name in ("tensorboard", "pseudo_labels"):
             shutil.rmtree(self.path / name, ignore_errors=True)

@@ -116,6 +116,8 @@ def _tried(
 ) -> tuple[Arm, float]:
     """The arm with what came of it, and the mean loss of its first steps."""
     trainer = trainer_with(arm.switches)
+    # At the end of the schedule all losses count, and weights move little: the arms' losses stay comparable.
+    trainer.step = max(trainer.plan.first_step, trainer.num_steps - NUM_COMPARED - NUM_TIMED)
     device, loader = trainer.runtime.device, SameBatch(batch)
     try:
         with random_state_kept(device):

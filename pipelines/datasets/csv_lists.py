@@ -16,7 +16,7 @@ from typing import TextIO
 
 from pipelines.datasets.annotations import ListOptions
 from pipelines.datasets.suffixes import is_video
-from pipelines.datasets.text_files import MAX_LINES, undecoded_at
+from pipelines.datasets.text_files import check_length, undecoded_at
 from pipelines.errors import InputError
 
 # fmt: off
@@ -58,6 +58,7 @@ def read_csv_list(file: Path, options: ListOptions | None = None) -> list[Listed
     columns: _Columns | None = None
     number = 1
     try:
+        check_length(file)
         with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             separator = _separator(stream)
             rows = _rows(stream, separator)
@@ -68,8 +69,6 @@ def read_csv_list(file: Path, options: ListOptions | None = None) -> list[Listed
                     if is_header:
                         continue
                 videos.append(_listed_video(fields, columns, file.parent, options, where=where, line=number))
-                if len(videos) > MAX_LINES:
-                    raise InputError(f"{file}: received more than {MAX_LINES} videos; accepted: at most so many")
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); accepted: a csv file") from error
     except csv.Error as error:

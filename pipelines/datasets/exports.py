@@ -4,6 +4,7 @@ A video with one class is labeled, one without is not. Several classes a video a
 already (`csv_lists`).
 """
 
+import itertools
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +13,13 @@ from typing import Any
 
 from pipelines.datasets.annotations import ListOptions
 from pipelines.datasets.csv_lists import LABEL_TITLES, PATH_TITLES, ListedVideo, local_path, read_csv_list
+from pipelines.datasets.text_files import MAX_LINES
 from pipelines.errors import InputError
 
 SUFFIXES = (".csv", ".json", ".xml")
 """A part's list has one of these; they are looked for in this order."""
 MAX_BYTES = 1 << 29
-"""A larger export would not fit the memory of a laptop."""
+"""A larger export, which JSON holds as a whole, would not fit the memory of a laptop."""
 _CVAT_ITEMS = ("image", "video")
 
 
@@ -36,7 +38,11 @@ def read_list(file: Path, options: ListOptions) -> list[ListedVideo]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise InputError(f"{file}: received {file.stat().st_size} bytes; accepted: at most {MAX_BYTES}")
-        found = list(_cvat(file) if file.suffix == ".xml" else _label_studio(file, options))
+        found = list(
+            itertools.islice(_cvat(file) if file.suffix == ".xml" else _label_studio(file, options), MAX_LINES + 1)
+        )
+        if len(found) > MAX_LINES:
+            raise InputError(f"{file}: received more than {MAX_LINES} videos; accepted: at most so many")
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); accepted: an export") from error
     except (ValueError, ElementTree.ParseError, RecursionError) as error:
@@ -54,10 +60,12 @@ def read_list(file: Path, options: ListOptions) -> list[ListedVideo]:
 
 def _cvat(file: Path) -> Iterator[tuple[str, list[str]]]:
     """(name, classes) of every image or video of CVAT's XML 1.1; element by element, so that memory stays small."""
-    for _, element in ElementTree.iterparse(file):
-        if element.tag in _CVAT_ITEMS and "name" in element.attrib:
+    parsed = ElementTree.iterparse(file, events=("start", "end"))
+    _, root = next(parsed)
+    for event, element in parsed:
+        if event == "end" and element.tag in _CVAT_ITEMS and "name" in element.attrib:
             yield element.attrib["name"], [tag.attrib.get("label", "") for tag in element.iter("tag")]
-            element.clear()
+            root.clear()  # else it keeps all of them, if empty ones
 
 
 def _label_studio(file: Path, options: ListOptions) -> Iterator[tuple[str, list[str]]]:

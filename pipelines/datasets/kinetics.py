@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.datasets.annotations import Annotations, ReadOptions, VideoList, needed
+from pipelines.datasets.text_files import check_length
 from pipelines.datasets.tree import VideoTree, check_spelling, checked_absent, video_tree
 from pipelines.errors import InputError, nearest
 
@@ -183,6 +184,7 @@ def _entries_of(tree: VideoTree) -> list[_Entry]:
 def _read_list(file: Path) -> list[_Entry]:
     entries = []
     try:
+        check_length(file)
         with open(file, encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, skipinitialspace=True, strict=True)
             columns = _columns(next(reader, []), file=file)

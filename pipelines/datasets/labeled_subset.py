@@ -20,6 +20,7 @@ import numpy as np
 
 from pipelines.datasets.annotations import Annotations
 from pipelines.datasets.csv_lists import csv_text
+from pipelines.datasets.text_files import check_length
 from pipelines.errors import InputError, nearest
 from pipelines.files import written_whole
 
@@ -200,6 +201,7 @@ def _read_subset(
     file: Path, *, paths: Sequence[str], names: Sequence[str], labels: np.ndarray, classes: Sequence[str]
 ) -> np.ndarray:
     try:
+        check_length(file)
         text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise InputError(f"labeled: {file} cannot be read ({error.strerror}); accepted: {ACCEPTED}") from error

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from pipelines.errors import InputError
 
 MAX_LINES = 2_000_000
 """A longer list would not fit the memory of a laptop."""
+BLOCK_BYTES = 1 << 20
+"""A line as long as this is none of a list."""
 _PATH_AND_NUMBER = re.compile(r"(.*\S)[ \t,]\s*(-?\d{1,9})")
 _QUOTED_OR_LINE = re.compile(r'[^\S\n]*"((?:[^"]|"")*)"[^\S\n]*(?:\n|$)|([^\n]*)(?:\n|$)')
 
@@ -29,17 +30,33 @@ def read_lines(file: Path, *, accepted: str) -> list[tuple[int, str]]:
     Raises InputError for a file that cannot be read or is too long, saying what is `accepted`.
     """
     try:
+        check_length(file)
         with open(file, encoding="utf-8-sig", newline="\n") as stream:
-            lines = [
-                (number, text) for number, line in enumerate(islice(stream, MAX_LINES), 1) if (text := line.strip())
-            ]
-            if stream.readline():
-                raise InputError(f"{file}: received more than {MAX_LINES} lines; accepted: at most so many")
+            lines = [(number, text) for number, line in enumerate(stream, 1) if (text := line.strip())]
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); accepted: {accepted}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: not UTF-8 (byte {error.start}); accepted: {accepted} in UTF-8") from error
     return lines
+
+
+def check_length(file: Path) -> None:
+    """Raises InputError for a text file of more than MAX_LINES lines, or with a line that fills a block.
+
+    Reads as many blocks of BLOCK_BYTES as it takes to know, and keeps none: a list that is refused costs no memory.
+    Raises OSError for a file that cannot be read.
+    """
+    num_lines = 0
+    with open(file, "rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            num_ends = max(block.count(b"\n"), block.count(b"\r"))
+            if not num_ends and len(block) == BLOCK_BYTES:
+                raise InputError(
+                    f"{file}, line {num_lines + 1}: received more than {BLOCK_BYTES} bytes; accepted: less"
+                )
+            num_lines += num_ends
+            if num_lines > MAX_LINES:
+                raise InputError(f"{file}: received more than {MAX_LINES} lines; accepted: at most so many")
 
 
 def read_labeled_paths(file: Path) -> list[LabeledPath]:
@@ -69,6 +86,7 @@ def read_classes(file: Path) -> tuple[str, ...]:
     Bytes that are no UTF-8 come as surrogates, as in file names. Raises InputError for a file that cannot be read.
     """
     try:
+        check_length(file)
         text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); accepted: one class a line") from error

@@ -48,7 +48,7 @@ UNGUARDED = 77
 """Exit code of a worker that would start workers of its own while it imports its script."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt."""
-KEPT_BYTES = 1 << 26
+KEPT_BYTES = 1 << 25
 """Most free memory that a worker keeps at the top of its heap."""
 _TASK = struct.Struct("=qqi")  # batch, memory, row
 
@@ -83,7 +83,7 @@ class OwnProcess:
         samples = [self._source.sample_at(self._num_taken, place) for place in range(self._source.batch_size)]
         self._num_taken += 1
         return ViewBatch(
-            views=tuple(np.stack(views) for views in zip(*(sample.media for sample in samples), strict=True)),
+            views=tuple(_stacked(views) for views in zip(*(sample.media for sample in samples), strict=True)),
             ids=np.array([sample.ids for sample in samples], dtype=np.int64),
             problems=tuple(problem for sample in samples for problem in sample.problems),
         )
@@ -370,6 +370,23 @@ def _work(pickled: bytes, tasks: socket.socket, connection: Connection) -> None:
             connection.send(("made", task, tuple(sample.ids), sample.problems))
 
 
+def _stacked(views: tuple[np.ndarray, ...]) -> np.ndarray:
+    """The views of a batch (B, F, S, S, 3), pixel after pixel."""
+    batch = np.empty((len(views), *views[0].shape), dtype=np.uint8)
+    for view, own in zip(views, batch, strict=True):
+        _copy(view, own)
+    return batch
+
+
+def _copy(view: np.ndarray, own: np.ndarray) -> None:
+    """Copies a view, which may lie plane after plane, to memory where it lies pixel after pixel."""
+    if view.flags.c_contiguous:
+        own[...] = view
+    else:
+        for channel in range(view.shape[-1]):  # several times faster than numpy's own way from planes to pixels
+            own[..., channel] = view[..., channel]
+
+
 def keep_memory() -> None:
     """Has the C library keep what is freed for the next sample; given back, a sample costs a thousand page faults."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
@@ -382,12 +399,8 @@ def _write(views: tuple[np.ndarray, ...], pages: mmap.mmap, row: int, *, num_row
     """Copies a sample's views to its rows of the batch's memory, where view after view lies whole."""
     first = 0
     for view in views:
-        own = np.frombuffer(pages, dtype=np.uint8, count=view.size, offset=first + row * view.size).reshape(view.shape)
-        if view.flags.c_contiguous:
-            own[...] = view
-        else:
-            for channel in range(view.shape[-1]):  # several times faster than numpy's own way from planes to pixels
-                own[..., channel] = view[..., channel]
+        own = np.frombuffer(pages, dtype=np.uint8, count=view.size, offset=first + row * view.size)
+        _copy(view, own.reshape(view.shape))
         first += num_rows * view.size
 
 

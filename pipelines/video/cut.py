@@ -10,7 +10,7 @@ Legend: F frames asked for, N packets in decode order.
 import bisect
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +28,9 @@ from pipelines.video.packets import PacketTable, checked_frames, read_near, sele
 _TIME_BASE = Fraction(1, 25)
 """Time base of the small MP4. Frame k is shown at time k: times mean nothing there, order does."""
 _FEW_BYTES = 1024
-"""Bytes read from a packet's start; its first slice is usually among them."""
+"""Bytes read from a large packet's start; its first slice is usually among them."""
+_SMALL_BYTES = 1 << 15
+"""Packets up to this size are read whole at once: in files of keyframes they are nearly always needed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,6 +39,8 @@ class Cut:
 
     content: bytes
     frames: np.ndarray  # (F,) int32, presentation indices
+    all_keyframes: bool = False
+    """Known to hold nothing but keyframes. A decoder then has no order of frames to guess."""
 
 
 def cut(
@@ -104,7 +108,7 @@ def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool, whole_pictures:
     first_slices = _FirstSlices(mp4, nal_format)
     table = _with_entries(table, wanted, is_entry=lambda at: nal_format.is_entry(first_slices[at]))
     chosen = _chosen(table, wanted, may_follow=lambda at: nal_format.is_reset(first_slices[at]))
-    packets = _packets(mp4, chosen)
+    packets = _packets(mp4, chosen, known=first_slices.whole)
     content, ends = b"".join(packets), np.cumsum(mp4.sizes[chosen])
     unneeded = nal_format.unneeded(content, ends) if droppable else None
     if whole_pictures and not nal_format.brings_sequence_parameters(content, ends):
@@ -112,7 +116,9 @@ def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool, whole_pictures:
         mp4 = mp4 if description is None else replace(mp4, description=description)
     kept, ranks, frames = _kept(table, chosen, wanted, unneeded=unneeded)
     packets = [packets[index] for index in np.searchsorted(chosen, kept).tolist()]
-    return Cut(content=write_mp4(mp4, packets, ranks=ranks, keyframe=table.keyframe[kept]), frames=frames)
+    keyframe = table.keyframe[kept]
+    content = write_mp4(mp4, packets, ranks=ranks, keyframe=keyframe)
+    return Cut(content=content, frames=frames, all_keyframes=bool(keyframe.all()))
 
 
 def _plain_table(mp4: Mp4, wanted: np.ndarray) -> PacketTable | None:
@@ -146,25 +152,35 @@ def _with_entries(table: PacketTable, wanted: np.ndarray, *, is_entry: Callable[
 
 
 class _FirstSlices(dict[int, int | None]):
-    """Types of the first slices of packets by position. Reads only a packet's first bytes, when it is asked for."""
+    """Types of the first slices of packets by position. Reads a packet's start when it is asked for, a small one whole.
+
+    whole: {position: packet} of those read whole.
+    """
 
     def __init__(self, mp4: Mp4, nal_format: NalFormat) -> None:
         super().__init__()
         self._mp4, self._nal_format = mp4, nal_format
+        self.whole: dict[int, bytes] = {}
 
     def __missing__(self, position: int) -> int | None:
         offset, size = int(self._mp4.offsets[position]), int(self._mp4.sizes[position])
-        found = self._nal_format.first_slice(self._mp4.read(offset, min(size, _FEW_BYTES)))
-        if found is None and size > _FEW_BYTES:
+        start = self._mp4.read(offset, size if size <= _SMALL_BYTES else _FEW_BYTES)
+        found = self._nal_format.first_slice(start)
+        if len(start) == size:
+            self.whole[position] = start
+        elif found is None:
             found = self._nal_format.first_slice(self._mp4.read(offset, size))
         self[position] = found
         return found
 
 
-def _packets(mp4: Mp4, chosen: np.ndarray) -> list[memoryview]:
-    """Reads the packets of these positions, neighbors together."""
-    packets: list[memoryview] = []
+def _packets(mp4: Mp4, chosen: np.ndarray, *, known: Mapping[int, bytes]) -> list[bytes | memoryview]:
+    """Reads the packets of these positions, neighbors together. `known` ones are there already."""
+    packets: list[bytes | memoryview] = []
     for positions in np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1):
+        if len(positions) == 1 and (packet := known.get(int(positions[0]))):
+            packets.append(packet)
+            continue
         offsets, sizes = mp4.offsets[positions], mp4.sizes[positions]
         begin, end = int(offsets.min()), int((offsets + sizes).max())
         block = memoryview(mp4.read(begin, end - begin))
@@ -228,8 +244,11 @@ def _chosen(table: PacketTable, wanted: np.ndarray, *, may_follow: Callable[[int
             joined.append(positions)
         else:
             joined[-1] = range(joined[-1].start, positions.stop)
-    chosen = []
+    chosen: list[np.ndarray] = []
     for positions in joined:
+        if len(positions) == 1:
+            chosen.append(np.array([positions.start]))
+            continue
         inside = slice(positions.start, positions.stop)
         is_leading = table.pts[inside] < table.pts[positions.start]
         if positions.start == 0:

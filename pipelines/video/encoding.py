@@ -40,7 +40,7 @@ _SUMMARIES = {
     Form.GOP: "P-pictures in closed GOPs",
 }
 _GOPS = {Form.INTRA: 1, Form.ALIGNED: 16, Form.GOP: 16}
-_CRFS = {Form.INTRA: 24, Form.ALIGNED: 20, Form.GOP: 20}
+_CRFS = {Form.INTRA: 25, Form.ALIGNED: 20, Form.GOP: 20}
 _FAST_TO_DECODE = {"tune": "fastdecode"}
 """CAVLC for CABAC, no deblocking, no weighted prediction."""
 _OPTIONS = {Form.INTRA: {"preset": "veryfast"} | _FAST_TO_DECODE, Form.ALIGNED: _FAST_TO_DECODE, Form.GOP: {}}

@@ -61,14 +61,19 @@ def decode_each(
     made = cut_short(source, wanted) if exact_seek else None
     if made is None:
         return decode_from_start(source, wanted, notes=notes)
-    return decode_from_start(made.content, made.frames, notes=notes)
+    return decode_from_start(made.content, made.frames, headers_only=made.all_keyframes, notes=notes)
 
 
 def decode_from_start(
-    source: Path | str | bytes, wanted: np.ndarray, *, notes: DecodingNotes | None = None
+    source: Path | str | bytes,
+    wanted: np.ndarray,
+    *,
+    headers_only: bool = False,
+    notes: DecodingNotes | None = None,
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yields (k, decoded frame `wanted[k]`) for every k; `wanted` (F,) ascends. All before the last is decoded.
 
+    headers_only: as for `open_video`, of a file whose frames are known to be decoded in the order in which they come.
     Raises VideoError where the video has fewer frames or cannot be decoded, after the frames before the fault. Adds to
     `notes` what was said of all frames up to the last one.
     """
@@ -77,7 +82,7 @@ def decode_from_start(
     try:
         with (
             video_errors(),
-            open_video(source) as (container, stream),
+            open_video(source, headers_only=headers_only) as (container, stream),
             closing(decode_all(container, stream)) as frames,
         ):
             for frame in frames:

@@ -16,6 +16,7 @@ LEAVES_OF_PIPELINES = {
 }
 COMPOSERS = {
     "cmpl/build.py",
+    "cmpl/dry_run.py",
     "cmpl/predict.py",
     "cmpl/report/strips.py",
     "cmpl/selection.py",

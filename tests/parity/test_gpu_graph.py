@@ -64,9 +64,16 @@ def test_memory_for_the_batches_in_flight_is_set_aside(pool, monkeypatch, caplog
     pixels = 2 * int(np.mean(pool.width * pool.height)) + 2 * 224 * 224
     assert asked == [(10 * 3 * 24 * 3 * pixels, 1)]
 
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError])
+def test_a_full_card_is_said_and_ends_nothing(pool, monkeypatch, caplog, error):
+    """DALI's CUDABadAlloc is a std::bad_alloc, which Python knows as MemoryError; other ways give RuntimeError."""
+
     def refuse(num_bytes: int, index: int) -> None:
-        raise RuntimeError("out of memory\nmore words")
+        raise error("out of memory\nmore words")
 
     monkeypatch.setattr(pipelines.loading.graph.backend, "PreallocateDeviceMemory", refuse)
+    planner = Planner(pool=pool, seed=0, stream=Stream.UNLABELED, geometry=Geometry())
+    source = TrainSource(planner=planner, media="cuts", batch_size=10)
     preallocate(source, engine=Engine(media="cuts", device_index=1))
     assert "no memory set aside for 30 videos in flight: out of memory" in caplog.text

@@ -1,5 +1,15 @@
-"""Videos that both DALI's software decoder and NVDEC take, and the mark of tests that need NVDEC itself."""
+"""Videos that DALI's software decoder and NVDEC take, the order in which DALI shows NVDEC's pictures, and marks.
 
+There is no stand-in for NVDEC that decodes. DALI has no place where one could be put: its decoder on a GPU is a class
+of its own beside the software one. What both inherit, sorting and seeking among frames, runs in the tests with the
+software one. What is NVDEC's own and was read in DALI's source is kept from it by rule, and each rule has its test:
+hidden pictures (VP9), packets without a picture, fields, sizes beyond its limits. No crop is a matter of the bytes of a
+cut, which FFmpeg shows bit by bit. The rest is memory and time, which no stand-in has. So a model of the one thing that
+is left, how DALI pairs packets with pictures and sorts them, is enough: `order_on_nvdec`.
+"""
+
+import heapq
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +21,24 @@ from tests.support.pools import pool_like
 from tests.support.videos import make_video
 
 needs_gpu = pytest.mark.skipif(nvdec_problem() is not None, reason=f"no NVDEC: {nvdec_problem()}")
+
+
+NUM_BUFFERED = 8
+"""Pictures that DALI holds back where a file has no index, as in every cut; then it shows the earliest."""
+
+
+def order_on_nvdec(times: Sequence[int]) -> list[int]:
+    """The order in which DALI would show pictures, by its source, from the times of a file's packets as they lie there.
+
+    The k-th decoded picture gets the time of the k-th packet, and pictures wait in a buffer.
+    """
+    waiting: list[int] = []
+    shown = []
+    for time in times:
+        heapq.heappush(waiting, time)
+        if len(waiting) == NUM_BUFFERED:
+            shown.append(heapq.heappop(waiting))
+    return shown + sorted(waiting)
 
 
 def vp9(tmp_path: Path, count: int) -> list[Path]:

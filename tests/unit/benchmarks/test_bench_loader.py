@@ -36,7 +36,7 @@ from cli.main import main
 from cmpl.config import flattened
 from cmpl.recipes.demo import demo
 from cmpl.recipes.kinetics import k400
-from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch
+from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
 from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
 from pipelines.loading.loader import SemiLoader, clips_of
@@ -270,6 +270,11 @@ def test_a_replayed_batch_is_a_copy_in_the_same_order():
     assert seen.stride() == clips.stride()
     assert seen.max() == 0
     assert copied(batch).unlabeled is None
+    views = ClipBatch(primary=clips)
+    unlabeled = UnlabeledBatch(weak=views, strong=views, truth=torch.zeros(2, dtype=torch.int64), videos=(3, 5))
+    again = copied(SemiBatch(labeled=batch.labeled, unlabeled=unlabeled)).unlabeled
+    assert again.videos == (3, 5)
+    assert again.weak.primary is not clips
 
 
 def test_usage_counts_children():

@@ -138,7 +138,7 @@ def test_a_section_in_its_own_process_says_what_it_found(suite):
 
 
 def test_a_section_that_takes_too_long_is_ended_and_one_that_fails_says_why(suite, monkeypatch, tmp_path):
-    monkeypatch.setitem(gpu_suite.SECTIONS, "threads", (gpu_decoding.threads, 0.3))
+    monkeypatch.setitem(gpu_suite.SECTIONS, "threads", (gpu_decoding.threads, 0.05))
     assert gpu_suite.guarded("threads", suite)["problem"] == "not done after 0 seconds"
     broken = gpu_setup.Suite(folder=tmp_path, cpu=True)
     for path in broken.videos()["VP9"]:
@@ -169,6 +169,7 @@ def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
         rows = [row for row in found["VP9"]["rows"] if row["peer"] == OURS]
         assert [row["arm"] for row in rows] == ["decode", "whole"]
         assert all(row["difference"] <= 3 and row["videos_per_second"] > 0 for row in rows)
+        assert rows[0]["setup"] == "1 workers, 1 threads, batches of 4"
     if name == "questions":
         repeated, _, lifetimes = found.values()
         assert repeated["repeated_seconds"] > 0

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 
 from cli.main import main
 from cli.options import config_of
-from cli.table import table_name
 from cmpl.build import geometry_of, method_of, networks_of
 from cmpl.config import Config, changed, checked, flattened, from_json, to_json, with_settings
 from cmpl.models.resnet2d import ResNet2D
 from cmpl.recipes.cost import SUSTAINED_TFLOPS, gpu_hours
+from cmpl.recipes.measured import table_name
 from cmpl.recipes.registry import RECIPES, ROWS, row_config, row_for
 from cmpl.recipes.rows import TABLES
 from cmpl.registries import method_class

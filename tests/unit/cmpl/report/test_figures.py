@@ -111,7 +111,8 @@ def test_figure_5_mixes_no_other_clips_and_crops(folder):
     one = {"step": NUM_STEPS, "crops": 1, "primary": {"top1": 0.5}}
     found = [{**one, "clips": 10 if stride == 8 else 2, "clip_stride": stride} for stride in strides.STRIDES]
     made_run(folder / "mixed", method="supervised", evaluations=found)
-    with pytest.raises(InputError, match=r"no evaluation at clip stride 8; .*cmpl eval .*mixed --clip-stride 8"):
+    wanted = r"no evaluation at clip stride 8; .*cmpl eval .*mixed --clips 2 --crops 1 --clip-stride 8"
+    with pytest.raises(InputError, match=wanted):
         strides.top1_by_stride(values_of(folder / "mixed"))
 
 

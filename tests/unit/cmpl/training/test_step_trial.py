@@ -135,6 +135,28 @@ def test_only_what_is_left_open_is_tried(tmp_path, compiler):
     assert choice.switches.compile, "asked for, so never switched off"
 
 
+def test_the_trial_sees_the_unlabeled_losses_though_the_run_begins_without(tmp_path):
+    places, ends = [], []
+
+    def trainer_with(switches):
+        one = trainer(tmp_path / "one", num_steps=100, switches=switches, **{"method.unlabeled_delay": "0.5"})
+        update = one.update
+
+        def noted(loader):
+            places.append(one._unlabeled_weight() == one.plan.unlabeled_weight > 0)
+            update(loader)
+            ends.append(one.step)
+
+        one.update = noted
+        return one
+
+    switches = Switches(on_trial=("compile",))
+    try_step(switches, trainer_with=trainer_with, batch=Loader(0, 4).take(), num_steps=1)
+    assert places
+    assert all(places)
+    assert max(ends) < 100
+
+
 def test_the_trial_leaves_torchs_random_numbers_alone(tmp_path, compiler):
     compiler(as_it_is)
     before = torch.get_rng_state()

@@ -258,7 +258,7 @@ def test_a_full_disk_is_not_the_videos_fault(source, tmp_path, monkeypatch):
 
 def test_refuses_other_settings(source, tmp_path):
     prepare(read_folder(source), tmp_path / "out", settings=SMALL)
-    with pytest.raises(InputError, match=r"made with other settings \(crf 24 -> 30\); accepted: the same, or another"):
+    with pytest.raises(InputError, match=r"made with other settings \(crf 25 -> 30\); accepted: the same, or another"):
         prepare(read_folder(source), tmp_path / "out", settings=dataclasses.replace(SMALL, crf=30))
 
 
@@ -429,7 +429,7 @@ def test_the_command(source, tmp_path):
     assert f"cmpl train --dataset {tmp_path / 'out'}" in second.stdout
     third = call("--crf", 30)
     assert third.exit_code == 2
-    assert "made with other settings (crf 24 -> 30)" in third.stderr
+    assert "made with other settings (crf 25 -> 30)" in third.stderr
     piece = decode_frames(tmp_path / "out" / "videos" / "train" / "clap" / "0.mp4", [0, 19], exact_seek=True)
     assert piece.shape == (2, 32, 32, 3)
     assert Fraction(probe(tmp_path / "out" / "videos" / "train" / "clap" / "0.mp4").fps) == 25
@@ -448,7 +448,7 @@ def test_the_table_names_the_form_and_the_next_command_what_it_needs(source, tmp
 def test_another_form_in_the_same_folder_is_refused_by_name(source, tmp_path):
     out = tmp_path / "out"
     prepare(read_folder(source), out, settings=SMALL)
-    with pytest.raises(InputError, match=r"other settings \(form intra -> gop, gop 1 -> 16, crf 24 -> 20\)"):
+    with pytest.raises(InputError, match=r"other settings \(form intra -> gop, gop 1 -> 16, crf 25 -> 20\)"):
         prepare(read_folder(source), out, settings=Settings(form=Form.GOP, short_side=32))
 
 

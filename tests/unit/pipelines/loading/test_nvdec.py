@@ -59,7 +59,7 @@ def test_the_software_decoder_takes_what_nvdec_does_not():
 def test_sizes_are_those_that_are_coded():
     """A video that is turned by its flag: NVDEC sees it lying."""
     upright = pool_like(PATHS, width=576, height=1200, codings=("mpeg4 yuv420p",))
-    lying = Pool(**vars(upright) | {"stored": np.array([[1000, 576, 1]] * 4)})
+    lying = Pool(**vars(upright) | {"stored": np.array([[1000, 576, 1, 0]] * 4)})
     assert on_cpu(upright).videos == {0, 1, 2, 3}
     assert on_cpu(lying).videos == frozenset()
 

@@ -1,0 +1,90 @@
+"""--dry-run: says what a training would do, and does nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import main
+from cmpl.config import flattened
+from cmpl.dry_run import DryRun, dry_run
+from cmpl.training.reporter import Reporter
+from pipelines.errors import InputError
+from tests.support.runs import NUM_STEPS, config_of
+
+
+def files_below(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def tried(folder, tmp_path_factory) -> tuple[DryRun, Path]:
+    place = tmp_path_factory.mktemp("dry")
+    return dry_run(config_of(folder), path=place / "run", reporter=Reporter()), place
+
+
+def test_nothing_is_written(tried):
+    _, place = tried
+    assert files_below(place) == set()
+
+
+def test_counts_are_those_of_training(tried, folder):
+    found, _ = tried
+    assert found.data == {
+        "classes": 2,
+        "labeled": 4,
+        "labeled_a_class": [2, 2],
+        "unlabeled": 10,
+        "validation": 4,
+        "set_aside": 1,
+    }
+    assert (found.steps["total"], found.steps["left"], found.state) == (NUM_STEPS, NUM_STEPS, "new")
+    assert found.steps["epochs"] == pytest.approx(NUM_STEPS * 3 / 10)
+    assert found.config == flattened(config_of(folder))
+    assert {"data.root", "method.threshold"} <= set(found.changed)
+    assert "seed" not in found.changed
+
+
+def test_time_and_memory_are_measured_by_real_steps(tried):
+    found, _ = tried
+    assert found.time is not None
+    assert found.time["steps_tried"] >= 1
+    assert found.time["seconds_left"] == pytest.approx(NUM_STEPS * found.time["seconds_a_step"])
+    assert found.memory_gib["peak"] is not None
+    assert 0 < found.memory_gib["estimated"] < found.memory_gib["free"]
+    text = "\n".join(found.lines())
+    assert "trial steps of" in text
+    assert "decoding: all videos by the trainer's own process, with FFmpeg" in text
+
+
+def test_a_finished_is_not_tried(finished, folder):
+    before = files_below(finished)
+    found = dry_run(config_of(folder), path=finished, reporter=Reporter())
+    assert (found.state, found.time, found.steps["left"]) == ("finished", None, 0)
+    assert files_below(finished) == before
+
+
+def test_what_training_would_refuse_is_refused(folder, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match="not empty and not a run"):
+        dry_run(config_of(folder), path=tmp_path, reporter=Reporter())
+
+
+def test_the_command(small_folder, tmp_path):
+    from tests.support.commands import small
+
+    words = ["train", *small(small_folder), "--steps", "2", "--workers", "0", "--out", str(tmp_path / "run")]
+    shown = CliRunner().invoke(main, [*words, "--dry-run"])
+    assert shown.exit_code == 0, shown.output
+    assert "* clip.primary=" in shown.stdout
+    assert "Nothing was trained or written." in shown.stdout
+    assert not (tmp_path / "run").exists()
+    refused = CliRunner().invoke(main, [*words, "--dry-run", "--autotune"])
+    assert "--dry-run: received it with --autotune; accepted: one run" in refused.output
+
+
+def test_its_json_is_whole(tried):
+    from dataclasses import asdict
+
+    assert json.loads(json.dumps(asdict(tried[0])))["steps"]["total"] == NUM_STEPS
