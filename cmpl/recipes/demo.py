@@ -60,7 +60,5 @@ def labels_alone(config: Config) -> str | None:
     if differences(demo(), dataclasses.replace(config, method=demo().method), without=("seed", "data.split_seed")):
         return None
     top1, num_subsets = LABELS_ALONE
-    return (
-        f"The labels alone give {top1:.0%} (supervised, as many steps; mean of {num_subsets} labeled subsets, "
-        f"{LABELS_ALONE_SOURCE})."
-    )
+    over = f"mean of {num_subsets} labeled subsets" if num_subsets > 1 else "one labeled subset"
+    return f"The labels alone give {top1:.0%} (supervised, as many steps; {over}, {LABELS_ALONE_SOURCE})."
