@@ -38,9 +38,9 @@ from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.files import written_whole
 from pipelines.loading.loader import SemiLoader
-from pipelines.loading.sample import set_aside
 from pipelines.loading.setup import cores_of_rank
 from pipelines.plan.planner import Planner
+from pipelines.problems import set_aside
 from pipelines.progress import Progress, no_progress
 
 TRACE = "trace.json.gz"

@@ -17,12 +17,12 @@ from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.loading.batches import batches_of
 from pipelines.loading.engine import Engine
-from pipelines.loading.sample import add_problems
 from pipelines.loading.setup import engine_on, place_in_group
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
 from pipelines.plan.rand_augment import StrongSpec
+from pipelines.problems import add_problems
 from pipelines.ranges import range_of
 
 

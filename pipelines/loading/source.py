@@ -20,11 +20,12 @@ from pipelines.catalog.pool import Pool
 from pipelines.errors import FileError, LoaderError, VideoError
 from pipelines.loading.nvdec import OnCpu
 from pipelines.loading.parameters import parameters
-from pipelines.loading.sample import SHOWN_DAMAGED, CutMedia, Frames, Ids, Media, MixedMedia, Sample
+from pipelines.loading.sample import CutMedia, Frames, Ids, Media, MixedMedia, Sample
 from pipelines.plan.boxes import StoredBox, evaluation_boxes, stored_box
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import ClipPlan, Planner, Stream, batch_positions
 from pipelines.plan.rand_augment import Strong
+from pipelines.problems import SHOWN_DAMAGED
 from pipelines.ranges import range_of
 from pipelines.video.cut import cut
 from pipelines.video.frames import DecodingNotes, check_size, decode_frames

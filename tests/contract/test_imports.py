@@ -23,6 +23,7 @@ LEAVES_OF_PIPELINES = {
         "shares",
         "plan.geometry",
         "printable",
+        "problems",
     )
 }
 COMPOSERS = {
@@ -49,7 +50,18 @@ SEEN_BESIDES = {
 """Predictions and evaluations are lists that a data set takes back. A recipe is asked for by a data set's name, so it
 must know the names of plug-ins; the runtime asks for NVDEC and, as autotuning does, for the number of workers."""
 
-LEAF_MODULES = ("errors", "printable", "files", "progress", "registry", "shares", "ranges", "cache", "batch")
+LEAF_MODULES = (
+    "errors",
+    "printable",
+    "problems",
+    "files",
+    "progress",
+    "registry",
+    "shares",
+    "ranges",
+    "cache",
+    "batch",
+)
 """Modules of pipelines that know none of its packages; each may import the ones before it."""
 PACKAGES = {
     "video": (),
