@@ -1,6 +1,7 @@
 """A trace of a few steps by torch.profiler, with the loader's stages and the step's parts as ranges."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,11 +18,11 @@ NUM_SKIPPED, NUM_TRACED = 2, 3
 def step_trace(file: Path, *, note: Callable[[str], None], num_steps: int) -> Iterator[Callable[[], None]]:
     """Traces some of the next `num_steps` steps into a file for Perfetto. Yields what is to be called after each step.
 
-    A shorter training is traced from its first step. Ranges of other processes, which are workers, are not in it.
+    A shorter training is traced in its last steps. Ranges of other processes, which are workers, are not in it.
     Where the file cannot be written, that is said, and training goes on.
     """
-    skipped = NUM_SKIPPED if num_steps >= NUM_SKIPPED + NUM_TRACED else 0
-    traced = min(NUM_TRACED, num_steps)
+    skipped = min(NUM_SKIPPED, num_steps - 1)
+    traced = min(NUM_TRACED, num_steps - skipped)
 
     def write(done: profile) -> None:
         try:
@@ -33,7 +34,9 @@ def step_trace(file: Path, *, note: Callable[[str], None], num_steps: int) -> It
         note(f"trace of {traced} steps: {file}; open it in https://ui.perfetto.dev, which keeps it on this machine")
 
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
-    plan = schedule(wait=max(0, skipped - 1), warmup=min(1, skipped), active=traced, repeat=1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Profiler won't be using warmup")  # of a training of one step
+        plan = schedule(wait=max(0, skipped - 1), warmup=min(1, skipped), active=traced, repeat=1)
     with (
         ranges_made_by(record_function),
         profile(activities=activities, schedule=plan, on_trace_ready=write) as profiler,
