@@ -1,4 +1,4 @@
-"""Measures the forms of `cmpl prepare`: bytes, quality, time to decode, time of a whole sample, time to prepare.
+"""Measures the forms of `cmpl prepare`: bytes, quality, times to decode, to make samples, to prepare.
 
     python -m benchmarks.loaders.forms [FOLDER] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Measures how the loader grows: from 2,000 videos in a list to 240,000, and from one worker to as many as cores.
+"""Measures how the loader grows: from 2,000 videos to 240,000, and from one worker to one a core.
 
     python -m benchmarks.loaders.growth [--videos 2000 --videos 240000] [--json FILE]
 

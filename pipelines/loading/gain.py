@@ -1,4 +1,4 @@
-"""The gain of prepared files, measured: processor time of a whole sample from an old file and from the new one.
+"""The gain of prepared files: processor time of a whole sample from old files and from new ones.
 
 A sample is the paper's: 8x8 and 16x4 frames of one video, each in a weak and a strong view of 224 pixels.
 """

@@ -25,6 +25,7 @@ from pipelines.plan.boxes import StoredBox, evaluation_boxes, stored_box
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import ClipPlan, Planner, Stream, batch_positions
 from pipelines.plan.rand_augment import Strong
+from pipelines.ranges import range_of
 from pipelines.video.cut import cut
 from pipelines.video.frames import DecodingNotes, check_size, decode_frames
 from pipelines.views.flow import flow_view, require_opencv
@@ -151,10 +152,12 @@ class TrainSource(_EndsWithTrainer):
         """
         problems: list[tuple[str, str]] = []
         for attempt in range(MAX_ATTEMPTS):
-            plan, notes = self.planner.plan(position, attempt=attempt), DecodingNotes()
+            with range_of("loader: plan"):
+                plan, notes = self.planner.plan(position, attempt=attempt), DecodingNotes()
             path = self.pool.paths[plan.video]
             try:
-                media, rows = self._fetch(plan, notes)
+                with range_of("loader: views of a video"):
+                    media, rows = self._fetch(plan, notes)
             except VideoError as error:
                 if isinstance(error, FileError):
                     self.broken[plan.video] = str(error)
