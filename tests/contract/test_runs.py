@@ -191,7 +191,7 @@ def test_videos_that_break_while_training_are_replaced_and_named(folder, tmp_pat
     """Files damaged after they were probed: training and evaluation go on, and say which."""
     mine = tmp_path / "folder"
     shutil.copytree(folder, mine)
-    config = config_of(mine, **{"optim.steps": "4", "evaluation.every_steps": "2"})
+    config = config_of(mine, **{"optim.steps": "4", "evaluation.every_steps": "2", "method.unlabeled_delay": "0"})
     broken = [mine / "train/wave/wave1.mp4", mine / "val/clap/clap0.mp4"]
 
     class Vandal(Reporter):
