@@ -16,6 +16,7 @@ from pipelines.printable import PrintableFormatter, printable
 COMMANDS = {
     "train": ("cli.train", "Train on few labeled and many unlabeled videos, then evaluate."),
     "eval": ("cli.evaluate", "Evaluate a run: top-1 and top-5 over clips and crops."),
+    "sweep": ("cli.sweep", "Train the rows of a table of the paper, and compare."),
     "runs": ("cli.runs", "List runs: state, scores and time."),
     "diff": ("cli.diff", "Show what differs between two runs."),
     "predict": ("cli.predict", "Name the classes of any videos."),

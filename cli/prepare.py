@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ def command(
     Makes H.264 files with a short side of 256, both sides a multiple of 16, upright, of square pixels, deinterlaced,
     and lists that make them a data set for `cmpl train`. Every frame of a video is there once, at its own time. The
     originals stay as they are. Stopped, it goes on when the same command is given again. Videos that cannot be used
-    are named and left out.
+    are named and left out. Under torchrun or in a SLURM array (`sbatch --array=0-7`) the processes share the files out;
+    the one that ends last writes the lists.
 
     \b
       cmpl prepare --dataset my_videos --out my_videos_fast
@@ -86,13 +88,22 @@ def command(
     from cmpl.build import annotations_of
     from pipelines.datasets.prepare import prepare
     from pipelines.loading.gain import sample_gain
+    from pipelines.shares import process_share
     from pipelines.video.encoding import STRIDE, Form, Settings
 
-    console = console_of(stderr=as_json)
+    console, share = console_of(stderr=as_json), process_share()
+    if workers is None:
+        workers = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     with reporter_on(console) as reporter:
         annotations = annotations_of(config, progress=reporter.progress)
         wanted = Settings(**encoding)
-        report = prepare(annotations, Path(out), settings=wanted, num_workers=workers, progress=reporter.progress)
+        report = prepare(
+            annotations, Path(out), settings=wanted, num_workers=workers, share=share, progress=reporter.progress
+        )
+        if not report.is_whole:
+            part = f"part {share.index + 1} of {share.number}"
+            click.echo(f"{part}: {report.num_files} files; the part that ends last writes the lists", err=True)
+            return
         start_multiple = STRIDE if wanted.form is Form.ALIGNED else 1
         gain = sample_gain(report.examples, start_multiple=start_multiple, progress=reporter.progress)
     if as_json:

@@ -42,6 +42,7 @@ LAYOUT = "FOLDER/train/<class>/<video>, FOLDER/val/<class>/<video>, FOLDER/unlab
     help="Where metrics go, too: tensorboard, wandb, mlflow, csv; none.  [default: tensorboard, if installed]",
 )
 @click.option("--autotune", is_flag=True, help="First try which loader threads, workers and prefetch serve best.")
+@click.option("--profile", is_flag=True, help="Write a trace of a few steps, for Perfetto, to the run's folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and, by a short trial, how long it would take.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
 @click.pass_context
@@ -53,6 +54,7 @@ def command(
     loggers: tuple[str, ...],
     subsets: int | None,
     autotune: bool,
+    profile: bool,
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -96,7 +98,7 @@ def command(
             outcomes = train_subsets(config, num_subsets=subsets, path=path, reporter=reporter, tune_loader=autotune)
             outcome = outcomes[-1]
         else:
-            outcome = session.train(config, path=path, reporter=reporter, tune_loader=autotune)
+            outcome = session.train(config, path=path, reporter=reporter, tune_loader=autotune, profile=profile)
     if outcome.result is None:
         console.print(f"Stopped; a checkpoint lies in {path}. The same command goes on from there.", soft_wrap=True)
         ctx.exit(130)

@@ -14,8 +14,8 @@ from cmpl.training.runtime import Runtime
 from pipelines.catalog.dataset import Dataset
 from pipelines.catalog.pool import Pool
 from pipelines.loading.nvdec import on_cpu
-from pipelines.loading.sample import set_aside
 from pipelines.plan.planner import Planner
+from pipelines.problems import set_aside
 
 
 def introduce(

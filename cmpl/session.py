@@ -38,10 +38,13 @@ from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.files import written_whole
 from pipelines.loading.loader import SemiLoader
-from pipelines.loading.sample import set_aside
 from pipelines.loading.setup import cores_of_rank
 from pipelines.plan.planner import Planner
+from pipelines.problems import set_aside
 from pipelines.progress import Progress, no_progress
+
+TRACE = "trace.json.gz"
+"""The file of a trace in a run's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +75,13 @@ class Outcome:
     result: dict[str, Any] | None
 
 
-def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool = False) -> Outcome:
+def train(
+    config: Config, *, path: Path, reporter: Reporter, tune_loader: bool = False, profile: bool = False
+) -> Outcome:
     """Trains the run at `path` to its end and evaluates it; goes on where an earlier call was stopped or killed.
 
-    With `tune_loader`, short trials choose the loader's threads, workers and batches ahead first (autotune.json).
+    With `profile`, a trace of a few steps is written to TRACE in its folder. With `tune_loader`, short trials choose
+    the loader's threads, workers and batches ahead first (autotune.json).
     Raises InputError for whatever in the configuration or the data cannot be, for data that are not the run's, and
     where another process trains there. A finished run is not done again: its result is returned; with more steps it is
     continued.
@@ -110,6 +116,7 @@ def train(config: Config, *, path: Path, reporter: Reporter, tune_loader: bool =
                 reporter=reporter,
                 loggers=loggers,
                 tune_loader=tune_loader,
+                profile=profile,
             )
     finally:
         leave_ranks()
@@ -125,6 +132,7 @@ def _train(
     reporter: Reporter,
     loggers: Loggers,
     tune_loader: bool,
+    profile: bool,
 ) -> Outcome:
     config, schedule = start.config, start.facts.course.current
     plans = build.planners(config, data)
@@ -177,6 +185,7 @@ def _train(
         reporter=reporter,
         remarks=functools.partial(remarks_on_classes, plans[0].pool, data.classes),
         loggers=loggers,
+        trace=run.path / TRACE if profile else None,
     )
     first_rank_does(ranks, lambda: claim(run, start))
     first_rank_does(ranks, lambda: run.note_problems(unusable, at_once=True))
@@ -224,6 +233,7 @@ def trainer_of(
     reporter: Reporter,
     remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
     loggers: Loggers | None = None,
+    trace: Path | None = None,
 ) -> Trainer:
     schedule = start.facts.course.current
     plan = plan_of(
@@ -259,6 +269,7 @@ def trainer_of(
         remarks=remarks,
         loggers=loggers,
         logged_config=flattened(config),
+        trace=trace,
     )
 
 

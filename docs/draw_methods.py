@@ -58,12 +58,14 @@ def bars(result: dict[str, Any]) -> Iterator[str]:
     places: dict[int, list[tuple[float, float]]] = {}
     for place, (arm, (name, color)) in enumerate(ARMS.items()):
         values, x = values_of(result, arm), LEFT + ARM_WIDTH * (place + 0.5)
+        for row, words in enumerate(wrapped(name)):
+            yield text(x, BOTTOM + 17 + 13 * row, words, size=11)
+        if not values:
+            continue
         mean = sum(values.values()) / len(values)
         yield f"<rect x='{x - BAR / 2:g}' y='{height(mean):.1f}' width='{BAR}' height='{BOTTOM - height(mean):.1f}'"
         yield f" fill='{color}'><title>{escape(f'{name}: {mean:.3f}')}</title></rect>"
         yield text(x, BOTTOM - 8, f"{mean:.0%}", size=13, color="white")
-        for row, words in enumerate(wrapped(name)):
-            yield text(x, BOTTOM + 17 + 13 * row, words, size=11)
         for subset, top1 in values.items():
             places.setdefault(subset, []).append((x, height(top1)))
     for points in places.values():
@@ -83,12 +85,14 @@ def wrapped(name: str, *, longest: int = 15) -> list[str]:
 
 
 def differences(result: dict[str, Any]) -> Iterator[str]:
-    """Draws the paired differences, one a row."""
-    pairs = [
-        (name, {s: values_of(result, a)[s] - values_of(result, b)[s] for s in values_of(result, a)})
-        for a, b, name in DIFFERENCES
-        if values_of(result, a).keys() == values_of(result, b).keys()
-    ]
+    """Draws the paired differences, one a row; nothing where no two arms have a subset in common."""
+    pairs = []
+    for a, b, name in DIFFERENCES:
+        one, other = values_of(result, a), values_of(result, b)
+        if both := sorted(one.keys() & other.keys()):
+            pairs.append((name, {subset: one[subset] - other[subset] for subset in both}))
+    if not pairs:
+        return
     largest = max(abs(value) for _, values in pairs for value in values.values())
     reach = max(0.1, -(-largest // 0.1) * 0.1)
 
@@ -112,9 +116,9 @@ def differences(result: dict[str, Any]) -> Iterator[str]:
 
 
 def draw(result: dict[str, Any]) -> str:
-    """Draws the chart as SVG. Raises ZeroDivisionError if an arm of the chart has no run."""
+    """Draws the chart as SVG. An arm without a run has no bar."""
     config = result["config"]
-    num_subsets = len(values_of(result, "cmpl"))
+    num_subsets = len({row["subset"] for row in result["rows"]})
     sizes = f"{config['data']['labeled']} labeled and 60 unlabeled videos a class, {config['optim']['steps']} steps"
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' {FONT}>",

@@ -21,6 +21,7 @@ FOLDERS = {
     "pipelines/views": "Pixels on a CPU, as the plan says. The slow twin of each step is in `tests/support`.",
     "pipelines/loading": "Workers, DALI's graphs and the hand-off to torch. A loader's position is the step.",
     "cmpl": "The method side. Of the data side it sees typed batches; only `build.py` sees all of it.",
+    "cmpl/loggers": "Where metrics go beside metrics.jsonl: one service a file.",
     "cmpl/methods": "One file a method. A method takes a batch and gives a loss and its terms.",
     "cmpl/models": "Networks, and how they are counted and initialized.",
     "cmpl/recipes": "A published experiment is a recipe: what it changes, its expected top-1 and its cost.",

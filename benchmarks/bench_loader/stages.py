@@ -26,9 +26,10 @@ from pipelines.loading.batches import ViewBatches, batch_of
 from pipelines.loading.engine import Engine
 from pipelines.loading.nvdec import OnCpu, on_cpu
 from pipelines.loading.parameters import parameters
-from pipelines.loading.sample import CutMedia, Frames, Ids, Media, Sample, set_aside
+from pipelines.loading.sample import CutMedia, Frames, Ids, Media, Sample
 from pipelines.loading.source import TrainSource, picture_size
 from pipelines.plan.planner import ClipPlan, Planner
+from pipelines.problems import set_aside
 from pipelines.video.cut import cut
 from pipelines.video.frames import decode_each, decode_frames
 from pipelines.views.make import views_of, wanted_frames

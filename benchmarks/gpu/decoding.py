@@ -1,6 +1,7 @@
 """Sections of the GPU suite on decoding: each yields what it finds, piece by piece."""
 
 import time
+from functools import partial
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def decode_time(suite: Suite) -> Found:
 
 def sizes(suite: Suite) -> Found:
     """Times decoding by width, 340 against multiples of 16: NVDEC's decoders are cached by size."""
-    from benchmarks.loaders.videos import write_video
+    from benchmarks.loaders.videos import once, write_video
 
     shape = suite.shape
     codec = {"codec": "libvpx-vp9"} if suite.cpu else {"options": {"x264-params": "keyint=16:bframes=0:scenecut=0"}}
@@ -38,8 +39,7 @@ def sizes(suite: Suite) -> Found:
     for width in widths:
         paths = [suite.folder / f"size-{width}x{height}-{k}.mp4" for k in range(2 if suite.cpu else 8)]
         for k, path in enumerate(paths):
-            if not path.exists():
-                write_video(path, num_frames=70, size=(width, height), seed=k, **codec)
+            once(path, partial(write_video, num_frames=70, size=(width, height), seed=k, **codec))
         items = [(path.read_bytes(), shape.frames(0, num_video_frames=70)) for path in paths]
         yield f"{width}x{height}", {"seconds_per_video": seconds_per_video(items, suite)}
 

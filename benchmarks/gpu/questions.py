@@ -1,14 +1,12 @@
 """First section of the GPU suite: what this project believes of DALI and NVDEC, asked of the GPU itself."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from benchmarks.gpu.setup import Found, Suite, seconds_per_video
-
-if TYPE_CHECKING:
-    pass
 
 NUM_TRIES = 8
 BEHIND_CYCLES = 1_000_000_000
@@ -35,14 +33,13 @@ def repeated_frames(suite: Suite) -> dict[str, float]:
 
 def crops(suite: Suite) -> dict[str, float]:
     """Times cuts of 340x256 files with the crop of their SPS and without. Believed: 50 against 6 ms a video."""
-    from benchmarks.loaders.videos import write_video
+    from benchmarks.loaders.videos import once, write_video
     from pipelines.video.cut import cut
 
     paths = [suite.folder / f"cropped-{k}.mp4" for k in range(8)]
     for k, path in enumerate(paths):
-        if not path.exists():
-            options = {"x264-params": "keyint=16:bframes=0:scenecut=0"}
-            write_video(path, num_frames=70, size=(340, 256), seed=k, options=options)
+        options = {"x264-params": "keyint=16:bframes=0:scenecut=0"}
+        once(path, partial(write_video, num_frames=70, size=(340, 256), seed=k, options=options))
     seconds = {}
     for name, whole in (("cropped_seconds", False), ("whole_pictures_seconds", True)):
         cuts = [cut(path, np.arange(0, 48, 4), exact_seek=True, whole_pictures=whole) for path in paths]
@@ -63,8 +60,6 @@ def lifetimes(suite: Suite) -> dict[str, object]:
 
 def overwritten(*, is_held: bool) -> int:
     """Runs a pipeline whose k-th batch is full of k, and checks each batch late."""
-    import functools
-
     import torch
     from nvidia.dali import fn, pipeline_def
 
@@ -78,7 +73,7 @@ def overwritten(*, is_held: bool) -> int:
 
     pipeline = graph()
     pipeline.build()
-    held: InFlight[torch.Tensor] = InFlight(functools.partial(event_on, 0))
+    held: InFlight[torch.Tensor] = InFlight(partial(event_on, 0))
     num_run = num_wrong = 0
 
     def take() -> tuple[torch.Tensor, int]:

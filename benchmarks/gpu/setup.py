@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,15 +58,15 @@ class Suite:
 
     def videos(self, num_videos: int = 8) -> dict[str, list[Path]]:
         """{kind: files}: H.264 of all kinds, or small VP9 that DALI decodes without a GPU."""
-        from benchmarks.loaders.videos import make_videos, write_video
+        from benchmarks.loaders.videos import make_videos, once, write_video
 
         if not self.cpu:
             return make_videos(self.folder / "videos", num_videos=num_videos)
         paths = [self.folder / f"vp9-{k}.mp4" for k in range(2)]
         for k, path in enumerate(paths):
-            if not path.exists():
-                options = {"g": "20", "deadline": "realtime", "cpu-used": "8"}
-                write_video(path, num_frames=60, size=(64, 48), seed=k, codec="libvpx-vp9", options=options)
+            options = {"g": "20", "deadline": "realtime", "cpu-used": "8"}
+            made = partial(write_video, num_frames=60, size=(64, 48), seed=k, codec="libvpx-vp9", options=options)
+            once(path, made)
         return {"VP9": paths}
 
     def engine(self, **changes: Any) -> "Engine":

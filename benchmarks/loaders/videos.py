@@ -47,10 +47,10 @@ def make_videos(
 
     def make(k: int) -> None:
         original = path(ORIGINAL, k)
-        _once(original, lambda target: write_video(target, num_frames=num_frames, size=size, seed=k))
+        once(original, lambda target: write_video(target, num_frames=num_frames, size=size, seed=k))
         for kind in (kind for kind in kinds if kind in FORMS):
             settings = Settings(short_side=min(size), form=FORMS[kind])
-            _once(path(kind, k), partial(transcode, original, settings=settings))
+            once(path(kind, k), partial(transcode, original, settings=settings))
 
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -114,7 +114,7 @@ def texture(rng: np.random.Generator, *, width: int, height: int) -> np.ndarray:
     return image
 
 
-def _once(path: Path, make: Callable[[Path], object]) -> None:
+def once(path: Path, make: Callable[[Path], object]) -> None:
     """Makes a file, whole or not at all, where there is none."""
     if not path.exists():
         with written_whole(path) as draft:

@@ -137,7 +137,7 @@ def run_one(arm: Arm, config: Config, *, runs: Path) -> Row:
 @click.option("--set", "sets", multiple=True, default=SETS, show_default=True, help="Sets, by folder name.")
 @click.option("--labeled", multiple=True, default=("2",), show_default=True, help="Labeled videos a class.")
 @click.option("--subset", "subsets", type=int, multiple=True, default=(0, 1, 2), show_default=True, help="By seed.")
-@click.option("--recipe", "recipes", multiple=True, default=("first",), show_default=True)
+@click.option("--recipe", "recipes", multiple=True, default=(CHOSEN,), show_default=True)
 @click.option("--method", "methods", multiple=True, default=METHODS, show_default=True)
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs/real_clips"), show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), required=True, help="Figures, old and new.")

@@ -50,7 +50,7 @@ def _pseudo_labels(run: RunValues) -> "Figure | None":
     for network in NETWORKS:
         lines[f"confident, teach {network}"] = (f"pseudo_share_{network}", COLORS[network], DASHES[1])
         lines[f"right of these, {network}"] = (f"pseudo_correct_{network}", COLORS[network], DASHES[0])
-    figure = _curve_chart(run, lines, title="Pseudo-labels: share of videos, and right ones of these")
+    figure = _curve_chart(run, lines, title="Pseudo-labels: confident, and right")
     return _shares(figure)
 
 
@@ -119,7 +119,7 @@ def most_confused(counts: np.ndarray, classes: Sequence[str], *, number: int) ->
 def confusion(counts: np.ndarray, classes: Sequence[str]) -> "Figure":
     """The matrix in shares of each true class; up to MOST_NAMED classes are named, up to 20 have figures."""
     number = len(classes)
-    side = max(WIDTH + 0.6, min(14.0, 3.2 + 0.28 * number)) if number <= MOST_NAMED else 7.0
+    side = max(WIDTH + 0.6, min(14.0, 3.0 + 0.26 * number)) if number <= MOST_NAMED else 7.0
     figure, axes = chart(title="Confusion: shares of each true class", width=side, height=side * 0.9)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
@@ -149,7 +149,7 @@ def class_bars(per_class: dict[str, dict[str, float]]) -> "Figure":
     title = "Top-1 of each class"
     if len(ranked) > MOST_BARS:
         half = MOST_BARS // 2
-        title = f"Top-1 of the {half} best and the {half} worst of {len(ranked)} classes"
+        title = f"Top-1: {half} best, {half} worst of {len(ranked)}"
         ranked = [*ranked[:half], *ranked[-half:]]
     figure, axes = chart(title=title, width=WIDTH, height=max(HEIGHT, 1.1 + 0.3 * len(ranked)))
     places, thickness = np.arange(len(ranked)), 0.8 / len(per_class)

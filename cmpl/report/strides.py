@@ -72,7 +72,7 @@ def accuracy_drop(runs: Sequence[RunValues]) -> "Figure":
             places, drops, color=colors[k % len(colors)], linestyle=DASHES[k % 4], marker="os^D"[k % 4], label=name
         )
     axes.set_xticks(places, [str(stride) for stride in STRIDES])
-    axes.set_xlabel("stride within the clip: temporal dynamics from high to low")
+    axes.set_xlabel("stride (temporal dynamics: high to low)")
     axes.set_ylabel("accuracy drop ratio")
     as_percent(axes)
     legend_below(axes, columns=2)

@@ -24,7 +24,7 @@ th, td { padding: 6px 14px 6px 0; text-align: left; vertical-align: top; border-
 th { font-weight: 600; }
 thead th { border-bottom: 1.5px solid var(--ink); white-space: nowrap; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.path { overflow-wrap: anywhere; min-width: 16ch; }
+tbody td:first-child { min-width: 15ch; overflow-wrap: anywhere; }
 .facts { width: 100%; max-width: 900px; }
 .facts th { width: 11rem; padding-right: 16px; font-weight: 600; color: var(--soft); }
 .facts td { overflow-wrap: anywhere; }

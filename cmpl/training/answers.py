@@ -62,7 +62,8 @@ class AnswerLog:
 
     def __init__(self, run: Path, *, spans: Sequence[Span], first_step: int, ranks: Ranks) -> None:
         self._folder, self._spans, self._ranks = run / FOLDER, spans, ranks
-        self._passes: list[tuple[tuple[int, ...], dict[str, tuple[Tensor, Tensor]]]] = []
+        self._passes: list[tuple[tuple[int, ...], dict[str, tuple[Tensor, Tensor]]]] = []  # still on the device
+        self._settled: list[dict[str, np.ndarray]] = []
 
         def drop_later() -> None:
             for path, _, step in _files(self._folder):
@@ -82,10 +83,17 @@ class AnswerLog:
             self._passes.append((videos, {name: (p.indices, p.values) for name, p in best.items()}))
 
     def settle(self) -> None:
-        """Fetches what was collected from the device."""
-        self._passes = [
-            (videos, {name: (k.cpu(), c.cpu()) for name, (k, c) in answers.items()}) for videos, answers in self._passes
-        ]
+        """Fetches what was collected from the device, in two copies a network."""
+        if not self._passes:
+            return
+        columns = {"videos": np.concatenate([np.array(videos, dtype=np.int32) for videos, _ in self._passes])}
+        for network in self._passes[0][1]:
+            classes = torch.cat([answers[network][0] for _, answers in self._passes])
+            confidences = torch.cat([answers[network][1] for _, answers in self._passes])
+            columns[f"{network}_class"] = classes.cpu().numpy().astype(np.int32)
+            columns[f"{network}_confidence"] = confidences.cpu().numpy().astype(np.float32)
+        self._settled.append(columns)
+        self._passes = []
 
     def ends_at(self, step: int) -> bool:
         """Whether a span ends with a step: then `write` is due."""
@@ -96,8 +104,9 @@ class AnswerLog:
         span = self.span_at(step)
         if span is None:
             return
-        parts = [part for part in gather(self._collected()) if part]
-        self._passes = []
+        self.settle()
+        parts = [part for of_rank in gather(self._settled) for part in of_rank]
+        self._settled = []
         if not parts:
             return
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -112,17 +121,6 @@ class AnswerLog:
                 raise unwritable(path, error if isinstance(error, OSError) else OSError(str(error))) from error
 
         first_rank_does(self._ranks, save)
-
-    def _collected(self) -> dict[str, np.ndarray]:
-        if not self._passes:
-            return {}
-        columns = {"videos": np.concatenate([np.array(videos, dtype=np.int32) for videos, _ in self._passes])}
-        for network in self._passes[0][1]:
-            classes = torch.cat([answers[network][0] for _, answers in self._passes])
-            confidences = torch.cat([answers[network][1] for _, answers in self._passes])
-            columns[f"{network}_class"] = classes.cpu().numpy().astype(np.int32)
-            columns[f"{network}_confidence"] = confidences.cpu().numpy().astype(np.float32)
-        return columns
 
 
 def read_answers(run: Path) -> list[Answers]:

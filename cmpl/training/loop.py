@@ -26,6 +26,7 @@ from cmpl.training.identity import Identity, differences
 from cmpl.training.metrics import MetricsLog, TermSums, mean_over_ranks, with_precision
 from cmpl.training.optim import aligned_gradients, learning_rate, set_learning_rate, sgd
 from cmpl.training.plan import TrainingPlan
+from cmpl.training.profiling import step_trace
 from cmpl.training.ranks import Ranks, any_rank, first_rank_does, gather
 from cmpl.training.reporter import OutputClosedError, Reporter, StepReport
 from cmpl.training.run_directory import RunDirectory
@@ -34,6 +35,7 @@ from cmpl.training.switches import Switches
 from cmpl.training.wrapped import averaged, prepared, shared
 from pipelines.batch import SemiBatch
 from pipelines.errors import InputError, LoaderError
+from pipelines.ranges import range_of
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that end training after the current step."""
@@ -70,7 +72,8 @@ class Trainer:
     `identity` is stored with every checkpoint: classes in the order of the labels, geometry, digests of the videos.
     `loader_at(micro_step)` gives this rank's loader from there on; `validate(method)` the quick validation's metrics,
     `val_top1` among them; `remarks(problems)` lines to say, once, of videos that were set aside (path -> reason).
-    `loggers` hear the metrics on the first rank, and as they begin `logged_config`, field by field.
+    `loggers` hear the metrics on the first rank, and as they begin `logged_config`, field by field. `trace` is the file
+    that a trace of some of its steps is written to.
     """
 
     def __init__(
@@ -89,11 +92,12 @@ class Trainer:
         remarks: Callable[[Mapping[str, str]], list[str]] = no_remarks,
         loggers: Loggers | None = None,
         logged_config: dict[str, Any] | None = None,
+        trace: Path | None = None,
     ) -> None:
         self.plan, self.num_steps, self.run, self.runtime, self.ranks = plan, plan.num_steps, run, runtime, ranks
         self.reporter, self.validate, self.loader_at = reporter, validate, loader_at
         self.identity, self.remarks = identity, remarks
-        self.loggers, self.logged_config = loggers, logged_config
+        self.loggers, self.logged_config, self.trace = loggers, logged_config, trace
         self.remarked: set[str] = set()
         self.switches = switches
         self.method = prepared(method, plan, runtime, ranks, switches)
@@ -177,11 +181,21 @@ class Trainer:
         return AnswerLog(self.run.path, spans=spans, first_step=self.step, ranks=self.ranks)
 
     def _train(self, loader: Loader, log: MetricsLog | None) -> None:
+        with contextlib.ExitStack() as stack:
+            traced: Callable[[], None] | None = None
+            if self.trace and self.ranks.is_first:
+                left = self.num_steps - self.step
+                traced = stack.enter_context(step_trace(self.trace, note=self.reporter.note, num_steps=left))
+            self._take_steps(loader, log, traced)
+
+    def _take_steps(self, loader: Loader, log: MetricsLog | None, traced: Callable[[], None] | None) -> None:
         plan, mark = self.plan, time.monotonic()
         wait_mark, step_mark = loader.wait_seconds, self.step
         while self.step < self.num_steps:
             self.update(loader)
             self.step += 1
+            if traced:
+                traced()
             self._note(loader.problems)
             last = self.step == self.num_steps
             if last or self.step % plan.log_every_steps == 0:
@@ -230,11 +244,16 @@ class Trainer:
                 torch.compiler.cudagraph_mark_step_begin()  # what the pass before gave is not read any more
             is_last = micro_step == (self.step + 1) * accumulate - 1
             with self._gradients_exchanged(is_last):
-                with self.runtime.autocast(), narrow_clips(self.switches.narrow_clips):
+                with (
+                    range_of("step: forward"),
+                    self.runtime.autocast(),
+                    narrow_clips(self.switches.narrow_clips),
+                ):
                     loss, terms = self.parallel(
                         batch, unlabeled_weight=self._unlabeled_weight(), progress=self.progress
                     )
-                (loss / accumulate).backward()
+                with range_of("step: backward"):
+                    (loss / accumulate).backward()
             self.sums.add({"loss": loss.detach(), **terms, **known_share(batch)})
             if self.answers and batch.unlabeled is not None:
                 self.answers.add(self.step + 1, batch.unlabeled.videos, self.method.answers)
@@ -243,7 +262,8 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(self.method.parameters(), plan.clip_gradient_norm)
         if self.switches.fused_sgd:
             aligned_gradients(self.method)
-        self.optimizer.step()
+        with range_of("step: optimizer"):
+            self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.method)
         self.is_at_step = True

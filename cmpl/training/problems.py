@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipelines.errors import InputError
 from pipelines.files import written_whole
-from pipelines.loading.sample import add_problems
+from pipelines.problems import add_problems
 
 PAUSE_FACTOR = 50
 """A write is followed by a pause this many times as long, so that writing takes at most 2 % of a run."""

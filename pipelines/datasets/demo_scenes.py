@@ -28,9 +28,10 @@ SPLITS = ("train", "val")
 NUM_SHOTS = 2
 
 OBJECT_HUES = (0.7, 0.6, 0.1, 0.3, 0.2, 0.4, 0.0, 0.9, 0.5, 0.8)
-GROUND_HUES = (0.25, 0.65, 0.35, 0.95, 0.05, 0.55, 0.45, 0.85, 0.75, 0.15)
+GROUND_HUES = (0.35, 0.05, 0.55, 0.15, 0.85, 0.45, 0.25, 0.95, 0.75, 0.65)
 HUE_SD = 0.018
-"""In turns. Neighboring classes are 0.1 apart in a look, and no class's object has the hue of another's ground."""
+"""In turns. Neighbors in a look are 0.1 apart; classes that are neighbors in one look are 0.3 apart in the other, else
+one is soon taken for the other in both. No class's object has the hue of another's ground."""
 GROUND_TINT = (52.5, 82.5)
 """Least and largest strength of a colored ground, in gray levels from the weakest channel to the strongest."""
 

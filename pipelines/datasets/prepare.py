@@ -21,9 +21,20 @@ import numpy as np
 
 from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.datasets.csv_lists import csv_text, quoted
+from pipelines.datasets.prepare_record import (
+    WHOLE,
+    Record,
+    all_finished,
+    one_at_a_time,
+    read_record,
+    record_file,
+    record_files,
+    united,
+)
 from pipelines.errors import InputError, VideoError
 from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
+from pipelines.shares import Share
 from pipelines.video.container import video_errors
 from pipelines.video.encoding import Settings
 from pipelines.video.transcode import transcode
@@ -36,8 +47,7 @@ LEAST_FREE_BYTES = 1 << 26
 NUM_EXAMPLES = 8
 """Files named in the report, for whoever wants to see what was gained."""
 
-_FORMAT = 3
-"""Number of prepare.json's form. Files of form 1 may lack frames of the originals."""
+ALONE = Share()
 _PARTS = ("train", "val", "unlabeled")
 _Record = dict[str, Any]
 """What prepare.json holds of a file: its target, and the fields of `Transcoded`."""
@@ -56,6 +66,7 @@ class Report:
     """
 
     form: str  # of the new files, see `pipelines.video.encoding.Form`
+    is_whole: bool  # the lists are written; else other shares are still at work, and the figures are this one's
     num_files: int
     num_encoded: int  # by this call; the others were there
     num_frames: int  # of all files: every frame of the sources, once
@@ -84,9 +95,12 @@ def prepare(
     *,
     settings: Settings,
     num_workers: int | None = None,
+    share: Share = ALONE,
     progress: Progress = no_progress,
 ) -> Report:
     """Encodes all videos of a data set into the folder `out`, and writes the lists that make it one.
+
+    With a share of several, encodes every so many-th video alone; the share that ends last writes the lists of all.
 
     `num_workers` files at once (default: one a core). What an earlier call with the same settings finished is kept; a
     video that cannot be used is reported and left out of the lists. Training videos of unknown class join the
@@ -95,20 +109,30 @@ def prepare(
     """
     out = Path(out).resolve()
     parts = {part: videos for part in _PARTS if (videos := getattr(annotations, part)) is not None}
-    done = _open_out(out, roots=[videos.root for videos in parts.values()], settings=settings)
+    record = _open_out(out, roots=[videos.root for videos in parts.values()], settings=settings, share=share)
     items = _items(parts)
-    num_encoded, failures = _encode_all(
-        list(items.values()), out, done, settings=settings, num_workers=num_workers, progress=progress
-    )
-    failed = {path for path, _ in failures}
-    good = {key: item for key, item in items.items() if str(item.source) not in failed}
-    files = list(dict.fromkeys(good.values()))
-    empty_classes = _write_lists(out, annotations, parts, good)
+    own = share.of(list(dict.fromkeys(items.values())))
+    record.files = {source: record.files[source] for item in own if (source := str(item.source)) in record.files}
+    num_encoded = _encode_all(own, out, record, num_workers=num_workers, progress=progress)
+    with one_at_a_time(out):
+        shares = [record] if share.number == 1 else all_finished(out, number=share.number, settings=settings)
+        done = united(shares or [record])
+        failures = sorted(failure for part in shares or [record] for failure in part.failures)
+        failed = {path for path, _ in failures}
+        shown = items if shares else {key: item for key, item in items.items() if item in set(own)}
+        good = {key: item for key, item in shown.items() if str(item.source) not in failed}
+        files = list(dict.fromkeys(good.values()))
+        empty_classes: tuple[str, ...] = ()
+        if shares:
+            empty_classes = _write_lists(out, annotations, parts, good)
+            _write_failures(out, failures)
+            Record(file=out / WHOLE, settings=settings, files=done).save()
     records = [done[str(item.source)] for item in files]
     psnr = [record["psnr_db"] for record in records] or [float("nan")]
     old_bytes = sum(record["source_bytes"] for record in records)
     return Report(
         form=settings.form,
+        is_whole=shares is not None,
         num_files=len(records),
         num_encoded=num_encoded,
         num_frames=sum(record["num_frames"] for record in records),
@@ -137,46 +161,29 @@ def prepare(
     )
 
 
-def _open_out(out: Path, *, roots: list[Path], settings: Settings) -> dict[str, _Record]:
-    """Makes the folder. Returns {source path: record} of what earlier calls finished."""
+def _open_out(out: Path, *, roots: list[Path], settings: Settings, share: Share) -> Record:
+    """Makes the folder. Returns what earlier calls finished, as a record of this share's."""
     for root in {Path(root).resolve() for root in roots}:
         if out == root or root in out.parents:
             raise InputError(f"out: received {out}, in the source folder {root}; accepted: a folder elsewhere")
-    record = out / "prepare.json"
-    if not record.exists():
+    found = record_files(out)
+    if not found:
         try:
             out.mkdir(parents=True, exist_ok=True)
-            is_empty = not any(out.iterdir())
+            is_empty = not any(not _is_of_others(path) for path in out.iterdir())
         except OSError as error:
             raise InputError(f"out: received {out} ({error.strerror}); accepted: a folder to write") from error
-        if not is_empty:
+        if not is_empty and not record_files(out):  # another share may have begun meanwhile
             raise InputError(f"out: received {out}, which holds other things; accepted: a new or empty folder")
-        _save(out, {}, settings)
-        return {}
-    try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        before, done, number = _settings_of(content), content["files"], content.get("format", 1)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{record}: cannot be read ({error}); accepted: what an earlier call wrote") from error
-    if number != _FORMAT:
-        raise InputError(
-            f"out: received {out}, made by another version, whose files may lack frames; accepted: a new folder"
-        )
-    now = dataclasses.asdict(settings)
-    if before != now:
-        changed = ", ".join(
-            f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]
-        )
-        raise InputError(f"out: {out} was made with other settings ({changed}); accepted: the same, or another folder")
-    return done
+    done = united([read_record(file, settings) for file in found])
+    record = Record(file=record_file(out, share), settings=settings, files=done)
+    record.save()
+    return record
 
 
-def _settings_of(content: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an earlier call, also of one that knew no forms."""
-    settings = dict(content["settings"])
-    if "stride_aligned" in settings:
-        settings["form"] = "stride-aligned" if settings.pop("stride_aligned") else "gop"
-    return settings
+def _is_of_others(path: Path) -> bool:
+    """Whether a file of a folder without a record is a share's that begins at the same time."""
+    return path.name.startswith(".") and path.name.endswith((".part", ".lock"))
 
 
 def _items(parts: Mapping[str, VideoList]) -> dict[tuple[str, int], _Item]:
@@ -203,28 +210,18 @@ def _items(parts: Mapping[str, VideoList]) -> dict[tuple[str, int], _Item]:
     return items
 
 
-def _encode_all(
-    items: list[_Item],
-    out: Path,
-    done: dict[str, _Record],
-    *,
-    settings: Settings,
-    num_workers: int | None,
-    progress: Progress,
-) -> tuple[int, list[tuple[str, str]]]:
-    """Makes what is missing and notes it in `done`; (files made, failures). Threads: nearly all is C without a lock."""
-    items = list(dict.fromkeys(items))
-    for folder in {(out / item.target).parent for item in items}:
-        for draft in folder.glob(".*.part"):  # left by a call that was killed
-            draft.unlink(missing_ok=True)
+def _encode_all(items: list[_Item], out: Path, record: Record, *, num_workers: int | None, progress: Progress) -> int:
+    """Makes what is missing and notes it in the record; how many. Threads: nearly all is C without a lock."""
+    done, failures, is_alone = record.files, record.failures, record.file.name == WHOLE
+    _remove_drafts(items, out, of_all=is_alone)
     waiting = [item for item in items if not _is_done(item, out, done.get(str(item.source)))]
-    failures: list[tuple[str, str]] = []
-    _write_failures(out, failures)
+    if is_alone:
+        _write_failures(out, failures)
     saved_at, num_finished = time.monotonic(), len(items) - len(waiting)
     is_told, free_at = True, 0.0
     num_workers = num_workers or len(os.sched_getaffinity(0))
     try:
-        for item, outcome in _run(waiting, out, settings=settings, num_workers=num_workers):
+        for item, outcome in _run(waiting, out, settings=record.settings, num_workers=num_workers):
             num_finished += 1
             if isinstance(outcome, VideoError):
                 failures.append((str(item.source), str(outcome)))
@@ -233,15 +230,28 @@ def _encode_all(
             else:
                 done[str(item.source)] = outcome
             progress(num_finished, len(items), "preparing videos")
-            if not is_told and time.monotonic() >= free_at:
+            if is_alone and not is_told and time.monotonic() >= free_at:
                 is_told, free_at = True, _write_failures(out, failures)
             if time.monotonic() - saved_at > SAVE_EVERY_SECONDS:
-                _save(out, done, settings)
+                record.save()
                 saved_at = time.monotonic()
+        record.is_finished = True
     finally:  # an interrupt, too, keeps what was done
-        _save(out, done, settings)
-        _write_failures(out, failures)
-    return len(waiting) - len(failures), sorted(failures)
+        record.save()
+        if is_alone:
+            _write_failures(out, failures)
+    return len(waiting) - len(failures)
+
+
+def _remove_drafts(items: Sequence[_Item], out: Path, *, of_all: bool) -> None:
+    """Removes what a killed call left beside these items; without `of_all`, of them alone: others have drafts, too."""
+    own: dict[Path, set[str]] = {}
+    for item in items:
+        own.setdefault((out / item.target).parent, set()).add(Path(item.target).name)
+    for folder, names in own.items():
+        for draft in folder.glob(".*.part"):
+            if of_all or draft.name[1:].rsplit(".", 2)[0] in names:
+                draft.unlink(missing_ok=True)
 
 
 def _run(
@@ -323,13 +333,6 @@ def _write_failures(out: Path, failures: Sequence[tuple[str, str]]) -> float:
     _write(out / "failures.json", json.dumps(rows, indent=1))
     end = time.monotonic()
     return end + 50 * (end - begin)
-
-
-def _save(out: Path, done: Mapping[str, _Record], settings: Settings) -> None:
-    _write(
-        out / "prepare.json",
-        json.dumps({"format": _FORMAT, "settings": dataclasses.asdict(settings), "files": done}, indent=1),
-    )
 
 
 def _write(file: Path, text: str) -> None:

@@ -17,12 +17,13 @@ from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
 from pipelines.loading.batches import batches_of
 from pipelines.loading.engine import Engine
-from pipelines.loading.sample import add_problems
 from pipelines.loading.setup import engine_on, place_in_group
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
 from pipelines.plan.rand_augment import StrongSpec
+from pipelines.problems import add_problems
+from pipelines.ranges import range_of
 
 
 class Closing:
@@ -55,8 +56,9 @@ class StreamLoader(Closing):
         views, ids, problems = self._batches.next()
         add_problems(self.problems, problems)
         self.positions, self.videos = ids[:, 0].tolist(), ids[:, 1].tolist()
-        clips = [clips_of(view) for view in views]
-        return clips, on_device(torch.from_numpy(ids[:, 2].copy()), clips[0].device)
+        with range_of("loader: hand-off"):
+            clips = [clips_of(view) for view in views]
+            return clips, on_device(torch.from_numpy(ids[:, 2].copy()), clips[0].device)
 
     def close(self) -> None:
         """Ends the stream's processes."""
@@ -171,7 +173,8 @@ class SemiLoader(Closing):
         if not self._streams:
             self.start()
         begin = time.perf_counter()
-        views, labels = next(self.labeled)
+        with range_of("loader: labeled batch"):
+            views, labels = next(self.labeled)
         batch = SemiBatch(
             labeled=LabeledBatch(standard=clip_batch(views), labels=labels), unlabeled=self._next_unlabeled()
         )
@@ -182,7 +185,8 @@ class SemiLoader(Closing):
     def _next_unlabeled(self) -> UnlabeledBatch | None:
         if self.unlabeled is None or self.micro_step < self.first_unlabeled:
             return None
-        views, truth = next(self.unlabeled)
+        with range_of("loader: unlabeled batch"):
+            views, truth = next(self.unlabeled)
         half = len(views) // 2
         return UnlabeledBatch(
             weak=clip_batch(views[:half]),

@@ -4,29 +4,14 @@ Legend: F frames, H x W pixels of the source, S crop side.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 
 Problems = tuple[tuple[str, str], ...]
-"""(path, reason) of each video that was set aside before one decoded, and SHOWN_DAMAGED of one that was not."""
-
-SHOWN_DAMAGED = "damaged, but shown: the decoder filled gaps in its frames"
-"""The reason of a video that is not set aside, though its decoder says that frames are not as they were encoded."""
-
-
-def add_problems(known: dict[str, str], problems: Iterable[tuple[str, str]]) -> None:
-    """Adds problems to {path: reason}. The first reason stays, but to be set aside goes over to be shown."""
-    for path, reason in problems:
-        if known.get(path, SHOWN_DAMAGED) == SHOWN_DAMAGED:
-            known[path] = reason
-
-
-def set_aside(problems: Mapping[str, str]) -> dict[str, str]:
-    """Returns those of the videos {path: reason} that were not shown."""
-    return {path: reason for path, reason in problems.items() if reason != SHOWN_DAMAGED}
+"""(path, reason) of each video that was set aside before one decoded, and of a damaged one that is shown."""
 
 
 class Media(StrEnum):

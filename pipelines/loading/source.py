@@ -20,11 +20,13 @@ from pipelines.catalog.pool import Pool
 from pipelines.errors import FileError, LoaderError, VideoError
 from pipelines.loading.nvdec import OnCpu
 from pipelines.loading.parameters import parameters
-from pipelines.loading.sample import SHOWN_DAMAGED, CutMedia, Frames, Ids, Media, MixedMedia, Sample
+from pipelines.loading.sample import CutMedia, Frames, Ids, Media, MixedMedia, Sample
 from pipelines.plan.boxes import StoredBox, evaluation_boxes, stored_box
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import ClipPlan, Planner, Stream, batch_positions
 from pipelines.plan.rand_augment import Strong
+from pipelines.problems import SHOWN_DAMAGED
+from pipelines.ranges import range_of
 from pipelines.video.cut import cut
 from pipelines.video.frames import DecodingNotes, check_size, decode_frames
 from pipelines.views.flow import flow_view, require_opencv
@@ -151,10 +153,12 @@ class TrainSource(_EndsWithTrainer):
         """
         problems: list[tuple[str, str]] = []
         for attempt in range(MAX_ATTEMPTS):
-            plan, notes = self.planner.plan(position, attempt=attempt), DecodingNotes()
+            with range_of("loader: plan"):
+                plan, notes = self.planner.plan(position, attempt=attempt), DecodingNotes()
             path = self.pool.paths[plan.video]
             try:
-                media, rows = self._fetch(plan, notes)
+                with range_of("loader: views of a video"):
+                    media, rows = self._fetch(plan, notes)
             except VideoError as error:
                 if isinstance(error, FileError):
                     self.broken[plan.video] = str(error)

@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 from pipelines.plan.boxes import Box
 from pipelines.plan.operations import IDENTITY
 from pipelines.plan.rand_augment import Strong
+from pipelines.ranges import each_in_range
 from pipelines.video.container import video_errors
 from pipelines.video.frames import DecodingNotes, check_size, decode_each, same_size, to_rgb
 from pipelines.video.packets import checked_frames
@@ -52,7 +53,7 @@ def make_views(
     """
     wanted = wanted_frames(views)
     frames = decode_each(source, wanted, exact_seek=exact_seek, notes=notes)
-    return views_of(frames, views, wanted, picture_size=picture_size)
+    return views_of(each_in_range(frames, "loader: read and decode"), views, wanted, picture_size=picture_size)
 
 
 def wanted_frames(views: Sequence[View]) -> np.ndarray:

@@ -66,10 +66,11 @@ def test_a_new_module_comes_into_the_architecture(tmp_path):
     assert "| `pipelines/new/one.py` | One a\\|b. |\n| `pipelines/new/two.py` | Two goes on. |\n" in text
 
 
-def test_the_chart_is_as_its_script_draws_it():
-    drawer = script("draw_loaders")
+@pytest.mark.parametrize("name", ["loaders", "methods"])
+def test_a_chart_is_as_its_script_draws_it(name):
+    drawer = script(f"draw_{name}")
     drawn = drawer.draw(json.loads(drawer.SOURCE.read_text()))
-    assert drawer.TARGET.read_text() == drawn, "docs/loaders.svg is old: run `python docs/draw_loaders.py`"
+    assert drawer.TARGET.read_text() == drawn, f"docs/{name}.svg is old: run `python docs/draw_{name}.py`"
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

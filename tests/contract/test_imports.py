@@ -12,7 +12,19 @@ ROOT = Path(__file__).parents[2]
 LAYERS = ("pipelines", "cmpl", "benchmarks", "cli")
 LEAVES_OF_PIPELINES = {
     f"pipelines.{name}"
-    for name in ("batch", "errors", "cache", "files", "progress", "registry", "plan.geometry", "printable")
+    for name in (
+        "batch",
+        "errors",
+        "cache",
+        "files",
+        "progress",
+        "ranges",
+        "registry",
+        "shares",
+        "plan.geometry",
+        "printable",
+        "problems",
+    )
 }
 COMPOSERS = {
     "cmpl/build.py",
@@ -32,12 +44,24 @@ SEEN_BESIDES = {
     "cmpl/prediction_file.py": {"pipelines.datasets.csv_lists"},
     "cmpl/recipes/registry.py": {"pipelines.datasets.registry"},
     "cmpl/training/autotune.py": {"pipelines.loading.setup"},
+    "cmpl/training/problems.py": {"pipelines.loading.sample"},
     "cmpl/training/runtime.py": {f"pipelines.loading.{name}" for name in ("dali", "nvdec", "setup", "waiting")},
 }
 """Predictions and evaluations are lists that a data set takes back. A recipe is asked for by a data set's name, so it
 must know the names of plug-ins; the runtime asks for NVDEC and, as autotuning does, for the number of workers."""
 
-LEAF_MODULES = ("errors", "printable", "files", "progress", "registry", "cache", "batch")
+LEAF_MODULES = (
+    "errors",
+    "printable",
+    "problems",
+    "files",
+    "progress",
+    "registry",
+    "shares",
+    "ranges",
+    "cache",
+    "batch",
+)
 """Modules of pipelines that know none of its packages; each may import the ones before it."""
 PACKAGES = {
     "video": (),

@@ -24,8 +24,7 @@ from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import settle
 from cmpl.training.step_trial import SameBatch
 from cmpl.training.switches import Switches
-from tests.support.tiny import batch
-from tests.unit.cmpl.training.test_wrapped import Small
+from tests.support.tiny import Small, batch
 
 ARMS = {
     "plain": Switches(),

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from cmpl.models.convolution import Convolution
 from cmpl.models.resnet2d import ResNet2D
 from pipelines.batch import ClipBatch, LabeledBatch, SemiBatch, UnlabeledBatch
 
@@ -43,6 +44,20 @@ class Linear(nn.Module):
 
     def forward(self, clips):
         return self.head(clips.mean(dim=(2, 3, 4)))
+
+
+class Small(nn.Module):
+    """A convolution, BatchNorm, dropout and a head: all that a compiler may get wrong, and quick to compile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = Convolution(3, 6, kernel=(3, 1, 1))
+        self.bn = nn.BatchNorm3d(6)
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, clips):
+        return self.head(self.dropout(torch.relu(self.bn(self.conv(clips))).mean(dim=(2, 3, 4))))
 
 
 def clips(num_videos: int, num_frames: int, seed: int) -> torch.Tensor:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from benchmarks.bench_loader.plot import STAGE_COLOR, WHOLE_COLOR, check_plots, save_plot
 from benchmarks.bench_loader.report import advice, bars, facts, limit, rate
-from benchmarks.bench_loader.rows import STAGES, WHOLE, Measured, Row, row_of
+from benchmarks.bench_loader.rows import STAGES, WHOLE, row_of
 from benchmarks.bench_loader.stages import (
     LEAST_SECONDS,
     Cost,
@@ -44,6 +44,7 @@ from pipelines.loading.source import TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
 from tests.support.commands import SMALL
+from tests.support.measured import WORK, measured
 from tests.support.nvdec import vp9, vp9_pool
 from tests.support.videos import make_video
 
@@ -51,32 +52,6 @@ GEOMETRY = Geometry(
     primary=ClipShape(4, 4), auxiliary=ClipShape(8, 2), crop_size=28, short_side=32, short_side_jitter=(32, 40)
 )
 DRAWS = importlib.util.find_spec("matplotlib") is not None
-WORK = DecodeWork(num_wanted=100, from_start=900, from_keyframes=500, needed=300)
-
-
-def row(name: str, videos_per_second: float, **others) -> Row:
-    return row_of(
-        name, [10 / videos_per_second] * 3, num_videos=10, clips_per_video=4, cpu_seconds_per_clip=0.01, **others
-    )
-
-
-def measured(*, wait_share: float = 0.5, missing: dict | None = None, **others) -> Measured:
-    """A machine of eight cores without a GPU; a stage's rate is given as `decode=50`."""
-    rates = {
-        "read": 5000, "cut": 2000, "decode": 400, "augment": 400, "hand_off": 50000, "loader": 100, "replayed": 200,
-        "training": 90,
-    }  # fmt: skip
-    rates |= {name: others.pop(name) for name in list(others) if name in rates or name == "nvdec"}
-    names = {"hand_off": "hand-off", "replayed": "trainer, replayed", "nvdec": "decode, NVDEC"}
-    rows = {names.get(name, name): row(names.get(name, name), value) for name, value in rates.items()}
-    rows["read"] = replace(rows["read"], bytes_per_clip=1e6)
-    rows["training"] = replace(rows["training"], wait_share=wait_share, host_memory_bytes=3 * 2**30)
-    settings = {
-        "media": "views", "device": "cpu", "num_cores": 8, "num_workers": 1, "loader_threads": 1, "torch_threads": 1,
-        "prefetch_batches": 2,
-    }  # fmt: skip
-    return Measured(rows=rows, work=others.pop("work", WORK), missing=missing or {}, **settings | others)
-
 
 ALL_BUSY = {"num_workers": 7, "loader_threads": 1}
 ON_GPU = {"media": "cuts", "device": "cuda", "nvdec": 1000}

@@ -118,7 +118,7 @@ def test_figures_are_kept_and_not_made_again(small_folder, tmp_path, monkeypatch
     monkeypatch.setattr(real_clips, "COMMON", real_clips.COMMON | tiny | {"batch.labeled": "2", "batch.unlabeled": "2"})
     json_path = tmp_path / "figures.json"
     words = ["--data", str(small_folder.parent), "--set", small_folder.name, "--subset", "0", "--json", str(json_path)]
-    words += ["--runs", str(tmp_path / "runs"), "--method", "supervised", "--method", "cmpl"]
+    words += ["--runs", str(tmp_path / "runs"), "--recipe", "first", "--method", "supervised", "--method", "cmpl"]
     first = CliRunner().invoke(real_clips.main, words, catch_exceptions=False)
     assert first.exit_code == 0
     record = json.loads(json_path.read_text())

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.bench_loader.this_cpu import compared
-from tests.unit.benchmarks.test_bench_loader import measured
+from tests.support.measured import measured
 
 
 def of(name: str, **settings):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cmpl.config import RuntimeConfig
-from cmpl.evaluate import Predictions, accuracy, confidence, predict, view_probabilities
+from cmpl.evaluate import Predictions, accuracy, confidence, predict, resampled, view_probabilities
 from cmpl.training.ranks import Ranks
 from cmpl.training.runtime import settle
 from pipelines.errors import InputError
@@ -103,6 +103,23 @@ def test_a_prediction_is_the_mean_of_the_softmax():
 
     by_hand = torch.stack([torch.softmax(network(normalized(views[v])), dim=1).mean(dim=0) for v in range(2)])
     torch.testing.assert_close(got, by_hand)
+
+
+@pytest.mark.parametrize(
+    ("clip_stride", "shown"),
+    [
+        (1, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (2, [0, 0, 2, 2, 4, 4, 6, 6]),
+        (4, [0, 0, 0, 0, 4, 4, 4, 4]),
+        (8, [0, 0, 0, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_clips_are_extended_to_their_length_at_any_stride(clip_stride, shown):
+    frames = torch.arange(8).view(1, 1, 1, 8, 1, 1).expand(2, 3, 3, 8, 5, 5)
+    assert (resampled(frames, clip_stride) == torch.tensor(shown).view(8, 1, 1)).all()
+    four = resampled(frames[:, :, :, :4], clip_stride)  # a clip of fewer frames
+    assert four.shape[3] == 4
+    assert (four[0, 0, 0, :, 0, 0] == torch.tensor(shown[:4])).all()
 
 
 def test_accuracy_by_hand():

@@ -66,3 +66,8 @@ def test_names_reach_the_terminal_as_escapes(hostile, tmp_path, command, capfd):
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert "\\x1b" in shown
+
+
+def test_a_word_that_is_no_name_is_cut_short():
+    assert printable(f"a {'x' * 200_000} b") == f"a {'x' * 100}... (200000 characters) b"
+    assert printable("/" + "x" * 4000) == "/" + "x" * 4000

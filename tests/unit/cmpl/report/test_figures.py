@@ -5,6 +5,7 @@ import pytest
 
 from cmpl.recipes.registry import row_config
 from cmpl.report import gaps, pseudo_labels, strides, sweeps
+from cmpl.report.drawing import styled
 from cmpl.report.figures import FIGURES, draw_figure
 from cmpl.report.values import runs_at, values_of
 from cmpl.training.answers import Answers, Span
@@ -259,6 +260,31 @@ def test_every_figure_is_written(folder, number, names):
     out = folder / "figure.png"
     draw_figure(number, [folder / name for name in names], out=out)
     assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("draw", "names"),
+    [
+        (gaps.category_gap, ("large", "small")),
+        (strides.accuracy_drop, ("large", "small")),
+        (pseudo_labels.sources, ("cmpl", "fixmatch")),
+        (gaps.primary_gain, ("cmpl", "fixmatch", "small")),
+    ],
+)
+def test_titles_stay_inside_their_drawing(folder, draw, names):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    with styled():
+        figure = draw(runs_at([folder / name for name in names]))
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    axes = figure.axes[0]
+    for text in (axes._left_title, axes.xaxis.label, axes.yaxis.label):
+        extent = text.get_window_extent(canvas.get_renderer())
+        assert extent.x0 >= 0, text.get_text()
+        assert extent.y0 >= 0, text.get_text()
+        assert extent.x1 <= figure.bbox.width, text.get_text()
+        assert extent.y1 <= figure.bbox.height, text.get_text()
 
 
 def test_the_same_runs_give_the_same_file(folder):

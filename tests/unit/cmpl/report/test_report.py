@@ -135,7 +135,7 @@ def test_names_from_outside_are_text(tmp_path):
     names = HOSTILE
     path = made_run(tmp_path / "a <b> & c", per_class=BOTH, metrics=METRICS, classes=names)
     evaluated(path, NAMED)
-    RunDirectory(path).write_problems({"/videos/<img src=x onerror=alert(1)>.mp4": 'not a "video"'})
+    RunDirectory(path).note_problems({"/videos/<img src=x onerror=alert(1)>.mp4": 'not a "video"'}, at_once=True)
     page = report(tmp_path, path, pictures=tmp_path / "pictures")
     assert "script" not in page.tags
     assert '<script>alert("1")</script>' in page.words
@@ -210,9 +210,12 @@ def test_a_run_is_set_beside_its_row_of_the_paper():
     assert printed_for(with_settings(Config(), {"data.dataset": "folder"})) is None
 
 
-def test_the_facts_of_a_run_in_words(run):
+def test_the_facts_of_a_run_in_words(tmp_path):
+    shapes = {"clip.primary": "4x16", "clip.crop_size": "28", "clip.short_side": "32", "primary.depth": "10"}
+    run = made_run(tmp_path / "run", metrics=METRICS, **shapes, **{"clip.short_side_jitter": "32,40"})
     facts = dict(about(values_of(run)))
     assert facts["primary"] == "3D-ResNet10 x1/4, clips 4x16, 28 pixels, 0.509 M parameters"
+    assert facts["state"] == "not finished: stands at 40 of 40 steps"
     assert facts["videos"] == "4 labeled, 12 unlabeled, 8 validation"
     assert facts["length"] == "40 of 40 steps; passes over the unlabeled videos: 10"
     assert short_name(row_config("table1-cmpl-r50").auxiliary) == "3D-ResNet50 x1/4"

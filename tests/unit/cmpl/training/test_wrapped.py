@@ -9,27 +9,12 @@ from torch.optim import SGD
 
 from cmpl.evaluate import as_written
 from cmpl.methods.cross_model import CrossModel
-from cmpl.models.convolution import Convolution
 from cmpl.training import wrapped
 from cmpl.training.checkpoint import module_tensors
 from cmpl.training.optim import aligned_gradients, sgd
 from cmpl.training.switches import Switches
-from tests.support.tiny import batch
+from tests.support.tiny import Small, batch
 from tests.support.trainers import trainer
-
-
-class Small(nn.Module):
-    """A convolution, BatchNorm, dropout and a head: all that a compiler may get wrong, and quick to compile."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = Convolution(3, 6, kernel=(3, 1, 1))
-        self.bn = nn.BatchNorm3d(6)
-        self.dropout = nn.Dropout(0.5)
-        self.head = nn.Linear(6, 4)
-
-    def forward(self, clips):
-        return self.head(self.dropout(torch.relu(self.bn(self.conv(clips))).mean(dim=(2, 3, 4))))
 
 
 def method(batch_norm: str = "joint") -> CrossModel:

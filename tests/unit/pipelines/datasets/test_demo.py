@@ -1,6 +1,7 @@
 """The demo data set: its pictures, its files, and what happens when the making or the folder is disturbed."""
 
 import colorsys
+import itertools
 import json
 import runpy
 import subprocess
@@ -112,6 +113,18 @@ def test_a_shot_shows_the_hue_of_its_class_on_the_object_or_on_the_ground(class_
         mean = np.arctan2(np.sin(hues).mean(), np.cos(hues).mean()) / (2 * np.pi)
         assert abs((mean - wanted[class_index] + 0.5) % 1 - 0.5) < 0.03
         assert max(grays) < 25
+
+
+def test_classes_that_are_neighbors_in_one_look_are_not_in_the_other():
+    def apart(hues, a, b):
+        return abs((hues[a] - hues[b] + 0.5) % 1 - 0.5)
+
+    looks = (demo_scenes.OBJECT_HUES, demo_scenes.GROUND_HUES)
+    for a, b in itertools.combinations(range(10), 2):
+        near, far = sorted(apart(hues, a, b) for hues in looks)
+        assert near > 0.09
+        assert near > 0.11 or far > 0.29
+    assert min(abs(x - y) for x in looks[0] for y in looks[1]) > 0.04
 
 
 def test_the_two_shots_of_a_video_draw_their_looks_apart(monkeypatch):

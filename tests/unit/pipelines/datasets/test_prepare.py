@@ -9,6 +9,7 @@ import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,6 +24,7 @@ from pipelines.datasets.annotations import Annotations, VideoList
 from pipelines.datasets.folder import read_folder
 from pipelines.datasets.prepare import prepare
 from pipelines.errors import InputError, VideoError
+from pipelines.shares import Share
 from pipelines.video import transcode as transcode_module
 from pipelines.video.cut import cut
 from pipelines.video.encoding import Form, Settings
@@ -464,3 +466,47 @@ def test_files_of_a_version_without_forms_are_kept_as_gop(source, tmp_path):
         else:
             with pytest.raises(InputError, match=refused):
                 prepare(read_folder(source), out, settings=settings)
+
+
+def listed(out: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in out.glob("*.csv")} | {"classes": (out / "classes.txt").read_text()}
+
+
+def test_shares_have_no_file_twice_and_the_last_one_writes_the_lists(source, tmp_path, monkeypatch):
+    """Three shares in the order 2, 0, 1 make what one call makes; the first ones write no list."""
+    next(source.glob("train/*/*")).with_name("broken.mp4").write_text("no video")
+    annotations = read_folder(source)
+    prepare(annotations, tmp_path / "alone", settings=SMALL, num_workers=1)
+    made: list[Path] = []
+    real = prepare_module.transcode
+
+    def counted(path: Path, *args: Any, **named: Any) -> Any:
+        made.append(path)
+        return real(path, *args, **named)
+
+    monkeypatch.setattr(prepare_module, "transcode", counted)
+    out = tmp_path / "shared"
+    for index in (2, 0, 1):
+        assert not (out / "train.csv").exists()
+        share = Share(index=index, number=3)
+        report = prepare(annotations, out, settings=SMALL, num_workers=1, share=share)
+        assert report.is_whole == (index == 1)
+    assert sorted(made) == sorted(set(made))
+    assert listed(out) == listed(tmp_path / "alone")
+    failures = [json.loads((tmp_path / name / "failures.json").read_text()) for name in ("alone", "shared")]
+    assert failures[0] == failures[1]
+    assert len(failures[0]) == 1
+    again = len(made)
+    assert prepare(annotations, out, settings=SMALL, num_workers=1).num_encoded == 0  # one call goes on from shares
+    assert len(made) == again + 1  # the broken one is tried anew
+
+
+def test_a_share_that_was_stopped_holds_the_lists_back(source, tmp_path):
+    annotations, out = read_folder(source), tmp_path / "out"
+    shares = [Share(index=index, number=2) for index in (0, 1)]
+    prepare(annotations, out, settings=SMALL, num_workers=1, share=shares[0])
+    record = json.loads((out / "prepare-share-1-of-2.json").read_text())
+    (out / "prepare-share-1-of-2.json").write_text(json.dumps({**record, "finished": False}))
+    assert not prepare(annotations, out, settings=SMALL, num_workers=1, share=shares[1]).is_whole
+    assert not (out / "train.csv").exists()
+    assert prepare(annotations, out, settings=SMALL, num_workers=1, share=shares[0]).is_whole

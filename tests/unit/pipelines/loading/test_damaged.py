@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from pipelines.loading.sample import SHOWN_DAMAGED, add_problems, set_aside
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
+from pipelines.problems import SHOWN_DAMAGED, add_problems, set_aside
 from tests.support.pools import pool_like
 from tests.support.videos import decode_plainly, make_video
 
