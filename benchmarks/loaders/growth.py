@@ -2,7 +2,7 @@
 
     python -m benchmarks.loaders.growth [--videos 2000 --videos 240000] [--json FILE]
 
-A folder holds as many videos as are asked for: hard links to a few real files, in folders of a thousand, probed before.
+A folder holds as many videos as are asked for: links to a few real files, in folders of a thousand, probed before.
 For each size a new process opens the manifest, starts the loader and takes batches, so that nothing is warm but the
 page cache. Measured: seconds to open, seconds to the first batch, milliseconds to plan and to cut a sample, and the
 memory of a worker that it shares with nobody.
@@ -52,8 +52,10 @@ def make_many(root: Path, videos: Sequence[Path], *, num_videos: int, cache_dir:
         (root / f"{folder:03}").mkdir(parents=True, exist_ok=True)
     paths = paths_of(num_videos)
     for k, path in enumerate(paths):
-        if not (root / path).exists():
-            os.link(videos[k % len(videos)], root / path)
+        source, target = videos[k % len(videos)], root / path
+        if not target.exists() or not target.samefile(source):
+            target.unlink(missing_ok=True)
+            target.symlink_to(source.resolve())  # a file takes at most 65,000 hard links
     facts = known.facts[np.arange(num_videos) % len(videos)]
     table = FactTable(paths=tuple(paths), facts=facts.astype(FACTS), codings=known.codings, problems={})
     save_table(manifest_file(root, cache_dir=cache_dir), table)
