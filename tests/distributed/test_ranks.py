@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmpl.session import train
+from cmpl.training.answers import read_answers
 from cmpl.training.checkpoint import checkpoints
 from cmpl.training.reporter import Reporter
 from tests.support.processes import descendants, is_running
@@ -55,6 +56,9 @@ def test_two_ranks_train_one_model_and_go_on(folder, script, tmp_path):
     again = torchrun(script, str(folder), str(parts), repr(more))
     assert again.returncode == 0, again.stderr[-2000:]
     assert weights(parts) == weights(whole)
+    kept, kept_again = read_answers(whole), read_answers(parts)
+    assert len(kept[-1].videos) >= 6  # two ranks x three videos a step: those of both
+    assert [one.videos.tolist() for one in kept] == [one.videos.tolist() for one in kept_again]
 
 
 def test_a_run_of_two_ranks_goes_on_with_one_and_ends_with_its_launcher(folder, script, tmp_path):
