@@ -11,7 +11,7 @@ import click
 @click.argument("b")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON on stdout.")
 def command(*, a: str, b: str, as_json: bool) -> None:
-    """Show what differs between two runs: configuration, data, scores.
+    """Show what differs between two runs.
 
     A and B are folders of runs. No data set is opened.
     """

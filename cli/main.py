@@ -21,7 +21,7 @@ COMMANDS = {
     "diff": ("cli.diff", "Show what differs between two runs."),
     "predict": ("cli.predict", "Name the classes of any videos."),
     "export": ("cli.export", "Write a run's network as a file that other programs run."),
-    "report": ("cli.report", "Write a page about runs: curves, confusion, classes, single videos."),
+    "report": ("cli.report", "Write a page about runs: curves, confusion, classes, videos."),
     "figure": ("cli.figure", "Draw a figure of the paper from runs."),
     "split": ("cli.split", "Draw the labeled subset of a data set and write it as a list."),
     "prepare": ("cli.prepare", "Encode a data set anew so that it decodes fast at random places."),

@@ -25,7 +25,7 @@ def command(
     data_root: str | None,
     plugins: tuple[str, ...],
 ) -> None:
-    """Write a page about runs: curves, confusion, classes, single videos.
+    """Write a page about runs: curves, confusion, classes, videos.
 
     RUN is a run's folder, finished or not, or one of several subsets. The page is a single file that loads nothing from
     elsewhere. Several runs are set side by side, beside the paper's figures. Wants `pip install 'cmpl[plots]'`.

@@ -13,7 +13,7 @@ import click
 @click.option("--state", metavar="NAME", help="Only those running, finished, stopped, killed, diverged or failed.")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON on stdout.")
 def command(*, folder: str, state: str | None, as_json: bool) -> None:
-    """List runs: state, scores and time, the newest first.
+    """List runs: state, scores and time.
 
     FOLDER is runs/ by default. A run is running while a process holds its lock. It is killed where no process holds it
     and nothing says how it ended: the same `cmpl train` goes on from its last checkpoint.

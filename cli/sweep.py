@@ -33,7 +33,7 @@ def command(
     split_seed: int | None,
     **options: Any,
 ) -> None:
-    """Train the rows of a table of the paper, and set the results beside it.
+    """Train the rows of a table of the paper, and compare.
 
     STUDY is table1 to table6, tablea1 to tablea3, or fig1, fig4, fig5. Each row is trained on each labeled subset. Runs
     that are finished are passed over, so that the same command goes on. Under torchrun all ranks train one run after

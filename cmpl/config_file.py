@@ -42,6 +42,8 @@ def overlaid(base: Config, values: Mapping[str, Any]) -> Config:
     Another `method.name` brings that method's fields. Raises InputError for an unknown field, naming the nearest, and
     for a value that is not of its field's type.
     """
+    if not values:
+        return base
     use_plugins(tuple(values.get("plugins", ())))
     method = values.get("method", {})
     if isinstance(method, Mapping) and isinstance(name := method.get("name"), str):

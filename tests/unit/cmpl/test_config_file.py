@@ -58,7 +58,7 @@ def test_a_recipe_and_a_preset_may_come_from_the_file(tmp_path):
     full = written(tmp_path / "full.json", {"preset": None})
     assert of(full, dataset=str(tmp_path / "mine"), device="cpu").clip.crop_size == 224
     small = written(tmp_path / "small.json", {"clip": {"start_multiple": 4}})
-    assert of(small, dataset=str(tmp_path / "mine"), device="cpu").clip.crop_size == 56  # the default preset
+    assert of(small, dataset=str(tmp_path / "mine"), device="cpu").clip.crop_size == 40  # the default preset
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def make_run(
 )
 def test_the_state_of_a_run(tmp_path, made, state):
     run = summary_of(make_run(tmp_path / "run", **made))
-    assert (run.state, run.step, run.method, run.dataset, run.labeled) == (state, 15, "cmpl", "own", "2")
+    assert (run.state, run.step, run.method, run.dataset, run.labeled) == (state, 15, "cmpl", "own", "1")
     assert (run.best_val_top1, run.best_val_step) == (0.75, 10)
     assert run.top1 == ({"primary": 0.5, "auxiliary": 0.25} if "result" in made else {})
 

@@ -211,7 +211,7 @@ def test_any_name_survives_the_programs_own_lists(tmp_path, name):
             (tmp_path / "old" / part / folder).mkdir(parents=True)
             make_video(tmp_path / "old" / part / folder / f"{name}.mp4", num_frames=3)
     old = read_folder(tmp_path / "old")
-    prepare(old, tmp_path / "new", settings=Settings(short_side=32, gop=8), num_workers=1)
+    prepare(old, tmp_path / "new", settings=Settings(short_side=32), num_workers=1)
     new = read_folder(tmp_path / "new")
     assert new.classes == old.classes
     for part in ("train", "val"):
