@@ -143,7 +143,7 @@ def test_a_section_that_takes_too_long_is_ended_and_one_that_fails_says_why(suit
     broken = gpu_setup.Suite(folder=tmp_path, cpu=True)
     for path in broken.videos()["VP9"]:
         path.write_bytes(b"")
-    assert gpu_suite.guarded("decode_time", broken)["problem"].startswith("pipelines.errors.VideoError")
+    assert gpu_suite.guarded("decode_time", broken)["problem"].startswith("pipelines.errors.FileError")
 
 
 def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite):
