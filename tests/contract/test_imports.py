@@ -44,7 +44,6 @@ SEEN_BESIDES = {
     "cmpl/prediction_file.py": {"pipelines.datasets.csv_lists"},
     "cmpl/recipes/registry.py": {"pipelines.datasets.registry"},
     "cmpl/training/autotune.py": {"pipelines.loading.setup"},
-    "cmpl/training/problems.py": {"pipelines.loading.sample"},
     "cmpl/training/runtime.py": {f"pipelines.loading.{name}" for name in ("dali", "nvdec", "setup", "waiting")},
 }
 """Predictions and evaluations are lists that a data set takes back. A recipe is asked for by a data set's name, so it
