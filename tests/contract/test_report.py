@@ -17,7 +17,8 @@ def call(*words: object):
 
 @pytest.fixture
 def run(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "run")
+    """A copy of the finished run, without what other tests had evaluated of it."""
+    return shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("evaluations"))
 
 
 def rows_of(file) -> list[dict]:
