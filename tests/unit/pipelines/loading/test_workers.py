@@ -135,8 +135,8 @@ def test_a_video_that_workers_die_of_is_named(started, tmp_path):
 
 
 def test_a_worker_that_stalls_is_named_and_replaced(started, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("pipelines.loading.workers.STALL_SECONDS", 0.3)
-    monkeypatch.setattr("pipelines.loading.workers.MAX_STALL_SECONDS", 0.6)
+    monkeypatch.setattr("pipelines.loading.workers.STALL_SECONDS", 1.5)
+    monkeypatch.setattr("pipelines.loading.workers.MAX_STALL_SECONDS", 3.0)
     trap = tmp_path / "trap"
     trap.write_text("")
     assert_same(started(Numbers(stalled=13, trap=str(trap))), OwnProcess(Numbers()), 8)
