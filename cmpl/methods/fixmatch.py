@@ -6,7 +6,7 @@ from cmpl.methods.equations import pseudo_labels, supervised_loss, unsupervised_
 from cmpl.methods.method import Method, Terms, probabilities, pseudo_label_terms
 from cmpl.methods.settings import ThreeViewSettings
 from cmpl.methods.views import forward_views, normalized
-from pipelines.batch import SemiBatch
+from pipelines.batch import SemiBatch, UnlabeledBatch
 
 
 class FixMatch(Method):
@@ -25,7 +25,7 @@ class FixMatch(Method):
         z = forward_views(
             self.primary,
             labeled.standard.primary,
-            unlabeled.weak.primary,
+            self.taught_by(unlabeled),
             unlabeled.strong.primary,
             batch_norm=self.settings.batch_norm,
         )
@@ -36,3 +36,7 @@ class FixMatch(Method):
         L_u = unsupervised_loss(z.strong, y_hat, confident)
         terms = {"loss_supervised_primary": L_s.detach(), "loss_unsupervised_primary": L_u.detach()}
         return L_s + unlabeled_weight * L_u, terms | pseudo_label_terms("primary", y_hat, confident, unlabeled.truth)
+
+    def taught_by(self, unlabeled: UnlabeledBatch) -> Tensor:
+        """The clips (B_u, 3, T, S, S) that pseudo-labels are made of: the weak view of the clip that learns them."""
+        return unlabeled.weak.primary
