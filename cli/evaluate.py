@@ -48,13 +48,13 @@ def command(
     use_plugins(plugins)
     from cli.display import console_of, reporter_on, show_result
     from cli.train import answers_of, next_lines
-    from cmpl import session
+    from cmpl.evaluation import evaluate_run
     from cmpl.training.run_directory import newest_run
 
     path = Path(run) if run else newest_run(Path("runs"))
     console = console_of(stderr=as_json)
     with reporter_on(console) as reporter:
-        result = session.evaluate_run(
+        result = evaluate_run(
             path,
             clips=clips,
             crops=crops,

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from cmpl.config import Config, with_settings
+from cmpl.evaluation import evaluate_run
 from cmpl.recipes.registry import base_of, row_config
 from cmpl.report.figures import PaperFigure
-from cmpl.session import evaluate_run, train
+from cmpl.session import train
 from cmpl.training.reporter import Reporter
 from cmpl.training.run_directory import RunDirectory, default_run_path
 

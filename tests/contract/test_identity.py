@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cmpl.session import evaluate_run, train
+from cmpl.evaluation import evaluate_run
+from cmpl.session import train
 from cmpl.training.checkpoint import checkpoints
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError

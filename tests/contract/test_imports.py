@@ -29,6 +29,7 @@ LEAVES_OF_PIPELINES = {
 COMPOSERS = {
     "cmpl/build.py",
     "cmpl/dry_run.py",
+    "cmpl/evaluation.py",
     "cmpl/predict.py",
     "cmpl/report/strips.py",
     "cmpl/selection.py",

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from safetensors.numpy import load_file
 
 from cli.main import main
-from cmpl import load_run, session
+from cmpl import evaluation, load_run
 from cmpl.config import with_settings
 from cmpl.evaluate import predict
 from cmpl.predict import predict_videos
@@ -66,8 +66,8 @@ def test_predictions_are_those_of_the_evaluation(run, finished, monkeypatch):
         seen.append(predict(*arguments, **more)[0])
         return seen[-1], {}
 
-    monkeypatch.setattr(session, "predict", noted)
-    session.evaluate_run(finished, clips=None, crops=None, reporter=Reporter())
+    monkeypatch.setattr(evaluation, "predict", noted)
+    evaluation.evaluate_run(finished, clips=None, crops=None, reporter=Reporter())
     videos = videos_of_pool(run, "val")
     for with_features in (False, True):
         found = list(predict_videos(run, videos, with_features=with_features))

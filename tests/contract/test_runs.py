@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 
 from cmpl.build import geometry_of, open_data
 from cmpl.config import Config, with_settings
+from cmpl.evaluation import evaluate_run
 from cmpl.run import load_run
-from cmpl.session import evaluate_run, train
+from cmpl.session import train
 from cmpl.training.checkpoint import best_checkpoint, checkpoints
 from cmpl.training.reporter import Reporter, StepReport
 from pipelines.errors import InputError
