@@ -1,6 +1,7 @@
 """The comparison of loaders and the GPU suite in small: equal frames, the gate, guarded sections."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import av
@@ -160,6 +161,7 @@ def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite):
 @pytest.mark.parametrize("name", [name for name in gpu_suite.SECTIONS if name != "probe"])
 def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
     monkeypatch.setattr("cmpl.training.wrapped.compile_options", lambda *, cuda_graphs: {"backend": "eager"})
+    monkeypatch.setattr(augment, "make_videos", partial(make_videos, num_frames=90, size=(68, 48)))
     found = dict(gpu_suite.SECTIONS[name][0](suite))
     assert found
     json.dumps(found)

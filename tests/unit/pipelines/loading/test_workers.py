@@ -62,8 +62,8 @@ def test_a_batch_stays_as_it_is_while_somebody_holds_it(started):
 
 
 def test_memory_that_nobody_holds_is_used_again(started):
-    workers = started(Numbers(), num_ahead=1)
-    for _ in range(20):
+    workers = started(Numbers(), num_workers=1, num_ahead=1)
+    for _ in range(10):
         workers.next()
         gc.collect()
     assert len(workers._memories) <= 4
@@ -96,7 +96,8 @@ def test_a_sample_that_a_worker_took_and_never_named_is_made_again(started, monk
     assert_same(workers, OwnProcess(Numbers()), 3)
 
 
-def test_workers_killed_from_outside_change_nothing(started):
+def test_workers_killed_from_outside_change_nothing(started, monkeypatch):
+    monkeypatch.setattr("pipelines.loading.workers.IDLE_SECONDS", 0.5)
     workers, alone = started(Numbers()), OwnProcess(Numbers())
     for _ in range(3):
         assert_same(workers, alone, 2)
