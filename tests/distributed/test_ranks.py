@@ -62,7 +62,7 @@ def test_a_run_of_two_ranks_goes_on_with_one_and_ends_with_its_launcher(folder, 
     """torchrun is killed: its ranks save and end by themselves, and free the folder for a single process."""
     run = tmp_path / "run"
     monkeypatch.setenv("SECONDS_A_REPORT", "0.5")  # of the ranks alone: they are at work when the signal comes
-    launcher = torchrun_begun(script, str(folder), str(run), repr({"optim.steps": "40"}))
+    launcher = torchrun_begun(script, str(folder), str(run), repr({"optim.steps": "24"}))
     metrics = run / "metrics.jsonl"
     while not (metrics.exists() and '"step": 4' in metrics.read_text()) and launcher.poll() is None:
         time.sleep(0.05)
@@ -76,14 +76,14 @@ def test_a_run_of_two_ranks_goes_on_with_one_and_ends_with_its_launcher(folder, 
     assert not (run / "result.json").exists()  # they did not just come to their end
     assert checkpoints(run / "checkpoints")
 
-    alone = config_of(folder, **{"optim.steps": "40"})
+    alone = config_of(folder, **{"optim.steps": "24"})
     notes: list[str] = []
     reporter = Reporter()
     reporter.note = notes.append
-    assert train(alone, path=run, reporter=reporter).result["steps"] == 40
+    assert train(alone, path=run, reporter=reporter).result["steps"] == 24
     assert any(note.startswith("batch.accumulate: 2 in place of 1") and note.endswith("4 + 6 videos") for note in notes)
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
-    assert steps == list(range(2, 41, 2))
+    assert steps == list(range(2, 25, 2))
 
 
 def test_a_users_error_is_told_without_a_rank_that_lost_the_other(folder, tmp_path):
