@@ -1,6 +1,5 @@
 """Workers: the same batches as in one process, whatever happens to them."""
 
-import gc
 import os
 import re
 import signal
@@ -65,7 +64,6 @@ def test_memory_that_nobody_holds_is_used_again(started):
     workers = started(Numbers(), num_workers=1, num_ahead=1)
     for _ in range(10):
         workers.next()
-        gc.collect()
     assert len(workers._memories) <= 4
 
 
