@@ -12,22 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmpl import build
 from cmpl.config import Config, flattened
-from cmpl.introduction import introduce
 from cmpl.memory import free_bytes, need_of
+from cmpl.ready import Ready, opened
 from cmpl.recipes.cost import SUSTAINED_TFLOPS, multiply_adds, passes_a_video
 from cmpl.recipes.registry import base_of
-from cmpl.session import trainer_of
-from cmpl.start import Start, fit_into_memory, start_of
+from cmpl.registries import method_class
 from cmpl.training.autotune import random_state_kept, timed_steps
-from cmpl.training.checkpoint import checkpoints, step_of
 from cmpl.training.metrics import mean_over_ranks
-from cmpl.training.plan import plan_of
-from cmpl.training.ranks import Ranks, first_rank_does, first_rank_first, join_ranks, leave_ranks
 from cmpl.training.reporter import Reporter
-from cmpl.training.run_directory import RunDirectory
-from cmpl.training.runtime import Runtime, device_type, settle
+from cmpl.training.runtime import Runtime
 from cmpl.training.switches import settle_switches
 from pipelines.catalog.dataset import Dataset
 from pipelines.errors import InputError
@@ -83,73 +77,37 @@ def dry_run(config: Config, *, path: Path, reporter: Reporter, with_trial: bool 
     With a trial, some real steps on real batches measure time and memory; their networks are thrown away.
     Raises InputError wherever training would, before its first step.
     """
-    run = RunDirectory(path)
-    ranks = join_ranks(device_type(config.runtime.device))
-    try:
-        reporter = reporter if ranks.is_first else Reporter()
-        first_rank_does(ranks, lambda: run.check(config))
-        runtime = settle(config.runtime, local_rank=ranks.local_rank, num_local_ranks=ranks.num_local_ranks)
-        torch.set_num_threads(runtime.torch_threads)
-        with first_rank_first(ranks):
-            data = build.open_data(config, progress=reporter.progress)
-        start = start_of(config, data, run=run, ranks=ranks, reporter=reporter)
-        reporter.note(", ".join(runtime.reasons))
-        free = free_bytes(runtime, num_local_ranks=ranks.num_local_ranks)
-        start = fit_into_memory(start, data, runtime=runtime, ranks=ranks, reporter=reporter)
-        return _worked_out(
-            start, data, run=run, runtime=runtime, ranks=ranks, reporter=reporter, free=free, with_trial=with_trial
-        )
-    finally:
-        leave_ranks()
+    with opened(config, path=path, reporter=reporter) as ready:
+        free = free_bytes(ready.runtime, num_local_ranks=ready.ranks.num_local_ranks)
+        return _worked_out(ready.fitted(), free=free, with_trial=with_trial)
 
 
-def _worked_out(
-    start: Start,
-    data: Dataset,
-    *,
-    run: RunDirectory,
-    runtime: Runtime,
-    ranks: Ranks,
-    reporter: Reporter,
-    free: int,
-    with_trial: bool,
-) -> DryRun:
-    config, schedule = start.config, start.facts.course.current
-    plans = build.planners(config, data)
-    introduce(
-        config,
-        data,
-        plans,
-        schedule=schedule,
-        unusable=data.problems(),
-        runtime=runtime,
-        ranks=ranks,
-        reporter=reporter,
-    )
-    done = checkpoints(run.checkpoints)
-    first = step_of(done[-1]) if done else 0
-    steps = _steps(start, plans, first_step=first, ranks=ranks)
+def _worked_out(ready: Ready, *, free: int, with_trial: bool) -> DryRun:
+    config, asked, data = ready.config, ready.start.asked, ready.data
+    ready.introduce(data.problems())
+    first, begun = ready.steps_done(), ready.run.has_begun()
+    steps = _steps(ready, first_step=first)
     try:
-        estimated = need_of(config, num_classes=len(data.classes), runtime=runtime).of(config.batch) / 2**30
+        estimated = need_of(config, num_classes=ready.num_classes, runtime=ready.runtime).of(config.batch) / 2**30
     except (RuntimeError, NotImplementedError):  # a plug-in's network that cannot be tried without numbers
         estimated = float("nan")
-    is_finished = start.result is not None
+    is_finished = ready.start.result is not None
     tried = None
     if with_trial and not is_finished:
-        tried = _trial(start, data, plans, first_step=first, run=run, runtime=runtime, ranks=ranks)
+        tried = _trial(ready, first_step=first)
         tried["seconds_left"] = tried["seconds_a_step"] * steps["left"]
-    recipe, own = flattened(base_of(start.asked)), flattened(start.asked)
+    recipe, own = flattened(base_of(asked)), flattened(asked)
     return DryRun(
-        path=str(run.path),
-        state="finished" if is_finished else f"goes on from step {first}" if run.has_begun() else "new",
+        path=str(ready.run.path),
+        state="finished" if is_finished else f"goes on from step {first}" if begun else "new",
         config=own,
         changed=tuple(key for key, value in own.items() if recipe.get(key) != value),
-        data=_counts(data, plans),
+        data=_counts(data, ready.plans),
         steps=steps,
         memory_gib={"estimated": estimated, "free": free / 2**30, "peak": tried.pop("peak_gib") if tried else None},
-        work=_work(config, num_classes=len(data.classes), num_steps=steps["left"], num_ranks=ranks.num_ranks),
+        work=_work(config, num_classes=ready.num_classes, num_steps=steps["left"], num_ranks=ready.ranks.num_ranks),
         time=tried,
-        decoding=_decoding(data, plans, runtime=runtime),
+        decoding=_decoding(data, ready.plans, runtime=ready.runtime),
     )
 
 
@@ -165,21 +123,13 @@ def _counts(data: Dataset, plans: tuple[Planner, Planner]) -> dict[str, Any]:
     }
 
 
-def _steps(start: Start, plans: tuple[Planner, Planner], *, first_step: int, ranks: Ranks) -> dict[str, Any]:
-    schedule = start.facts.course.current
-    plan = plan_of(
-        start.config,
-        first_step=schedule.first_step,
-        num_steps=schedule.last_step,
-        num_ranks=ranks.num_ranks,
-        uses_unlabeled=True,
-        num_unlabeled_videos=len(plans[1].pool),
-    )
+def _steps(ready: Ready, *, first_step: int) -> dict[str, Any]:
+    total, num_unlabeled, plan = ready.schedule.last_step, len(ready.plans[1].pool), ready.plan(uses_unlabeled=True)
     return {
-        "total": schedule.last_step,
-        "left": schedule.last_step - first_step,
+        "total": total,
+        "left": total - first_step,
         "videos": list(plan.videos_per_step),
-        "epochs": schedule.last_step * plan.videos_per_step[1] / len(plans[1].pool),
+        "epochs": total * plan.videos_per_step[1] / num_unlabeled,
         "learning_rate": plan.peak_lr,
         "validate_every": plan.validate_every_steps,
     }
@@ -194,45 +144,23 @@ def _work(config: Config, *, num_classes: int, num_steps: int, num_ranks: int) -
     return {"petaflop": flop / 1e15, "gpu_hours": hours, "assumed_tflops": SUSTAINED_TFLOPS}
 
 
-def _trial(
-    start: Start,
-    data: Dataset,
-    plans: tuple[Planner, Planner],
-    *,
-    first_step: int,
-    run: RunDirectory,
-    runtime: Runtime,
-    ranks: Ranks,
-) -> dict[str, float]:
+def _trial(ready: Ready, *, first_step: int) -> dict[str, float]:
     """Some steps of networks that are thrown away: seconds a step, share of waiting, peak of memory."""
-    config = start.config
-    method = build.method_of(config, num_classes=len(data.classes))
-    method.begin_training()
-    switches = settle_switches(config, runtime=runtime, ranks=ranks, method=type(method))
-    with random_state_kept(runtime.device):
-        trainer = trainer_of(
-            method,
-            config,
-            plans,
-            start=start,
-            validate=None,
-            run=run,
-            runtime=runtime,
-            switches=switches.decided(compile=switches.compile, cuda_graphs=switches.cuda_graphs),
-            ranks=ranks,
-            reporter=Reporter(),
-        )
+    device, kind = ready.runtime.device, method_class(ready.config.method.name)
+    switches = settle_switches(ready.config, runtime=ready.runtime, ranks=ready.ranks, method=kind)
+    with random_state_kept(device):
+        trainer = ready.trial_trainer(switches.decided(compile=switches.compile, cuda_graphs=switches.cuda_graphs))
         trainer.step = first_step
         with contextlib.closing(trainer.loader_at(first_step * trainer.plan.accumulate)) as loader:
             warm, _ = timed_steps(trainer, loader, num_steps=1)
-            warm = mean_over_ranks({"seconds": warm}, runtime.device)["seconds"]
+            warm = mean_over_ranks({"seconds": warm}, device)["seconds"]
             number = min(MOST_STEPS, max(1, round(TRIAL_SECONDS / warm)))
             seconds, waited = timed_steps(trainer, loader, num_steps=number)
     return {
         "seconds_a_step": seconds / number,
         "steps_tried": float(number),
         "wait_share": waited / seconds,
-        "peak_gib": _peak_bytes(runtime) / 2**30,
+        "peak_gib": _peak_bytes(ready.runtime) / 2**30,
     }
 
 

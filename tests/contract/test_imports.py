@@ -31,6 +31,7 @@ COMPOSERS = {
     "cmpl/dry_run.py",
     "cmpl/evaluation.py",
     "cmpl/predict.py",
+    "cmpl/ready.py",
     "cmpl/report/strips.py",
     "cmpl/selection.py",
     "cmpl/introduction.py",
