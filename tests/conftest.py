@@ -13,6 +13,7 @@ from tests.support.pools import pool_like
 from tests.support.videos import class_folder, decode_plainly, make_video
 
 os.environ["OMP_NUM_THREADS"] = "1"  # also of the processes that tests start
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of them would compile the project anew, for a second
 hypothesis.settings.register_profile("untimed", deadline=None)  # a slow machine fails no test
 hypothesis.settings.load_profile("untimed")
 SHAPES = ((30, 48, 64), (90, 64, 48), (130, 50, 70), (75, 48, 64), (16, 48, 80), (100, 56, 64))
