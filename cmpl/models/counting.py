@@ -23,6 +23,10 @@ def count_multiply_adds(model: nn.Module, *, num_frames: int, crop_size: int) ->
         assert isinstance(module, counted)
         total += output.numel() * module.weight[0].numel()  # each output is a dot product with one filter
 
+    # What counts as nothing is passed over: on the meta device BatchNorm takes most of the time.
+    passed_over = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for module in passed_over:
+        module.forward = _as_it_is  # type: ignore[assignment]
     handles = [module.register_forward_hook(add) for module in model.modules() if isinstance(module, counted)]
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     tensors = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
@@ -33,4 +37,10 @@ def count_multiply_adds(model: nn.Module, *, num_frames: int, crop_size: int) ->
     finally:
         for handle in handles:
             handle.remove()
+        for module in passed_over:
+            del module.forward
     return total
+
+
+def _as_it_is(values: Tensor) -> Tensor:
+    return values

@@ -60,15 +60,6 @@ def test_import_time_is_that_of_a_new_process():
     assert 0 < installed.import_seconds("numpy", num_repeats=1) < 60
 
 
-def test_training_on_a_cpu_imports_no_dali(small_folder: Path, tmp_path: Path):
-    """`nvidia` cannot be imported there: training and its evaluation run all the same."""
-    arguments = ["train", *small(small_folder), "--workers", "1", "--steps", "2", "--out", str(tmp_path / "run")]
-    code = f"import sys; sys.modules['nvidia'] = None; from cli.main import main; main({arguments!r})"
-    called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert called.returncode == 0, called.stderr
-    assert (tmp_path / "run" / "result.json").exists()
-
-
 def test_measuring_the_loader_on_a_cpu_imports_no_dali(small_folder: Path):
     arguments = ["bench-loader", *small(small_folder), "--workers", "1", "--seconds", "0.01"]
     code = f"import sys; sys.modules['nvidia'] = None; from cli.main import main; main({arguments!r})"

@@ -168,7 +168,18 @@ def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite):
     assert apart[0] == apart[1] <= 3
 
 
-@pytest.mark.parametrize("name", [name for name in gpu_suite.SECTIONS if name != "probe"])
+LONG_SECTIONS = ("loaders", "switches")
+"""Half a minute each, and their parts have tests of their own."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LONG_SECTIONS else ())
+        for name in gpu_suite.SECTIONS
+        if name != "probe"
+    ],
+)
 def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
     monkeypatch.setattr("cmpl.training.wrapped.compile_options", lambda *, cuda_graphs: {"backend": "eager"})
     monkeypatch.setattr(augment, "make_videos", partial(make_videos, num_frames=90, size=(68, 48)))

@@ -280,7 +280,7 @@ def test_bf16_autocast_gives_fp32_gradients():
     assert all(weight.grad.dtype == torch.float32 and weight.grad.isfinite().all() for weight in net.parameters())
 
 
-@pytest.mark.parametrize("convolution", ["2d", "auto"])
+@pytest.mark.parametrize("convolution", [pytest.param("2d", marks=pytest.mark.slow), "auto"])
 def test_compiles_into_one_graph(convolution):
     net = small_net(depth=50, dropout=0.0, convolution=convolution)
     clips = clips_of(2, 3, 4, 28, 28)

@@ -171,6 +171,7 @@ def test_activations_stay_channels_last_and_gradients_have_their_parameters_stri
     assert all(p.grad is not None and p.grad.stride() == p.stride() for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_it_compiles_into_one_graph():
     net = random_network(10)
     clips = torch.randn(1, 3, 3, 16, 16).contiguous(memory_format=torch.channels_last_3d)
