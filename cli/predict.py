@@ -120,14 +120,16 @@ def command(
 
 def _lines(out: str, rows: list[dict[str, Any]]) -> list[str]:
     """Puts in words what was found."""
-    named = Counter(row["class"] for row in rows if row["reason"] is None)
-    broken = [row for row in rows if row["reason"] is not None]
+    named = Counter(row["class"] for row in rows if row["class"] is not None)
+    broken = [row for row in rows if row["class"] is None]
+    damaged = [row for row in rows if row["class"] is not None and row["reason"] is not None]
     differing = sum(row["agreement"] is False for row in rows)
     more = f" and {len(named) - SHOWN} more classes" if len(named) > SHOWN else ""
     lines = [f"{out}: {named.total()} videos: {', '.join(f'{name} {n}' for name, n in named.most_common(SHOWN))}{more}"]
     if differing:
         lines.append(f"the two networks name different classes of {differing} of them")
-    if broken:
-        shown = "; ".join(f"{row['path']}: {row['reason']}" for row in broken[:SHOWN])
-        lines.append(f"{len(broken)} without an answer: {shown}{' ...' if len(broken) > SHOWN else ''}")
+    for which, what in ((damaged, "damaged, with gaps filled by the decoder"), (broken, "without an answer")):
+        if which:
+            shown = "; ".join(f"{row['path']}: {row['reason']}" for row in which[:SHOWN])
+            lines.append(f"{len(which)} {what}: {shown}{' ...' if len(which) > SHOWN else ''}")
     return lines

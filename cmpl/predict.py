@@ -107,7 +107,7 @@ class _Answering:
                 for number, prediction in zip(batch.videos, self._answers(batch, videos), strict=True):
                     yield from map(broken, range(done, number))
                     done = number + 1
-                    yield prediction
+                    yield replace(prediction, damage=loader.problems.get(pool.paths[number], ""))
             yield from map(broken, range(done, len(videos)))
 
     def _alone(self, video: Videos) -> Prediction:

@@ -21,6 +21,7 @@ class Prediction:
     probabilities: dict[str, np.ndarray]  # network -> (K,) float32, the mean over views; none where it is broken
     features: np.ndarray | None = None  # (D,) float32 of the primary, the mean over views, where asked for
     reason: str = ""  # why there is no answer
+    damage: str = ""  # what is wrong with a video that has one: it was shown with gaps filled
 
     def ranked(self, network: str = "primary") -> np.ndarray:
         """Returns the K classes, the likeliest first; of equal ones the earlier class."""
@@ -44,7 +45,8 @@ class Prediction:
 
 
 def titles(num_classes: int) -> tuple[str, ...]:
-    """The columns: after the first two and `confidence`, the next likely classes, the auxiliary's, and how sure."""
+    """The columns: after the first two and `confidence`, the next likely classes, the auxiliary's, how sure, and why
+    there is no answer or what is damaged."""
     ranked = [
         f"{word}_{rank}" for rank in range(2, min(NUM_RANKED, num_classes) + 1) for word in ("class", "confidence")
     ]
@@ -64,7 +66,7 @@ def fields(prediction: Prediction, classes: Sequence[str]) -> list[str]:
     has_auxiliary = "auxiliary" in prediction.probabilities
     of_auxiliary = [*ranked("auxiliary", 1), "yes" if prediction.agreement else "no"] if has_auxiliary else [""] * 3
     entropy = digits(np.float32(prediction.entropy))
-    return [prediction.path, *ranked("primary", NUM_RANKED), *of_auxiliary, entropy, ""]
+    return [prediction.path, *ranked("primary", NUM_RANKED), *of_auxiliary, entropy, prediction.damage]
 
 
 def digits(value: np.floating) -> str:

@@ -283,14 +283,15 @@ def run_gpu(
     rows: list[Row] = []
     for kind, paths in videos.items():
         workload = workload_of(paths, num_samples=num_samples, geometry=geometry, batch_size=batch_size)
+        apart: dict[str, float] = {}  # of the frames, which both arms show
         for arm in ("decode", "whole"):
             runners: dict[str, BatchRunner | CudaDecodeRunner] = {}
-            apart = {}
             for loader in (OURS, WHOLE_FILES, READER, *DECODERS):
                 if loader in missing:
                     continue
                 try:
-                    apart[loader] = difference_of(loader, workload, engine=engine, folder=folder)
+                    if loader not in apart:
+                        apart[loader] = difference_of(loader, workload, engine=engine, folder=folder)
                     runners[loader] = runner_of(loader, workload, arm=arm, engine=engine, folder=folder)
                 except Exception as error:  # a loader that fails is part of the result
                     missing[loader] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"

@@ -5,11 +5,9 @@ Legend: a step is one update of the optimizer; it takes `batch.accumulate` micro
 
 import contextlib
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -31,14 +29,12 @@ from cmpl.training.ranks import Ranks, any_rank, first_rank_does, gather
 from cmpl.training.reporter import OutputClosedError, Reporter, StepReport
 from cmpl.training.run_directory import RunDirectory
 from cmpl.training.runtime import Runtime
+from cmpl.training.stopping import StopRequest
 from cmpl.training.switches import Switches
 from cmpl.training.wrapped import averaged, prepared, shared
 from pipelines.batch import SemiBatch
 from pipelines.errors import InputError, LoaderError
 from pipelines.ranges import range_of
-
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that end training after the current step."""
 
 
 class DivergedError(InputError):
@@ -122,7 +118,7 @@ class Trainer:
         self.num_noted = 0  # problems of this rank in problems.json, at the last look
         self.answers: AnswerLog | None = None
         self.num_videos = 0  # of this rank, since the last report
-        self.stop_asked = False
+        self.stop = StopRequest(note=reporter.note)
         self.is_at_step = True  # networks are exactly those of `step`: no forward pass of the next one has been
 
     @property
@@ -158,7 +154,7 @@ class Trainer:
             return True
         first = self.step * self.plan.accumulate
         self.answers = self._answer_log()
-        with self._signals(), contextlib.closing(self.loader_at(first)) as loader:
+        with self.stop.heard(), contextlib.closing(self.loader_at(first)) as loader:
             log = self._metrics_log() if self.ranks.is_first else None
             try:
                 if not is_validated and self._validate(log):
@@ -420,34 +416,11 @@ class Trainer:
         minutes = self.plan.checkpoint_every_minutes
         due = self.ranks.is_first and 0 < 60 * minutes <= time.monotonic() - self.saved_at
         if self.ranks.num_ranks == 1:
-            return self.stop_asked, due
+            return self.stop.is_asked, due
         if not meeting:
             return False, False
-        stop, due = any_rank([self.stop_asked, due], self.runtime.device)
+        stop, due = any_rank([self.stop.is_asked, due], self.runtime.device)
         return stop, due
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM, Ctrl-C and a closed terminal end training after the current step; a second one ends it at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self.stop_asked:
-                raise KeyboardInterrupt
-            self.stop_asked = True
-            with contextlib.suppress(OSError, InputError):  # nobody may be left to hear it
-                self.reporter.note("stopping after this step, with a checkpoint; once more to stop at once")
-
-        try:
-            under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-            heard = [number for number in STOPPING if not (under_nohup and number == signal.SIGHUP)]
-            before = {number: signal.signal(number, ask) for number in heard}
-        except ValueError:  # not the main thread: whoever called has the signals
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def known_share(batch: SemiBatch) -> Terms:

@@ -4,6 +4,7 @@ Legend: N videos of the list.
 """
 
 import os
+import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,9 @@ SAVE_EVERY_SECONDS = 60.0
 """An interrupted probing loses at most this much work."""
 
 _PROBED_AT_ONCE = 1024
-_STAT_THREADS = 16
+_STATS_A_TASK, _STAT_THREADS = 4096, 16
+_SLOW_SHARE = 0.1
+"""Where this process sleeps for more of the first answers, the disk is worth threads."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,30 +196,41 @@ def _manifest_of(
 
 
 def _stat_all(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, str]]:
-    """Returns sizes (N,), times (N,), file ids (N, 2), {index: why none}. Threads: network disks are slow."""
+    """Returns sizes (N,), times (N,), file ids (N, 2), {index: why none}.
 
-    def stat_some(first: int) -> list[tuple[int, ...] | str]:
-        answers: list[tuple[int, ...] | str] = []
-        for path in paths[first : first + 4096]:
-            try:
-                status = os.stat(f"{root}/{path}")
-                answers.append((status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino))
-            except (FileNotFoundError, NotADirectoryError):
-                answers.append("missing")
-            except (OSError, ValueError) as error:
-                answers.append(f"unreadable: {getattr(error, 'strerror', None) or error}")
-        return answers
-
+    Threads wait for a slow disk side by side. Where answers come at once, threads would only wait for each other.
+    """
     found = np.full((len(paths), 4), -1, dtype=np.int64)
     refused: dict[int, str] = {}
-    with ThreadPoolExecutor(_STAT_THREADS) as pool:
-        answers = [answer for part in pool.map(stat_some, range(0, len(paths), 4096)) for answer in part]
-    for index, answer in enumerate(answers):
-        if isinstance(answer, str):
-            refused[index] = answer
-        else:
-            found[index] = np.array(answer, dtype=np.uint64).astype(np.int64)  # some disks number files beyond 2**63
-    return found[:, 0], found[:, 1], found[:, 2:], refused
+
+    def stat_some(first: int) -> None:
+        sizes_and_times, file_ids, indices = [], [], []
+        for index in range(first, min(first + _STATS_A_TASK, len(paths))):
+            try:
+                status = os.stat(f"{root}/{paths[index]}")
+            except (FileNotFoundError, NotADirectoryError):
+                refused[index] = "missing"
+            except (OSError, ValueError) as error:
+                refused[index] = f"unreadable: {getattr(error, 'strerror', None) or error}"
+            else:
+                sizes_and_times.append((status.st_size, status.st_mtime_ns))
+                file_ids.append((status.st_dev, status.st_ino))
+                indices.append(index)
+        if indices:
+            found[indices, :2] = sizes_and_times
+            found[indices, 2:] = np.array(file_ids, dtype=np.uint64).astype(np.int64)  # some exceed 2**63
+
+    slept_before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    stat_some(0)
+    num_slept = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - slept_before
+    rest = range(_STATS_A_TASK, len(paths), _STATS_A_TASK)
+    if num_slept > _SLOW_SHARE * min(_STATS_A_TASK, len(paths)):
+        with ThreadPoolExecutor(_STAT_THREADS) as pool:
+            list(pool.map(stat_some, rest))
+    else:
+        for first in rest:
+            stat_some(first)
+    return found[:, 0], found[:, 1], found[:, 2:], dict(sorted(refused.items()))
 
 
 def _probe_all(

@@ -43,7 +43,7 @@ MAX_IDLE_DEATHS = 20
 STALL_SECONDS, MAX_STALL_SECONDS = 60.0, 600.0
 """A worker that takes longer over one sample than the first is named; than the second, it is ended and replaced."""
 IDLE_SECONDS = 5.0
-"""Nobody at work and nothing heard for so long: a sample was lost."""
+"""Nobody at work, nothing queued and nothing heard for so long: a sample was lost."""
 UNGUARDED = 77
 """Exit code of a worker that would start workers of its own while it imports its script."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -234,7 +234,7 @@ class Workers:
         by_connection = {worker.connection: worker for worker in self._workers}
         sentinels = {worker.process.sentinel: worker for worker in self._workers}
         ready = wait([*by_connection, *sentinels], timeout=IDLE_SECONDS)
-        if not ready and not any(worker.task for worker in self._workers):
+        if not ready and not any(worker.task for worker in self._workers) and self._queue_is_empty():
             self._ask_again()
         for item in ready:
             if item in by_connection:
@@ -289,6 +289,13 @@ class Workers:
 
     def _pending_of(self, task: bytes) -> _Pending:
         return self._pending[_TASK.unpack(task)[0] - self._num_taken]
+
+    def _queue_is_empty(self) -> bool:
+        """Whether all tasks were taken; workers that are still starting leave them where they are."""
+        try:
+            return not self._tasks_end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
 
     def _ask_again(self) -> None:
         """Queues what nobody is at: samples that a worker took and died of before it could say so."""

@@ -24,7 +24,8 @@ from cmpl.selection import videos_at, videos_of_pool
 from cmpl.training.reporter import Reporter
 from pipelines.datasets.folder import read_folder
 from pipelines.errors import InputError
-from tests.support.videos import make_video
+from pipelines.problems import SHOWN_DAMAGED
+from tests.support.videos import make_video, with_gaps
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +120,21 @@ def test_files_that_all_break_while_decoding_are_named_each(run, folder, tmp_pat
     assert alone.reason
     assert all(row.reason == alone.reason for row in found[:-1])
     assert str(tmp_path) not in alone.reason
+
+
+def test_a_damaged_video_has_an_answer_and_is_named(finished, tmp_path):
+    """The decoder fills the gaps; whoever reads the answer is told."""
+    no_b = {"x264-params": "bframes=0:scenecut=0"}
+    whole = make_video(tmp_path / "whole.mp4", num_frames=48, gop=48, codec_options=no_b)
+    damaged = with_gaps(Path(shutil.copy(whole, tmp_path / "damaged.mp4")), frame=5)
+    out = tmp_path / "out.csv"
+    result = invoke(finished, damaged, whole, "--out", out)
+    first, second = rows_of(out)
+    assert result.exit_code == 0
+    assert (bool(first["class"]), first["reason"]) == (True, SHOWN_DAMAGED)
+    assert (bool(second["class"]), second["reason"]) == (True, "")
+    assert f"1 damaged, with gaps filled by the decoder: {damaged}" in result.output
+    assert "without an answer" not in result.output
 
 
 def test_entropy_and_agreement_are_of_both_networks():

@@ -38,13 +38,13 @@ def weights(run: Path) -> bytes:
 RUN_IT = """
 import os, sys, time
 from pathlib import Path
-from tests.support.runs import config_of
-from cmpl.session import train
-from cmpl.training.reporter import Reporter
-class Waiting(Reporter):
-    def step(self, report):
-        time.sleep(float(os.environ.get("SECONDS_A_REPORT", "0")))
-if __name__ == "__main__":
+if __name__ == "__main__":  # workers import this file again: they stay small
+    from tests.support.runs import config_of
+    from cmpl.session import train
+    from cmpl.training.reporter import Reporter
+    class Waiting(Reporter):
+        def step(self, report):
+            time.sleep(float(os.environ.get("SECONDS_A_REPORT", "0")))
     outcome = train(config_of(Path(sys.argv[1]), **eval(sys.argv[3])), path=Path(sys.argv[2]), reporter=Waiting())
     sys.exit(0 if outcome.result else 7)
 """

@@ -144,3 +144,20 @@ def class_folder(
         (root / "unlabeled").mkdir(exist_ok=True)
         make_video(root / "unlabeled" / f"{i}.mp4", num_frames=num_frames, seed=50 + i)
     return root
+
+
+def place_of(path: Path, frame: int) -> tuple[int, int]:
+    """Where the packet of a frame lies in the file: first byte, number of bytes. One packet a frame, in order."""
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][frame]
+        assert packet.pos is not None
+        return packet.pos, packet.size
+
+
+def with_gaps(path: Path, *, frame: int) -> Path:
+    """Changes bytes in the middle of a frame's packet, so that the decoder fills a gap and goes on."""
+    begin, size = place_of(path, frame)
+    content = bytearray(path.read_bytes())
+    content[begin + size // 2 : begin + size // 2 + 8] = b"\x55" * 8
+    path.write_bytes(content)
+    return path

@@ -1,6 +1,8 @@
 """The comparison of loaders and the GPU suite in small: equal frames, the gate, guarded sections."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import av
@@ -17,7 +19,16 @@ from benchmarks.loaders import augment, workload
 from benchmarks.loaders import on_cpu as loaders
 from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
 from benchmarks.loaders.videos import ALIGNED, GOP, INTRA, KINDS, ORIGINAL, make_videos
+from benchmarks.training import step
 
+SMALL_CASE = replace(
+    step.cases(on_gpu=False)[0],
+    networks=((10, 1 / 16, 2), (10, 1 / 16, 4)),
+    stem_kernel=(3, 3, 3),
+    crop_size=16,
+    num_labeled=2,
+    num_unlabeled=4,
+)
 GEOMETRY = gpu_setup.Suite(folder=Path("nowhere"), cpu=True).geometry()
 
 
@@ -160,6 +171,8 @@ def test_whole_files_and_cuts_give_the_gpu_table_the_same_frames(suite):
 @pytest.mark.parametrize("name", [name for name in gpu_suite.SECTIONS if name != "probe"])
 def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
     monkeypatch.setattr("cmpl.training.wrapped.compile_options", lambda *, cuda_graphs: {"backend": "eager"})
+    monkeypatch.setattr(augment, "make_videos", partial(make_videos, num_frames=90, size=(68, 48)))
+    monkeypatch.setattr(step, "cases", lambda *, on_gpu: [SMALL_CASE])
     found = dict(gpu_suite.SECTIONS[name][0](suite))
     assert found
     json.dumps(found)

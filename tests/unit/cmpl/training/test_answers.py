@@ -67,7 +67,7 @@ def trained(path, truth: tuple[int, ...], *, until: int | None = None, **setting
 
     class Stopping(Reporter):
         def step(self, report):
-            trainer.stop_asked = trainer.stop_asked or report.step == until
+            trainer.stop.is_asked = trainer.stop.is_asked or report.step == until
 
     trainer = Trainer(
         CrossModel(primary=Linear(0), auxiliary=Linear(1), settings=config.method),

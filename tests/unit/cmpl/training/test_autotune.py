@@ -200,6 +200,8 @@ def test_random_numbers_go_on_afterwards():
 
 def test_a_tuned_run_ends_in_the_same_weights(small_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("cmpl.training.autotune.autotune.__kwdefaults__", {"trial_seconds": 1e-9})
+    monkeypatch.setattr("cmpl.training.autotune.MAX_WORKERS", 1)  # each trial with workers starts them
+    monkeypatch.setattr("cmpl.training.autotune.MAX_PREFETCH", 2)
     weights = []
     for name, flags in (("plain", []), ("tuned", ["--autotune"])):
         path = tmp_path / name

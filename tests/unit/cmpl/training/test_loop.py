@@ -86,7 +86,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, stopped_by):
     made = trainer(tmp_path / "run", num_steps=10, **settings)
     spoiled_at(made, 5)
     if stopped_by == "a signal":
-        made.optimizer.register_step_post_hook(lambda *_: setattr(made, "stop_asked", made.step == 4))
+        made.optimizer.register_step_post_hook(lambda *_: setattr(made.stop, "is_asked", made.step == 4))
     newest = 4 if every == "1" else 3
     with pytest.raises(InputError, match=f"not finite by step 5: training diverged.*checkpoint, of step {newest}, is"):
         made.fit()
@@ -116,7 +116,7 @@ def validations(path, *, killed_at: int | None = None, stopped_at: int | None = 
 
     made = made_anew(killed_at)
     if stopped_at is not None:
-        made.optimizer.register_step_post_hook(lambda *_: setattr(made, "stop_asked", made.step == stopped_at - 1))
+        made.optimizer.register_step_post_hook(lambda *_: setattr(made.stop, "is_asked", made.step == stopped_at - 1))
     with contextlib.suppress(Killed):
         made.fit()
     made = made_anew(None)

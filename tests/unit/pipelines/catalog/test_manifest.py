@@ -189,3 +189,21 @@ def test_refuses_a_cache_that_cannot_be_written(root):
         match=r"cache_dir: cannot write .*data-.*\.npz \(File exists\); accepted: a path that can be written",
     ):
         opened(root)
+
+
+@pytest.mark.parametrize("slow_share", [-1.0, 2.0])
+def test_a_slow_disk_is_asked_by_threads_to_the_same_answers(root, monkeypatch, slow_share):
+    monkeypatch.setattr(manifest_module, "_STATS_A_TASK", 2)  # so that there is more than one task
+    monkeypatch.setattr(manifest_module, "_SLOW_SHARE", slow_share)
+    manifest = opened(root)
+    status = [os.stat(root / path) for path in PATHS if path != "gone.mp4"]
+    there = [index for index, path in enumerate(PATHS) if path != "gone.mp4"]
+    assert manifest.facts["size_bytes"][[0, 1, 4]].tolist() == [status[k].st_size for k in (0, 1, 3)]
+    assert manifest.file_ids[there].tolist() == [[one.st_dev, one.st_ino] for one in status]
+    assert dict(manifest.problem_table())["gone.mp4"] == "missing"
+
+
+def test_a_file_from_before_1970_is_taken(root):
+    os.utime(root / "a b/1.mp4", ns=(0, -(10**18)))
+    assert opened(root).usable.tolist() == [0, 1, 4]
+    assert opened(root).usable.tolist() == [0, 1, 4]

@@ -1,8 +1,8 @@
 """Videos that are damaged inside: what a position shows depends on the file alone, and the file is named."""
 
+import functools
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -11,27 +11,11 @@ from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
 from pipelines.problems import SHOWN_DAMAGED, add_problems, set_aside
 from tests.support.pools import pool_like
-from tests.support.videos import decode_plainly, make_video
+from tests.support.videos import decode_plainly, make_video, place_of, with_gaps
 
 NUM_FRAMES, DAMAGED_FRAME = 80, 45
+GAPS = functools.partial(with_gaps, frame=DAMAGED_FRAME)
 GEOMETRY = Geometry(primary=ClipShape(4, 2), auxiliary=None, crop_size=24, short_side=32, short_side_jitter=(32, 36))
-
-
-def place_of(path: Path, frame: int) -> tuple[int, int]:
-    """Where the packet of a frame lies in the file: first byte, number of bytes. One packet a frame, in order."""
-    with av.open(str(path)) as container:
-        packet = [packet for packet in container.demux(video=0) if packet.size][frame]
-        assert packet.pos is not None
-        return packet.pos, packet.size
-
-
-def with_gaps(path: Path) -> Path:
-    """Changes bytes in the middle of a frame, so that the decoder fills a gap and goes on."""
-    begin, size = place_of(path, DAMAGED_FRAME)
-    content = bytearray(path.read_bytes())
-    content[begin + size // 2 : begin + size // 2 + 8] = b"\x55" * 8
-    path.write_bytes(content)
-    return path
 
 
 def with_a_hole(path: Path) -> Path:
@@ -65,7 +49,7 @@ def damaged(plain, tmp_path, request) -> list[Path]:
 
 
 @pytest.mark.parametrize("media", ["views", "frames"])
-@pytest.mark.parametrize("damaged", [with_gaps], indirect=True)
+@pytest.mark.parametrize("damaged", [GAPS], indirect=True)
 def test_a_video_with_filled_gaps_is_shown_and_named(damaged, plain, media):
     """Named are the clips whose frames the decoder reached by way of the damaged one: those behind it in its GOP."""
     source, of_plain = source_of(damaged, media), source_of(plain, media)
@@ -85,7 +69,7 @@ def test_a_video_with_filled_gaps_is_shown_and_named(damaged, plain, media):
 
 
 @pytest.mark.parametrize("media", ["views", "frames"])
-@pytest.mark.parametrize("damaged", [with_gaps, with_a_hole], indirect=True)
+@pytest.mark.parametrize("damaged", [GAPS, with_a_hole], indirect=True)
 def test_a_sample_does_not_depend_on_those_before(damaged, media):
     source = source_of(damaged, media)
     outcomes = set()
@@ -100,7 +84,7 @@ def test_a_sample_does_not_depend_on_those_before(damaged, media):
     assert outcomes == {True, False}, "some clips of the damaged video are whole, others are not"
 
 
-@pytest.mark.parametrize("damaged", [with_gaps], indirect=True)
+@pytest.mark.parametrize("damaged", [GAPS], indirect=True)
 def test_an_evaluation_counts_a_video_with_filled_gaps_and_names_it(damaged):
     pool = source_of(damaged, "views").pool
     source = EvaluationSource(
@@ -118,7 +102,7 @@ def test_an_evaluation_counts_a_video_with_filled_gaps_and_names_it(damaged):
     assert [sample.problems for sample in samples] == [((str(damaged[0]), SHOWN_DAMAGED),), (), ()]
 
 
-@pytest.mark.parametrize("damaged", [with_gaps], indirect=True)
+@pytest.mark.parametrize("damaged", [GAPS], indirect=True)
 def test_the_damage_is_one_that_the_decoder_hides(damaged, plain):
     """Else the tests above would be of something else."""
     hidden, intact = decode_plainly(damaged[0]), decode_plainly(plain[0])

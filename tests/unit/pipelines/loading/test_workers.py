@@ -1,58 +1,19 @@
 """Workers: the same batches as in one process, whatever happens to them."""
 
-import gc
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines.errors import LoaderError
-from pipelines.loading.sample import Ids, Sample
 from pipelines.loading.workers import OwnProcess, Workers
+from tests.support.numbers_source import Numbers, SlowToStart
 from tests.support.runs import ROOT
-
-
-@dataclass(frozen=True, kw_only=True)
-class Numbers:
-    """A source whose views tell where they belong. At `deadly` a worker dies while the file `trap` is there."""
-
-    batch_size: int = 5
-    deadly: int | None = None
-    trap: str | None = None
-    failing: int | None = None
-    refused: int | None = None
-    stalled: int | None = None  # at which a worker waits for ever, once
-
-    @property
-    def view_shapes(self) -> tuple[tuple[int, ...], ...]:
-        return (2, 3, 3, 3), (4, 3, 3, 3)
-
-    def sample_at(self, iteration: int, place: int) -> Sample:
-        number = iteration * self.batch_size + place
-        if number == self.deadly and self.trap is not None and Path(self.trap).exists():
-            if Path(self.trap).read_text() == "once":
-                Path(self.trap).unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if number == self.stalled and self.trap is not None and Path(self.trap).exists():
-            Path(self.trap).unlink()
-            time.sleep(3600)
-        if number == self.refused:
-            raise LoaderError("no video decodes")
-        if number == self.failing:
-            raise ZeroDivisionError("nothing to be done")
-        views = tuple(np.full(shape, (number + k) % 256, dtype=np.uint8) for k, shape in enumerate(self.view_shapes))
-        problems = ((f"{number}.mp4", "broken"),) if number % 7 == 3 else ()
-        return Sample(views, None, Ids(number=number, video=number % 4, label=-1), problems)
-
-    def path_at(self, iteration: int, place: int) -> str:
-        return f"{iteration * self.batch_size + place}.mp4"
 
 
 @pytest.fixture
@@ -100,10 +61,9 @@ def test_a_batch_stays_as_it_is_while_somebody_holds_it(started):
 
 
 def test_memory_that_nobody_holds_is_used_again(started):
-    workers = started(Numbers(), num_ahead=1)
-    for _ in range(20):
+    workers = started(Numbers(), num_workers=1, num_ahead=1)
+    for _ in range(10):
         workers.next()
-        gc.collect()
     assert len(workers._memories) <= 4
 
 
@@ -117,7 +77,25 @@ def test_a_worker_that_dies_is_replaced_and_its_sample_made_again(started, tmp_p
     assert len({process.pid for process in workers.processes} - before) == 1
 
 
-def test_workers_killed_from_outside_change_nothing(started):
+def test_no_sample_is_made_twice_while_workers_are_slow_to_start(started, tmp_path, monkeypatch):
+    """Tasks that nobody has taken yet are not lost."""
+    monkeypatch.setattr("pipelines.loading.workers.IDLE_SECONDS", 0.1)
+    made = tmp_path / "made.txt"
+    assert_same(started(SlowToStart(made=str(made))), OwnProcess(Numbers()), 3)
+    numbers = made.read_text().split()
+    assert len(numbers) == len(set(numbers))
+
+
+def test_a_sample_that_a_worker_took_and_never_named_is_made_again(started, monkeypatch):
+    monkeypatch.setattr("pipelines.loading.workers.IDLE_SECONDS", 0.5)
+    workers = started(SlowToStart())
+    workers._request()
+    workers._tasks_end.recv(100)  # as by a worker that dies before it says so
+    assert_same(workers, OwnProcess(Numbers()), 3)
+
+
+def test_workers_killed_from_outside_change_nothing(started, monkeypatch):
+    monkeypatch.setattr("pipelines.loading.workers.IDLE_SECONDS", 0.5)
     workers, alone = started(Numbers()), OwnProcess(Numbers())
     for _ in range(3):
         assert_same(workers, alone, 2)
