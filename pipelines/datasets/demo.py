@@ -33,7 +33,7 @@ from pipelines.errors import InputError
 from pipelines.files import written_whole
 from pipelines.progress import Progress, no_progress
 
-DEMO_VERSION = 4
+DEMO_VERSION = 5
 """Counts up whenever a pixel or an encoder setting changes: an older folder is then taken for another."""
 
 CHECKSUMS_NAME = "checksums.json"

@@ -32,8 +32,9 @@ GROUND_HUES = (0.35, 0.05, 0.55, 0.15, 0.85, 0.45, 0.25, 0.95, 0.75, 0.65)
 HUE_SD = 0.018
 """In turns. Neighbors in a look are 0.1 apart; classes that are neighbors in one look are 0.3 apart in the other, else
 one is soon taken for the other in both. No class's object has the hue of another's ground."""
-GROUND_TINT = (52.5, 82.5)
-"""Least and largest strength of a colored ground, in gray levels from the weakest channel to the strongest."""
+GROUND_TINT = (80.0, 100.0)
+"""Least and largest strength of a colored ground, in gray levels from the weakest channel to the strongest. A weaker tint,
+beside grounds of many grays, is learned badly from one video."""
 
 TICKS_PER_FRAME = 6
 """Speeds and periods of motions are told in ticks of 1/90 of a second."""
@@ -133,7 +134,7 @@ def _background(
     rng: np.random.Generator, walk_x: np.ndarray, walk_y: np.ndarray, *, width: int, height: int, unit: float
 ) -> list[np.ndarray]:
     """Three (T, H, W) float32 planes: a grayish color and smooth noise that drifts with the camera."""
-    gray = settle(rng.uniform(40, 110) + rng.uniform(-12, 12, 3))
+    gray = settle(rng.uniform(60, 90) + rng.uniform(-5, 5, 3))
     num_cells, cell = 8, 8 * unit
     lattice = settle(rng.uniform(-18, 18, (num_cells, num_cells)))
     drift = rng.uniform(-0.1, 0.1, 2) * unit
@@ -148,7 +149,7 @@ def _colored(planes: list[np.ndarray], rng: np.random.Generator, *, class_index:
     """The object's color (3,), 0 to 255; under `Look.GROUND` it is gray and the ground gets the hue, in place."""
     if look is Look.OBJECT:
         hue = OBJECT_HUES[class_index] + rng.normal(0, HUE_SD)
-        return rgb(hue, rng.uniform(0.75, 1), rng.uniform(0.8, 1))
+        return rgb(hue, rng.uniform(0.85, 1), rng.uniform(0.8, 1))
     hue = GROUND_HUES[class_index] + rng.normal(0, HUE_SD)
     tint = settle((rgb(hue, 1, 1) / 255 - 0.5) * rng.uniform(*GROUND_TINT))
     for plane, value in zip(planes, tint, strict=True):
