@@ -33,8 +33,8 @@ HUE_SD = 0.018
 """In turns. Neighbors in a look are 0.1 apart; classes that are neighbors in one look are 0.3 apart in the other, else
 one is soon taken for the other in both. No class's object has the hue of another's ground."""
 GROUND_TINT = (80.0, 100.0)
-"""Least and largest strength of a colored ground, in gray levels from the weakest channel to the strongest. A weaker tint,
-beside grounds of many grays, is learned badly from one video."""
+"""Least and largest strength of a colored ground, in gray levels from the weakest channel to the strongest. A weaker
+tint, beside grounds of many grays, is learned badly from one video."""
 
 TICKS_PER_FRAME = 6
 """Speeds and periods of motions are told in ticks of 1/90 of a second."""
