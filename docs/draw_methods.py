@@ -40,9 +40,11 @@ def text(x: float, y: float, words: str, *, size: int = 12, anchor: str = "middl
 
 
 def values_of(result: dict[str, Any], arm: str) -> dict[int, float]:
-    """Top-1 by subset of an arm at the steps of the recipe."""
+    """Top-1 by subset of an arm at the steps of the recipe. Raises ValueError where there are none."""
     name = f"{arm}@{result['config']['optim']['steps']}"
-    return {row["subset"]: row["top1"] for row in result["rows"] if row["arm"] == name}
+    if not (values := {row["subset"]: row["top1"] for row in result["rows"] if row["arm"] == name}):
+        raise ValueError(f"{SOURCE.name}: received no run of {name}; accepted: a record of all arms")
+    return values
 
 
 def bars(result: dict[str, Any]) -> Iterator[str]:

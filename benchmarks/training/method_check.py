@@ -169,7 +169,7 @@ def main(
                 f"{row['arm']:>20} subset {row['subset']}: top-1 {row['top1']:.3f}  {row['train_seconds']:.0f} s"
             )
             if json_path:
-                config = config_of(columns[-1], subset=0, labeled=labeled, settings=settings)
+                config = config_of(Arm("cmpl", steps), subset=0, labeled=labeled, settings=settings)
                 ordered = sorted(rows, key=lambda row: (row["subset"], row["arm"]))
                 record = {"environment": environment(), "config": to_json(config), "seconds": time.monotonic() - begin}
                 save_json(json_path, record | {"rows": ordered} | summary(rows, columns))
