@@ -150,8 +150,9 @@ def _trial(ready: Ready, *, first_step: int) -> dict[str, float]:
     switches = settle_switches(ready.config, runtime=ready.runtime, ranks=ready.ranks, method=kind)
     with random_state_kept(device):
         trainer = ready.trial_trainer(switches.decided(compile=switches.compile, cuda_graphs=switches.cuda_graphs))
-        trainer.step = first_step
-        with contextlib.closing(trainer.loader_at(first_step * trainer.plan.accumulate)) as loader:
+        # Before the unlabeled losses are switched on, steps take less: the estimate is for those after.
+        trainer.step = max(first_step, trainer.plan.first_unlabeled_step)
+        with contextlib.closing(trainer.loader_at(trainer.step * trainer.plan.accumulate)) as loader:
             warm, _ = timed_steps(trainer, loader, num_steps=1)
             warm = mean_over_ranks({"seconds": warm}, device)["seconds"]
             number = min(MOST_STEPS, max(1, round(TRIAL_SECONDS / warm)))

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from cmpl.config import flattened
+from cmpl.config import flattened, with_settings
 from cmpl.dry_run import DryRun, dry_run
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError
@@ -56,6 +56,19 @@ def test_time_and_memory_are_measured_by_real_steps(tried):
     text = "\n".join(found.lines())
     assert "trial steps of" in text
     assert "decoding: all videos by the trainer's own process, with FFmpeg" in text
+
+
+def test_the_steps_that_are_timed_have_their_unlabeled_videos(folder, tmp_path, monkeypatch):
+    begun_at = []
+
+    def timed(trainer, loader, *, num_steps):
+        begun_at.append((trainer.step, next(loader).unlabeled is not None))
+        return 1.0, 0.0
+
+    monkeypatch.setattr("cmpl.dry_run.timed_steps", timed)
+    config = with_settings(config_of(folder), {"method.unlabeled_delay": "0.5"})
+    dry_run(config, path=tmp_path / "run", reporter=Reporter())
+    assert begun_at[0] == (NUM_STEPS // 2, True)
 
 
 def test_a_finished_is_not_tried(finished, folder):
