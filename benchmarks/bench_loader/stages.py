@@ -78,7 +78,7 @@ class StreamStages:
     def __init__(self, planner: Planner, *, num_videos: int, engine: Engine) -> None:
         self._alone = alone = dataclasses.replace(engine, num_workers=0, prefetch_batches=1)
         left_out = on_cpu(planner.pool, decoder=engine.decoder) if engine.media is Media.CUTS else OnCpu()
-        broken = {k: "not NVDEC's" for k in range(len(planner.pool)) if left_out.holds(planner.pool, k)}
+        broken = {k: "not NVDEC's" for k in range(len(planner.pool)) if left_out.must(planner.pool, k)}
         source = TrainSource(planner=planner, media=Media.VIEWS, batch_size=num_videos, broken=broken)
         self.batches = [[plan_that_decodes(source, p) for p in source.positions(k)] for k in range(NUM_BATCHES)]
         self._pool, self._media, self._views_of_plan = planner.pool, engine.media, source.views

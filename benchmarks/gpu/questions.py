@@ -42,7 +42,7 @@ def crops(suite: Suite) -> dict[str, float]:
         once(path, partial(write_video, num_frames=70, size=(340, 256), seed=k, options=options))
     seconds = {}
     for name, whole in (("cropped_seconds", False), ("whole_pictures_seconds", True)):
-        cuts = [cut(path, np.arange(0, 48, 4), exact_seek=True, whole_pictures=whole) for path in paths]
+        cuts = [cut(path, np.arange(0, 48, 4), exact_seek=True, for_nvdec=whole) for path in paths]
         seconds[name] = seconds_per_video([(made.content, made.frames) for made in cuts], suite)
     return seconds
 

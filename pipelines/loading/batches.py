@@ -3,6 +3,7 @@
 Legend: B videos, F frames, S crop side.
 """
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable
@@ -57,8 +58,8 @@ def batches_of(source: TrainSource | EvaluationSource, *, engine: Engine) -> Bat
 
     if isinstance(source, TrainSource):
         graph.preallocate(source, engine=engine)
-        return GraphBatches(with_known(source, decoder=engine.decoder), engine=engine, make=graph.training_graph)
-    return GraphBatches(with_known(source, decoder=engine.decoder), engine=engine, make=graph.evaluation_graph)
+        return GraphBatches(with_known(source, engine), engine=engine, make=graph.training_graph)
+    return GraphBatches(with_known(source, engine), engine=engine, make=graph.evaluation_graph)
 
 
 class ViewBatches:
@@ -150,14 +151,15 @@ def batch_of(outputs: tuple) -> Batch:
     return Batch(tensors, np.array(ids.as_array()), problems)
 
 
-def with_known(source: S, *, decoder: str) -> S:
-    """Leaves to the workers what NVDEC is known not to decode, and says so."""
-    known = on_cpu(source.pool, decoder=decoder) if source.media is Media.CUTS else None
-    if not known:
+def with_known(source: S, engine: Engine) -> S:
+    """Leaves to the workers what NVDEC is known not to decode, and says so, and their share of the rest."""
+    if source.media is not Media.CUTS:
         return source
+    known = on_cpu(source.pool, decoder=engine.decoder)
     for line in known.lines(source.pool):
         log.warning(line)
-    return source.with_on_cpu(known)
+    known = dataclasses.replace(known, share=engine.cpu_share)
+    return source.with_on_cpu(known) if known else source
 
 
 def event_on(device_index: int) -> torch.cuda.Event:

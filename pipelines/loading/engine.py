@@ -20,6 +20,8 @@ class Engine:
     num_threads: int = 1
     """DALI's own threads."""
     prefetch_batches: int = 2
+    cpu_share: float = 0.0
+    """Share of the videos, with cuts as media, that the workers decode although the graph's decoder could."""
     decoder: str = "mixed"
     """Decoder of cuts. mixed: NVDEC, fed from the host. cpu: DALI's software decoder (VP8, VP9, MJPEG), for tests."""
 
@@ -37,6 +39,10 @@ class Engine:
             )
         if self.media is Media.VIEWS and self.device_index is not None:
             raise InputError("media: received 'views' with a GPU, which makes the views itself; accepted: frames, cuts")
+        if not 0 <= self.cpu_share < 1:
+            raise InputError(
+                f"cpu_share: received {self.cpu_share}; accepted: 0 up to 1, without 1, which is media=frames"
+            )
         for name, least in (("num_workers", 0), ("num_threads", 1), ("prefetch_batches", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}: received {getattr(self, name)}; accepted: {least} or more")

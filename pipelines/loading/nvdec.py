@@ -3,7 +3,7 @@
 import ctypes
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,23 +25,34 @@ all after one are shifted.
 SIDES = {"h264": (48, 16, 4096), "hevc": (144, 144, 8192), "mpeg4": (48, 16, 1024)}
 """Codec -> least width, least height, largest side that NVDEC takes (NVIDIA Video Codec SDK, NVDEC Application Note).
 Beyond them DALI raises inside a callback of NVIDIA's library, which may end the process."""
+GOLDEN_RATIO_32 = 2654435769
+"""The golden ratio's digits, of 2**32: its multiples are spread evenly."""
 ENOUGH_REFUSED = 2
 """So many videos of one coding, and none that was decoded, say that NVDEC does not take the coding here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnCpu:
-    """Videos of a pool that the workers decode although there is NVDEC."""
+    """What of a pool the workers decode although there is NVDEC: all that NVDEC does not take, and a share of the rest
+    (`Engine.cpu_share`)."""
 
     codings: frozenset[str] = frozenset()  # such as "av1 yuv420p"
     videos: frozenset[int] = frozenset()  # pool indices
+    share: float = 0.0
 
-    def holds(self, pool: Pool, video: int) -> bool:
-        """Whether a video is decoded on the CPU."""
+    def must(self, pool: Pool, video: int) -> bool:
+        """Whether NVDEC does not take a video."""
         return video in self.videos or pool.coding_of(video) in self.codings
 
+    def holds(self, pool: Pool, video: int, *, number: int) -> bool:
+        """Whether a video is decoded on the CPU where it is sample `number` of a stream.
+
+        The share is spread evenly: among any numbers in a row, no more than one or two off it.
+        """
+        return number * GOLDEN_RATIO_32 % 2**32 < self.share * 2**32 or self.must(pool, video)
+
     def __bool__(self) -> bool:
-        return bool(self.codings or self.videos)
+        return bool(self.codings or self.videos or self.share)
 
     def lines(self, pool: Pool) -> list[str]:
         """The same in words, a line a reason: how many videos, and which share of the pool."""
@@ -106,4 +117,4 @@ def after_refusal(known: OnCpu, pool: Pool, *, refused: Collection[int], tried: 
     videos = known.videos | set(refused)
     codings = {pool.coding_of(video) for video in refused} - decoded
     whole = {c for c in codings if sum(pool.coding_of(video) == c for video in refused) >= ENOUGH_REFUSED}
-    return OnCpu(codings=known.codings | whole, videos=videos)
+    return replace(known, codings=known.codings | whole, videos=videos)

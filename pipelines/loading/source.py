@@ -158,7 +158,7 @@ class TrainSource(_EndsWithTrainer):
             path = self.pool.paths[plan.video]
             try:
                 with range_of("loader: views of a video"):
-                    media, rows = self._fetch(plan, notes)
+                    media, rows = self._fetch(plan, position, notes)
             except VideoError as error:
                 if isinstance(error, FileError):
                     self.broken[plan.video] = str(error)
@@ -170,11 +170,13 @@ class TrainSource(_EndsWithTrainer):
             return Sample(media, rows, ids, tuple(problems))
         raise none_decodes(f"{self.planner.stream.name.lower()} videos", problems)
 
-    def _fetch(self, plan: ClipPlan, notes: DecodingNotes) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
+    def _fetch(
+        self, plan: ClipPlan, position: int, notes: DecodingNotes
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray | None]:
         if self.media is Media.VIEWS:
             views = fetch_views(self, plan.video, self.views(plan), notes=notes)
             return with_flow(views, self.planner.geometry), None
-        media = fetch(self, plan.video, plan.frames, notes=notes)
+        media = fetch(self, plan.video, plan.frames, number=position, notes=notes)
         return media, parameters(plan, self.pool.picture(plan.video))
 
     def views(self, plan: ClipPlan) -> list[View]:
@@ -275,7 +277,7 @@ class EvaluationSource(_EndsWithTrainer):
         if self.media is Media.VIEWS:
             views = [view_of(frames, box, size=self.crop_size) for box in boxes]
             return fetch_views(self, video, views, notes=notes), None
-        return fetch(self, video, frames, notes=notes), np.array(boxes, dtype=np.float32)
+        return fetch(self, video, frames, number=video, notes=notes), np.array(boxes, dtype=np.float32)
 
 
 def none_decodes(kind: str, problems: list[tuple[str, str]]) -> LoaderError:
@@ -302,11 +304,12 @@ def evaluation_frames(source: EvaluationSource, num_video_frames: int) -> np.nda
 
 
 def fetch(
-    source: TrainSource | EvaluationSource, video: int, frames: np.ndarray, *, notes: DecodingNotes
+    source: TrainSource | EvaluationSource, video: int, frames: np.ndarray, *, number: int, notes: DecodingNotes
 ) -> Frames | CutMedia | MixedMedia:
     """Fetches what the graph's decode stage starts from: frames, a cut, or one of both.
 
-    `frames` (F,) are presentation indices. `notes` are added to; a cut is not decoded here, so nothing is known of it.
+    `frames` (F,) are presentation indices, `number` the sample's in its stream. `notes` are added
+    to; a cut is not decoded here, so nothing is known of it.
     Raises VideoError with the reason where the video is broken, now or earlier.
     """
     if video in source.broken:
@@ -315,7 +318,7 @@ def fetch(
         return decoded(source.pool, video, frames, notes=notes)
     if source.media is Media.CUTS:
         return cut_of(source.pool, video, frames)
-    if source.on_cpu.holds(source.pool, video):
+    if source.on_cpu.holds(source.pool, video, number=number):
         return MixedMedia.of_frames(decoded(source.pool, video, frames, notes=notes))
     return MixedMedia.of_cut(cut_of(source.pool, video, frames))
 
@@ -330,7 +333,7 @@ def decoded(pool: Pool, video: int, frames: np.ndarray, *, notes: DecodingNotes)
 
 def cut_of(pool: Pool, video: int, frames: np.ndarray) -> CutMedia:
     """Cuts the needed GOPs out of the file. Raises VideoError where it cannot be read."""
-    made = cut(pool.paths[video], frames, exact_seek=bool(pool.exact_seek[video]), whole_pictures=True)
+    made = cut(pool.paths[video], frames, exact_seek=bool(pool.exact_seek[video]), for_nvdec=True)
     return CutMedia.of(made.content, made.frames)
 
 

@@ -49,34 +49,35 @@ def cut(
     *,
     exact_seek: bool,
     droppable: bool = True,
-    whole_pictures: bool = False,
+    for_nvdec: bool = False,
 ) -> Cut:
     """Cuts out the part of a video that decodes to its `frames` (F,): presentation indices, any order, repeats allowed.
 
     Decoding `content` from its start and picking `Cut.frames` equals `decode_frames(source, frames)` on any decoder.
     Where a cut is not known to be exact (`VideoFacts.exact_seek`) the whole file is handed on unchanged. With
-    `droppable` False, pictures that nothing refers to stay. With `whole_pictures`, cuts of plain MP4 files show all the
-    rows that are coded (`video.sequence_parameters`), the video's own ones first.
+    `droppable` False, pictures that nothing refers to stay. With `for_nvdec`, cuts of plain MP4 files are such that
+    DALI can decode them there, and show all the rows that are coded (`video.sequence_parameters`), the video's own ones
+    first.
     Raises VideoError where the file cannot be read or has fewer frames; InputError for no or negative indices.
     """
     asked = checked_frames(frames)
     if exact_seek:
         wanted, slots = np.unique(asked, return_inverse=True)
-        made = cut_short(source, wanted, droppable=droppable, whole_pictures=whole_pictures)
+        made = cut_short(source, wanted, droppable=droppable, for_nvdec=for_nvdec)
         if made is not None:
             return Cut(content=made.content, frames=made.frames[slots])
     return Cut(content=_whole(source), frames=asked.astype(np.int32))
 
 
 def cut_short(
-    source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool = True, whole_pictures: bool = False
+    source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool = True, for_nvdec: bool = False
 ) -> Cut | None:
     """Cuts for ascending, distinct indices (F,). None where packets don't lead to them or no MP4 can hold them.
 
     Raises VideoError as `cut` does.
     """
     with video_errors():
-        return _cut(source, wanted, droppable=droppable, whole_pictures=whole_pictures)
+        return _cut(source, wanted, droppable=droppable, for_nvdec=for_nvdec)
 
 
 def _whole(source: Path | str | bytes) -> bytes:
@@ -89,17 +90,17 @@ def _whole(source: Path | str | bytes) -> bytes:
     return content
 
 
-def _cut(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool, whole_pictures: bool) -> Cut | None:
+def _cut(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool, for_nvdec: bool) -> Cut | None:
     """Reads and writes plain MP4 files without FFmpeg, in a third of its time."""
     with open_mp4(source) as mp4:
-        made = None if mp4 is None else _cut_plain(mp4, wanted, droppable=droppable, whole_pictures=whole_pictures)
+        made = None if mp4 is None else _cut_plain(mp4, wanted, droppable=droppable, for_nvdec=for_nvdec)
     if made is not None:
         return made
     with open_video(source, headers_only=True) as (container, stream):
         return _cut_any(container, stream, wanted, droppable=droppable)
 
 
-def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool, whole_pictures: bool) -> Cut | None:
+def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool, for_nvdec: bool) -> Cut | None:
     """Cuts by the file's own tables; None where they don't lead to the frames."""
     nal_format = NalFormat(is_h264=mp4.codec == "h264", length_size=mp4.length_size)
     table = _plain_table(mp4, wanted)
@@ -111,8 +112,8 @@ def _cut_plain(mp4: Mp4, wanted: np.ndarray, *, droppable: bool, whole_pictures:
     packets = _packets(mp4, chosen, known=first_slices.whole)
     content, ends = b"".join(packets), np.cumsum(mp4.sizes[chosen])
     unneeded = nal_format.unneeded(content, ends) if droppable else None
-    if whole_pictures and not nal_format.brings_sequence_parameters(content, ends):
-        description = sequence_parameters.whole_pictures(mp4.description, codec=mp4.codec)
+    if for_nvdec and not nal_format.brings_sequence_parameters(content, ends):
+        description = sequence_parameters.described_for_nvdec(mp4.description, codec=mp4.codec)
         mp4 = mp4 if description is None else replace(mp4, description=description)
     kept, ranks, frames = _kept(table, chosen, wanted, unneeded=unneeded)
     packets = [packets[index] for index in np.searchsorted(chosen, kept).tolist()]

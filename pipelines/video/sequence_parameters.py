@@ -1,13 +1,18 @@
-"""Sequence parameter sets (SPS) of H.264 and HEVC: the size of pictures, and how much of them is shown.
+"""Sequence parameter sets (SPS) of H.264 and HEVC: the size of pictures, how much of them is shown, what DALI needs.
 
 Codecs code whole blocks: of a 340x180 video, H.264 codes 352x192 and says in the SPS how much to crop. NVDEC makes
 decoders for the coded size, and DALI finds one that it has by the shown size; so for cropped videos it makes a new one
-each time. Taken out of the SPS here, the crop is left to whoever reads the frames.
+each time (79 against 12 ms a video on an H100). Taken out of the SPS here, the crop is left to whoever reads the
+frames.
+
+Where no picture refers to another, H.264 says so, and NVIDIA's parser asks for one surface to decode into. DALI makes
+a decoder with one; but the parser takes a request for one for "as many as before", eight, and names surfaces that are
+not there: NVDEC refuses the video. So the SPS here says that there may be one reference.
 """
 
 import functools
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.video.mp4 import BOXES_AT, CONFIGURATIONS, ENTRY_AT, SIZE_AT
 from pipelines.video.nal_units import NalFormat
@@ -45,14 +50,15 @@ class _Bits:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSize:
-    """Pixels that an SPS codes and shows, and where its crop lies in the bits."""
+    """Pixels that an SPS codes and shows, and where what is changed of it lies in the bits, as [begin, end)."""
 
     coded: tuple[int, int]  # width, height
     left: int
     top: int
     right: int
     bottom: int
-    crop_bits: tuple[int, int]  # [begin, end) of the flag and the numbers after it
+    crop_bits: tuple[int, int]  # the flag and the numbers after it
+    references_bits: tuple[int, int] | None = None  # H.264's number of reference frames, where it is zero
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -84,7 +90,9 @@ def h264_size(bits: _Bits) -> PictureSize:
         bits.number(1), bits.signed(), bits.signed()
         for _ in range(bits.unsigned()):
             bits.signed()
-    bits.unsigned(), bits.number(1)
+    at = bits.at
+    references_bits = None if bits.unsigned() else (at, bits.at)
+    bits.number(1)
     width, units = 16 * (bits.unsigned() + 1), bits.unsigned() + 1
     frames_only = bits.number(1)
     if not frames_only:
@@ -92,7 +100,8 @@ def h264_size(bits: _Bits) -> PictureSize:
     bits.number(1)
     unit_x = 2 if chroma in (1, 2) else 1
     unit_y = (2 if chroma == 1 else 1) * (2 - frames_only)
-    return _size(bits, (width, 16 * units * (2 - frames_only)), unit_x, unit_y)
+    size = _size(bits, (width, 16 * units * (2 - frames_only)), unit_x, unit_y)
+    return replace(size, references_bits=references_bits)
 
 
 def hevc_size(bits: _Bits) -> PictureSize:
@@ -134,6 +143,8 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
         last = following or last
 
 
+_ONE = "010"
+"""1 as ue(v)."""
 _READERS = {"h264": (1, h264_size), "hevc": (2, hevc_size)}
 """Codec -> (bytes of a NAL unit's header, reader)."""
 
@@ -144,12 +155,15 @@ def picture_size(sps: bytes, *, codec: str) -> PictureSize:
     return read(_Bits(sps[num_head:]))
 
 
-def without_crop(sps: bytes, *, codec: str) -> bytes:
-    """The same SPS, which shows all that is coded."""
+def for_nvdec(sps: bytes, *, codec: str) -> bytes:
+    """The same SPS, which shows all that is coded and, for H.264, allows one reference frame at least."""
     num_head, read = _READERS[codec]
     bits = _Bits(sps[num_head:])
-    begin, end = read(bits).crop_bits
-    kept = bits.bits[:begin] + "0" + bits.bits[end:].rstrip("0")  # up to the stop bit
+    size = read(bits)
+    changes = [(size.crop_bits, "0")] + ([(size.references_bits, _ONE)] if size.references_bits else [])
+    kept = bits.bits.rstrip("0")  # up to the stop bit
+    for (begin, end), text in changes:  # from the last one to the first
+        kept = kept[:begin] + text + kept[end:]
     kept += "0" * (-len(kept) % 8)
     return sps[:num_head] + _protected(int(kept, 2).to_bytes(len(kept) // 8, "big"))
 
@@ -168,8 +182,8 @@ def _protected(data: bytes) -> bytes:
 
 
 @functools.lru_cache(maxsize=256)
-def whole_pictures(description: bytes, *, codec: str) -> bytes | None:
-    """An `stsd` box's content in which the SPS crops nothing; its height is the coded one, its width the shown one.
+def described_for_nvdec(description: bytes, *, codec: str) -> bytes | None:
+    """An `stsd` box's content with the SPS `for_nvdec`; its height is the coded one, its width the shown one.
 
     Readers see rows below the shown ones, and columns as before: NVDEC's rows are longer than they are read, but its
     colors lie behind all coded rows. None where there is not one SPS, or where it cannot be read, or crops on the left
@@ -184,7 +198,7 @@ def whole_pictures(description: bytes, *, codec: str) -> bytes | None:
         return None
     if picture.left or picture.top:
         return None
-    units = [without_crop(unit, codec=codec) if unit is sps else unit for unit in sets]
+    units = [for_nvdec(unit, codec=codec) if unit is sps else unit for unit in sets]
     return _described(description, codec, size, units, width=picture.shown[0], height=picture.coded[1])
 
 

@@ -47,7 +47,7 @@ def test_what_nvdec_cannot_decode_stays_in_the_pool(folder):
     assert len(pool) == 8
     known = on_cpu(pool)
     assert known.codings == {"h264 yuv444p"}
-    assert [pool.paths[k].endswith("b3.mp4") for k in range(8)] == [known.holds(pool, k) for k in range(8)]
+    assert [pool.paths[k].endswith("b3.mp4") for k in range(8)] == [known.must(pool, k) for k in range(8)]
     assert data.problems() == {}
 
 

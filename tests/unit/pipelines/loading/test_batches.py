@@ -42,7 +42,7 @@ def started(monkeypatch):
             begun.append(source)
 
         def run(self, stream) -> int:
-            if self.next in (1, 3) and not self.source.on_cpu.holds(POOL, self.next):
+            if self.next in (1, 3) and not self.source.on_cpu.must(POOL, self.next):
                 raise RuntimeError("refused")
             self.next += 1
             return self.next - 1

@@ -20,7 +20,7 @@ PATHS = [f"/{k}.mp4" for k in range(4)]
 )  # fmt: skip
 def test_codings(coding, taken):
     pool = pool_like(PATHS, width=340, height=256, codings=(coding,))
-    assert [on_cpu(pool).holds(pool, k) for k in range(4)] == [not taken] * 4
+    assert [on_cpu(pool).must(pool, k) for k in range(4)] == [not taken] * 4
 
 
 def test_videos_whose_packets_and_frames_do_not_pair_up_are_left_to_the_workers():
@@ -53,7 +53,7 @@ def test_sizes_that_nvdec_does_not_take(codec, sizes, left_out):
 
 def test_the_software_decoder_takes_what_nvdec_does_not():
     pool = pool_like(PATHS, width=40, height=40, codings=("vp9 yuv420p", "h264 yuv420p"), coding=[0, 0, 1, 1])
-    assert [on_cpu(pool, decoder="cpu").holds(pool, k) for k in range(4)] == [False, False, True, True]
+    assert [on_cpu(pool, decoder="cpu").must(pool, k) for k in range(4)] == [False, False, True, True]
 
 
 def test_sizes_are_those_that_are_coded():
