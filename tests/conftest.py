@@ -16,6 +16,14 @@ os.environ["OMP_NUM_THREADS"] = "1"  # also of the processes that tests start
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of them would compile the project anew, for a second
 hypothesis.settings.register_profile("untimed", deadline=None)  # a slow machine fails no test
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests run on CPUs whatever the machine has, but for those of `pytest -m gpu`."""
+    if "gpu" not in config.option.markexpr.replace("not gpu", ""):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # of the processes that tests start, too
+
+
 SHAPES = ((30, 48, 64), (90, 64, 48), (130, 50, 70), (75, 48, 64), (16, 48, 80), (100, 56, 64))
 
 

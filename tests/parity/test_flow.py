@@ -16,7 +16,6 @@ from pipelines.batch import SemiBatch
 from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
 from pipelines.plan.geometry import ClipShape, Geometry
-from tests.support.nvdec import needs_gpu
 from tests.support.views import loader
 
 PAIRS = ClipShape(8, 16, pairs=True)
@@ -116,12 +115,3 @@ def test_without_a_gpu_flow_does_not_depend_on_who_computes_it_or_from_where_one
     for a, b in zip([*alone, alone[1]], [*by_workers, *gone_on], strict=True):
         assert all(torch.equal(x, y) for x, y in zip(flows(a), flows(b), strict=True))
     assert not torch.equal(flows(alone[0])[2], flows(alone[1])[2])
-
-
-@needs_gpu
-def test_the_optical_flow_unit_sees_a_picture_move(pool):
-    geometry = Geometry(primary=ClipShape(2, 8), auxiliary=ClipShape(4, 8, pairs=True), flow=True)
-    batch = next(loader(pool, geometry=geometry, engine=Engine(media="frames", device_index=0)))
-    assert batch.unlabeled.weak.flow.is_cuda
-    assert batch.unlabeled.weak.flow.shape == (6, 3, 2, 224, 224)
-    assert batch.unlabeled.weak.flow[:, :2].float().std() > 1

@@ -13,15 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from pipelines.catalog.pool import Pool
-from pipelines.loading.nvdec import nvdec_problem
 from tests.support.pools import pool_like
 from tests.support.videos import make_video
-
-needs_gpu = pytest.mark.skipif(nvdec_problem() is not None, reason=f"no NVDEC: {nvdec_problem()}")
-
 
 NUM_BUFFERED = 8
 """Pictures that DALI holds back where a file has no index, as in every cut; then it shows the earliest."""
