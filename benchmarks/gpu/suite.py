@@ -21,13 +21,14 @@ from typing import Any
 import click
 
 from benchmarks.environment import environment, save_json
-from benchmarks.gpu import decoding, questions, sections
+from benchmarks.gpu import backends, decoding, questions, sections
 from benchmarks.gpu.setup import Found, Suite
 
 SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
     "probe": (sections.probe, 30),
     "questions": (questions.questions, 40),
     "parity": (sections.parity, 45),
+    "backends": (backends.backends, 150),
     "training": (sections.training, 120),
     "threads": (decoding.threads, 60),
     "step": (sections.step, 60),
@@ -88,7 +89,7 @@ def _last_line(log: Path) -> str:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 @click.option("--section", type=click.Choice(list(SECTIONS)), hidden=True, help="Run it in this process.")
 def main(only: tuple[str, ...], cpu: bool, folder: Path | None, json_path: Path | None, section: str | None) -> None:
-    """Measure all that needs a GPU: questions, parity, training, decoding, step, switches, loaders, corrupt files."""
+    """Measure all that needs a GPU, section by section."""
     from pipelines.cache import cache_root
 
     suite = Suite(folder=(folder or cache_root() / "gpu_suite").resolve(), cpu=cpu)

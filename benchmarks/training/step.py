@@ -163,12 +163,15 @@ def peak_flops_per_second(device: torch.device) -> float:
     return 2 * size**3 / statistics.median(samples[3:])
 
 
-def run(measured: Sequence[Case], *, num_repeats: int, compiled: bool, device: torch.device) -> dict[str, Any]:
-    """Measures every arm of these cases, with rates."""
+def run(
+    measured: Sequence[Case], *, num_repeats: int, compiled: bool, device: torch.device, plain: bool = True
+) -> dict[str, Any]:
+    """Measures every arm of these cases, with rates; without `plain` all but the plain implementation."""
     peak, rows = peak_flops_per_second(device), []
     for case in measured:
         steps = {mode: step_of(case, batch_norm=mode, device=device) for mode in BATCH_NORMS}
-        steps["joint, plain conv3d"] = step_of(case, batch_norm="joint", device=device, plain=True)
+        if plain:
+            steps["joint, plain conv3d"] = step_of(case, batch_norm="joint", device=device, plain=True)
         if compiled:
             steps["weak-no-grad, compiled"] = step_of(
                 case, batch_norm="weak-no-grad", device=device, switches=Switches(compile=True)

@@ -15,6 +15,7 @@ from benchmarks.gpu import decoding as gpu_decoding
 from benchmarks.gpu import sections as gpu_sections
 from benchmarks.gpu import setup as gpu_setup
 from benchmarks.gpu import suite as gpu_suite
+from benchmarks.gpu.backends import ARMS
 from benchmarks.loaders import augment, workload
 from benchmarks.loaders import on_cpu as loaders
 from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
@@ -201,15 +202,19 @@ def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
         assert list(lifetimes) == ["raised"], "there is no GPU to ask"
     if name == "step":
         assert found["peak_tflops"] > 0
-        assert {row["case"] for row in found["rows"]} == {"demo"}
+        assert {row["case"] for name in ("demo", "demo, and plain") for row in found[name]} == {"demo"}
+        assert len(found["demo, and plain"]) == len(found["demo"]) + 1
     if name == "switches":
         assert list(found) == ["demo: none", "demo: fused_sgd", "demo: none (compiling)", "demo: compile (compiling)"]
         losses = [row["first_loss"] for row in found.values()]
         assert losses == pytest.approx([losses[0]] * 4, rel=1e-4)
         torch.compiler.reset()
     if name == "training":
-        assert found["VP9"]["videos_per_second"] > 0
-        assert 0 <= found["VP9"]["wait_share"] <= 1
+        assert found["VP9, decoded on the cpu"]["videos_per_second"] > 0
+        assert 0 <= found["VP9, decoded on the cpu"]["wait_share"] <= 1
+    if name == "backends":
+        assert len(found) == len(ARMS)
+        assert all(row["videos_per_second"] > 0 and row["problems"] == [] for row in found.values())
     if name == "corrupt":
         assert list(found) == list(gpu_sections.DAMAGES)
         assert found["empty"]["problems"] == ["empty file"]
