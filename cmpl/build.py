@@ -129,7 +129,8 @@ def engine_of(config: Config, runtime: Runtime) -> Engine:
     """How the graphs are run. Views are made where they are wanted: on the GPU, or by the workers."""
     of_decoded = Media.VIEWS if runtime.device_index is None else Media.FRAMES
     return Engine(
-        media=Media.CUTS if runtime.backend == "gpu" else of_decoded,
+        media=of_decoded if runtime.backend == "cpu" else Media.CUTS,
+        cpu_share=None if runtime.backend == "both" else 0.0,
         device_index=runtime.device_index,
         num_workers=runtime.num_workers,
         num_threads=runtime.loader_threads,

@@ -150,7 +150,7 @@ class RuntimeConfig(StepConfig):
     """How it is computed. None and "auto" are settled at the start and said aloud."""
 
     backend: str = "auto"
-    """Who decodes: cpu (PyAV) or gpu (NVDEC)."""
+    """Who decodes: cpu (the workers, by FFmpeg), gpu (NVDEC). auto: one or both, as a short trial finds best."""
     device: str = "auto"
     workers: Annotated[int, Within(0, 1024)] | None = None
     """Workers of a rank; 0: none but the trainer's own process."""

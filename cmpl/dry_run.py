@@ -181,7 +181,8 @@ def _decoding(data: Dataset, plans: tuple[Planner, Planner], *, runtime: Runtime
     lines = []
     for name, pool in pools.items():
         others = on_cpu(pool).lines(pool)
-        lines.append(f"{name} videos by NVDEC" + ("" if others else ", all of them"))
+        who = "NVDEC, the workers or both, as a trial finds best" if runtime.backend == "both" else "NVDEC"
+        lines.append(f"{name} videos by {who}" + ("" if others else ", all of them"))
         lines += others
     return tuple(lines)
 

@@ -51,7 +51,7 @@ def introduce(
             f"continues a finished run with a fresh schedule: from step {schedule.first_step} the learning rate falls "
             f"once more from {rate:g} to 0, by step {schedule.last_step}"
         )
-    if runtime.backend == "gpu":
+    if runtime.backend != "cpu":
         for pool in (plans[1].pool, data.evaluation_pool()):
             for line in on_cpu(pool).lines(pool):
                 reporter.note(line)

@@ -157,7 +157,7 @@ def opened(config: Config, *, path: Path, reporter: Reporter) -> Iterator[Ready]
             data = build.open_data(config, progress=reporter.progress)
         start = start_of(config, data, run=run, ranks=ranks, reporter=reporter)
         if start.result is None:
-            reporter.note(", ".join((*runtime.reasons, *([waiting] if waiting else []))))
+            reporter.note(", ".join(dict.fromkeys((*runtime.reasons, *([waiting] if waiting else [])))))
         yield Ready(
             start=start,
             data=data,

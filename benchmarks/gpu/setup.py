@@ -87,21 +87,10 @@ class Suite:
 
 def decoding_pipeline(items: list[tuple[bytes, np.ndarray]], suite: Suite, *, num_threads: int) -> "Pipeline":
     """Starts DALI's decoder on the same files in every batch."""
-    from nvidia.dali import fn, pipeline_def
-
-    from pipelines.loading.graph import decode
+    from pipelines.loading.graph import decoding_graph
     from pipelines.loading.sample import CutMedia
 
-    engine = suite.engine()
-    columns = tuple(map(list, zip(*(CutMedia.of(*item) for item in items), strict=True)))
-
-    @pipeline_def(batch_size=len(items), num_threads=num_threads, device_id=suite.device_index, exec_dynamic=True)
-    def graph() -> Any:
-        return decode(fn.external_source(source=lambda: columns, num_outputs=len(columns)), engine.media, engine)
-
-    pipeline = graph()
-    pipeline.build()
-    return pipeline
+    return decoding_graph([CutMedia.of(*item) for item in items], engine=suite.engine(num_threads=num_threads))
 
 
 def decoded(items: list[tuple[bytes, np.ndarray]], suite: Suite) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ class Runtime:
     """A RuntimeConfig with every "auto" decided; `reasons` has a line for each decision."""
 
     device: torch.device
-    backend: str
+    backend: str  # who decodes: gpu, cpu, or both: as a trial finds best
     num_workers: int
     loader_threads: int
     torch_threads: int
@@ -84,7 +84,7 @@ def settle(config: RuntimeConfig, *, local_rank: int = 0, num_local_ranks: int =
         amp=amp,
         reasons=(
             f"device {device}",
-            f"decoding on the {backend} ({why_backend})",
+            f"decoding on {'GPU and CPU' if backend == 'both' else f'the {backend}'} ({why_backend})",
             f"{'bf16 autocast' if amp else 'float32'} ({why_amp})",
             "channels-last memory",
             f"{workers} worker{'s' if workers != 1 else ''}, {torch_threads} torch "
@@ -102,7 +102,7 @@ def _backend(wanted: str, kind: str) -> tuple[str, str]:
         return wanted, "as asked"
     if kind == "cpu":
         return "cpu", "the device is a CPU"
-    return ("cpu", problem) if problem else ("gpu", "NVDEC is there")
+    return ("cpu", problem) if problem else ("both", "NVDEC is there; a trial finds the shares")
 
 
 def _amp(wanted: str, device: torch.device) -> tuple[bool, str]:

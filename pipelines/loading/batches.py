@@ -158,7 +158,7 @@ def with_known(source: S, engine: Engine) -> S:
     known = on_cpu(source.pool, decoder=engine.decoder)
     for line in known.lines(source.pool):
         log.warning(line)
-    known = dataclasses.replace(known, share=engine.cpu_share)
+    known = dataclasses.replace(known, share=engine.cpu_share or 0.0)
     return source.with_on_cpu(known) if known else source
 
 

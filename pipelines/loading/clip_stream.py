@@ -11,6 +11,7 @@ from pipelines.loading.engine import Engine
 from pipelines.loading.loader import Closing, StreamLoader, geometry_of
 from pipelines.loading.setup import Place, engine_on, place_in_group
 from pipelines.loading.source import TrainSource
+from pipelines.loading.who_decodes import settled
 from pipelines.plan.planner import Planner, Stream
 
 PARTS = ("labeled", "train", "unlabeled")
@@ -79,7 +80,8 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]], Closing):
             raise InputError("num_workers: received a DataLoader with workers; accepted: 0, it has its own")
         for _ in range(len(self) - self.num_taken % len(self)):
             if self._stream is None:
-                self._stream = StreamLoader(self._source(), engine=self._engine)
+                source, self._engine = settled(self._source(), self._engine)
+                self._stream = StreamLoader(source, engine=self._engine)
             clips, labels = next(self._stream)
             self.num_taken += 1
             yield clips[1 if self._view == "strong" else 0], labels

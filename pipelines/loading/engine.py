@@ -20,8 +20,9 @@ class Engine:
     num_threads: int = 1
     """DALI's own threads."""
     prefetch_batches: int = 2
-    cpu_share: float = 0.0
-    """Share of the videos, with cuts as media, that the workers decode although the graph's decoder could."""
+    cpu_share: float | None = 0.0
+    """Share of the videos, with cuts as media, that the workers decode although the graph's decoder could. None: a
+    loader decides it by a trial (`loading.who_decodes`)."""
     decoder: str = "mixed"
     """Decoder of cuts. mixed: NVDEC, fed from the host. cpu: DALI's software decoder (VP8, VP9, MJPEG), for tests."""
 
@@ -39,7 +40,7 @@ class Engine:
             )
         if self.media is Media.VIEWS and self.device_index is not None:
             raise InputError("media: received 'views' with a GPU, which makes the views itself; accepted: frames, cuts")
-        if not 0 <= self.cpu_share < 1:
+        if self.cpu_share is not None and not 0 <= self.cpu_share < 1:
             raise InputError(
                 f"cpu_share: received {self.cpu_share}; accepted: 0 up to 1, without 1, which is media=frames"
             )

@@ -15,19 +15,29 @@ import numpy as np
 from nvidia.dali import backend, fn, pipeline_def, types
 from nvidia.dali.pipeline import Pipeline
 
+from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
 from pipelines.loading.operators import Node, crop_resize, photometric_functions, split, strong_view, with_flow
 from pipelines.loading.parameters import ViewRow
-from pipelines.loading.sample import Media, MixedMedia
+from pipelines.loading.sample import CutMedia, Media, MixedMedia
 from pipelines.loading.source import BatchSource, EvaluationSource, Source, TrainSource
 from pipelines.loading.workers import interrupts_ignored
 from pipelines.plan.planner import Stream
 
 log = logging.getLogger(__name__)
 
+LEAST_FLOW_SIDE = 32
+"""Pixels (seen on an H100)."""
+
 
 def training_graph(source: TrainSource, *, engine: Engine) -> Pipeline:
-    """The graph of the source's stream."""
+    """The graph of the source's stream. Raises InputError for crops too small for a GPU's optical flow."""
+    geometry = source.planner.geometry
+    if geometry.flow and engine.device_index is not None and geometry.crop_size < LEAST_FLOW_SIDE:
+        raise InputError(
+            f"flow: received crops of {geometry.crop_size} pixels on a GPU; accepted: {LEAST_FLOW_SIDE} or more, as "
+            "its optical-flow unit takes no less"
+        )
     graph = labeled_graph if source.planner.stream == Stream.LABELED else unlabeled_graph
     return graph(source, engine=engine)
 
@@ -84,6 +94,23 @@ def evaluation_graph(source: EvaluationSource, *, engine: Engine) -> Pipeline:
         clip = decode(media, source.media, engine)
         crops = [crop_resize(clip, boxes[k], source.crop_size) for k in range(source.num_crops)]
         return *crops, fn.copy(ids), fn.copy(problems)
+
+    return built(graph)
+
+
+def decoding_graph(cuts: Sequence[CutMedia], *, engine: Engine) -> Pipeline:
+    """The decode stage alone, of the same cuts in every batch. Output: their frames, in order."""
+    columns = tuple(map(list, zip(*cuts, strict=True)))
+
+    @pipeline_def(
+        batch_size=len(cuts),
+        num_threads=engine.num_threads,
+        device_id=engine.device_index,
+        prefetch_queue_depth=engine.prefetch_batches,
+        exec_dynamic=True,
+    )
+    def graph() -> Node:
+        return decode(fn.external_source(source=lambda: columns, num_outputs=len(columns)), Media.CUTS, engine)
 
     return built(graph)
 

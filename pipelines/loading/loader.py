@@ -19,6 +19,7 @@ from pipelines.loading.batches import batches_of
 from pipelines.loading.engine import Engine
 from pipelines.loading.setup import engine_on, place_in_group
 from pipelines.loading.source import EvaluationSource, TrainSource
+from pipelines.loading.who_decodes import settled
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
 from pipelines.plan.rand_augment import StrongSpec
@@ -207,8 +208,10 @@ class SemiLoader(Closing):
 
     def start(self) -> Self:
         """Starts the processes; the first batch does it where nobody did."""
-        engines = [self._engine]
         labeled, unlabeled = self._plans
+        seen = (labeled, self.num_labeled) if unlabeled is None else (unlabeled, self.num_unlabeled)
+        self._engine = self._settled(*seen)
+        engines = [self._engine]
         if unlabeled is not None:
             shares = shared_workers(self._engine.num_workers, self.num_labeled, self.num_unlabeled)
             engines = [dataclasses.replace(self._engine, num_workers=share) for share in shares]
@@ -228,6 +231,11 @@ class SemiLoader(Closing):
             engine = dataclasses.replace(engine, num_threads=min(engine.num_threads, size))
             self._streams.append(StreamLoader(source, engine=engine, problems=self.problems))
         return self
+
+    def _settled(self, plan: Planner, size: int) -> Engine:
+        """The engine with who decodes decided, on the videos of a stream."""
+        source = TrainSource(planner=plan, media=self._engine.media, batch_size=size, first_micro_step=self.micro_step)
+        return settled(source, self._engine)[1]
 
     def close(self) -> None:
         """Ends the loader's processes. The next batch would start others."""
@@ -280,6 +288,7 @@ class EvaluationLoader(Closing):
     def __init__(self, source: EvaluationSource, *, engine: Engine) -> None:
         self.problems: dict[str, str] = {}  # path -> reason
         self.num_videos = len(source.pool)
+        source, engine = settled(source, engine)
         self._source = source
         self._num_own = len(range(source.rank, self.num_videos, source.num_ranks))
         self._batches = batches_of(source, engine=engine)

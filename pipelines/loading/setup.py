@@ -35,8 +35,8 @@ def place_in_group(rank: int | None, num_ranks: int | None) -> Place:
 def engine_on(device: str, *, workers: int | None, prefetch_batches: int = 2, local_rank: int = 0) -> Engine:
     """How batches are made on a device: auto, cpu, cuda (torchrun's local rank) or cuda:N.
 
-    With a GPU, NVDEC decodes where it can be used, else the workers do. Raises InputError for a device that is not
-    here.
+    With a GPU, NVDEC and the workers decode as a trial finds best (`loading.who_decodes`); without NVDEC, the workers.
+    Raises InputError for a device that is not here.
     """
     import torch
 
@@ -58,6 +58,7 @@ def engine_on(device: str, *, workers: int | None, prefetch_batches: int = 2, lo
         num_workers=default_workers("cuda", cores, workers),
         num_threads=default_threads(cores),
         prefetch_batches=prefetch_batches,
+        cpu_share=None,
     )
 
 

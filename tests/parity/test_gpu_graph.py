@@ -6,8 +6,9 @@ import pytest
 from nvidia.dali.pipeline import Pipeline
 
 import pipelines.loading.graph
+from pipelines.errors import InputError
 from pipelines.loading.engine import Engine
-from pipelines.loading.graph import evaluation_graph, labeled_graph, preallocate, unlabeled_graph
+from pipelines.loading.graph import evaluation_graph, labeled_graph, preallocate, training_graph, unlabeled_graph
 from pipelines.loading.source import EvaluationSource, TrainSource
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
@@ -47,6 +48,15 @@ def test_every_operator_of_a_gpu_graph_has_a_gpu_implementation(pool, unbuilt, m
         *views, ids, problems = pipeline._graph_outputs
         assert {view.device for view in views} == {"gpu"}
         assert {ids.device, problems.device} == {"cpu"}
+
+
+def test_crops_too_small_for_the_optical_flow_unit_are_refused(pool):
+    small = {"crop_size": 28, "short_side": 32, "short_side_jitter": (32, 40)}
+    geometry = Geometry(auxiliary=ClipShape(16, 8, pairs=True), flow=True, **small)
+    planner = Planner(pool=pool, seed=0, stream=Stream.UNLABELED, geometry=geometry)
+    source = TrainSource(planner=planner, media="frames", batch_size=2)
+    with pytest.raises(InputError, match="flow: received crops of 28 pixels on a GPU; accepted: 32 or more"):
+        training_graph(source, engine=Engine(media="frames", device_index=0))
 
 
 def test_memory_for_the_batches_in_flight_is_set_aside(pool, monkeypatch, caplog):

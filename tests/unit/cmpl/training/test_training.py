@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from cmpl.build import engine_of
 from cmpl.config import Config, RuntimeConfig, to_json, with_settings
 from cmpl.recipes.demo import demo
 from cmpl.recipes.folder import folder as folder_recipe
@@ -332,6 +333,22 @@ def test_threads_sleep_where_nvdec_decodes(monkeypatch, settings, problem, asked
     assert called == asked
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     assert runtime.wait_as_asked(RuntimeConfig(**settings)) is None, "too late to say so"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "backend", "media", "share"),
+    [("auto", "both", "cuts", None), ("gpu", "gpu", "cuts", 0.0), ("cpu", "cpu", "frames", 0.0)],
+)
+def test_where_there_is_nvdec_a_trial_decides_unless_it_is_asked_for(monkeypatch, wanted, backend, media, share):
+    for name, answer in (("is_available", True), ("get_device_capability", (9, 0)), ("is_initialized", True)):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(runtime, "nvdec_problem", lambda: None)
+    monkeypatch.setattr(runtime, "require_dali", lambda *_: None)
+    config = with_settings(demo(), {"runtime.backend": wanted})
+    found = settle(config.runtime)
+    engine = engine_of(config, found)
+    assert (found.backend, engine.media, engine.cpu_share) == (backend, media, share)
+    assert ("a trial" in " ".join(found.reasons)) == (wanted == "auto")
 
 
 def test_another_way_to_wait_is_refused():
