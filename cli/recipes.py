@@ -68,8 +68,8 @@ def cost_note() -> str:
     from cmpl.recipes.cost import SUSTAINED_TFLOPS
 
     return (
-        f"GPU-hours are an estimate, not a measurement: multiply-adds of all steps at {SUSTAINED_TFLOPS:.0f} TFLOP/s a "
-        "GPU, decoding and evaluation left out."
+        f"GPU-hours are an estimate: multiply-adds of all steps at {SUSTAINED_TFLOPS:.0f} TFLOP/s a GPU, as an H100 "
+        "did in CMPL's step before anything was compiled; decoding and evaluation left out."
     )
 
 

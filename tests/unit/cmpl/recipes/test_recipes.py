@@ -221,7 +221,7 @@ def test_recipes_are_listed_and_shown():
     assert all(fact["gpu_hours"] > 0 for fact in listed)
     text = call("recipes").output
     assert all(name in text for name in ROWS)
-    assert "GPU-hours are an estimate, not a measurement" in text
+    assert "GPU-hours are an estimate" in text
     shown = call("recipes", "fig4-tau-0.7").output
     assert "  method.threshold = 0.7  (default 0.9)" in shown
     assert "optim.epochs = 50.0  (default 200.0)" in shown
