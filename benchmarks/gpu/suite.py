@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from benchmarks.environment import environment, save_json
-from benchmarks.gpu import backends, decoding, questions, sections
+from benchmarks.gpu import backends, computing, decoding, questions, sections
 from benchmarks.gpu.setup import Found, Suite
 
 SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
@@ -31,8 +31,8 @@ SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
     "backends": (backends.backends, 150),
     "training": (sections.training, 120),
     "threads": (decoding.threads, 60),
-    "step": (sections.step, 60),
-    "switches": (sections.switches, 300),
+    "step": (computing.step, 60),
+    "switches": (computing.switches, 300),
     "decode_time": (decoding.decode_time, 40),
     "sizes": (decoding.sizes, 30),
     "augment": (sections.augment, 30),
