@@ -1,4 +1,4 @@
-"""Measures all that needs a GPU, in one command of about fifteen minutes.
+"""Measures all that needs a GPU, in one command of up to 23 minutes.
 
 Every section runs in a process of its own with a time limit. One that fails, hangs or loses the GPU costs the others
 nothing, and what it found before that is kept.
@@ -26,13 +26,15 @@ from benchmarks.gpu.setup import Found, Suite
 
 SECTIONS: dict[str, tuple[Callable[[Suite], Found], float]] = {
     "probe": (sections.probe, 30),
-    "questions": (questions.questions, 40),
     "parity": (sections.parity, 45),
-    "backends": (backends.backends, 150),
-    "training": (sections.training, 120),
-    "threads": (decoding.threads, 60),
-    "step": (computing.step, 60),
+    "kernels": (computing.kernels, 45),
+    "convolution": (computing.convolution, 90),
+    "training": (sections.training, 150),
     "switches": (computing.switches, 300),
+    "backends": (backends.backends, 240),
+    "step": (computing.step, 120),
+    "questions": (questions.questions, 60),
+    "threads": (decoding.threads, 60),
     "decode_time": (decoding.decode_time, 40),
     "sizes": (decoding.sizes, 30),
     "augment": (sections.augment, 30),
