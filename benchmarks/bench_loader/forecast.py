@@ -106,7 +106,8 @@ def grounds(gpu: Gpu, work: Work, assumptions: Sequence[Assumptions]) -> Iterato
     for a in assumptions:
         yield (
             f"Assumed, {a.name}: NVDEC reaches {a.nvdec_share:.0%} of its pixel rate on small frames, plus "
-            f"{1e6 * a.frame_seconds:.0f} us a frame and {1e3 * a.stream_seconds:.0f} ms a cut. The step reaches "
-            f"{a.step_share:.0%} of the bf16 peak and takes {1e3 * a.batch_seconds:.0f} ms at least. Views reach "
+            f"{1e6 * a.frame_seconds:.0f} us a frame, and {1e3 * a.stream_seconds:.1f} ms a cut that engines do not "
+            f"share. The step reaches {a.step_share:.1%} of the bf16 peak and takes {1e3 * a.batch_seconds:.0f} ms at "
+            f"least. Views reach "
             f"{a.memory_share:.0%} of the memory's rate, copies {a.pcie_share:.0%} of PCIe's."
         )

@@ -1,7 +1,8 @@
 """Predicts videos a second of each stage on a GPU that is not here: `cmpl bench-loader --model`. No measurement.
 
 Published figures (`bench_loader.gpus`) times what the planned videos need (`bench_loader.planned`). Whatever is not
-published is an assumption, in two sets: `BEST` and `CAREFUL`. The truth is expected between both.
+published is an assumption, in two sets: `BEST`, and `CAREFUL`, which holds what an H100 was seen to do
+(benchmarks/results/gpu_suite_h100.json). The truth is expected between both.
 
 Workers, PCIe, NVDEC and the other units of the GPU work side by side; views and the step share those other units, so
 their times add up. Rates are videos a second of one GPU; seconds are seconds a video.
@@ -33,7 +34,7 @@ class Assumptions:
     frame_seconds: float
     """Cost of a frame of any size on its engine: parser and driver."""
     stream_seconds: float
-    """Cost of one cut on its engine: a decoder made or reconfigured."""
+    """Cost of one cut that neither engines nor threads share: a decoder found or made, a parser, buffers."""
     pcie_share: float
     memory_share: float
     step_share: float
@@ -56,10 +57,10 @@ CAREFUL = Assumptions(
     name="carefully",
     nvdec_share=0.5,
     frame_seconds=100e-6,
-    stream_seconds=2e-3,
+    stream_seconds=10.5e-3,
     pcie_share=0.4,
     memory_share=0.2,
-    step_share=0.1,
+    step_share=0.045,
     batch_seconds=30e-3,
 )
 
@@ -135,7 +136,7 @@ def predict(gpu: Gpu, work: Work, assumed: Assumptions) -> Prediction:
         assumptions=assumed.name,
         cut=work.mean("cut_seconds") / max(1, work.num_workers),
         pcie=work.mean("num_bytes") / (gpu.pcie_bytes_per_second * assumed.pcie_share),
-        nvdec=nvdec / engines,
+        nvdec=nvdec / engines + assumed.stream_seconds,
         views=work.view_bytes / (gpu.memory_bytes_per_second * assumed.memory_share),
         step=max(
             work.step_flops / (gpu.bf16_tflops * 1e12 * assumed.step_share),
@@ -145,12 +146,12 @@ def predict(gpu: Gpu, work: Work, assumed: Assumptions) -> Prediction:
 
 
 def nvdec_seconds(gpu: Gpu, video: PlannedVideo, assumed: Assumptions) -> float:
-    """Seconds of one engine for one video's cut: pixels at the published rate, and a cost a frame and a stream.
+    """Seconds of one engine for one video's cut: pixels at the published rate, and a cost a frame.
 
     Raises KeyError for a codec without a published rate.
     """
     rate = gpu.decoded_pixels_per_second(video.codec) * assumed.nvdec_share
-    return assumed.stream_seconds + video.num_decoded * (video.num_pixels / rate + assumed.frame_seconds)
+    return video.num_decoded * (video.num_pixels / rate + assumed.frame_seconds)
 
 
 def work_of(config: Config, videos: Sequence[PlannedVideo], *, num_classes: int, workers: int, threads: int) -> Work:
@@ -237,6 +238,6 @@ def _nvdec(gpu: Gpu, work: Work, predictions: Sequence[Prediction]) -> Iterator[
         )
     else:
         yield (
-            "Decoding could limit, with few frames wasted: smaller frames (`cmpl prepare --short-side`) or decoding by "
-            "workers as well (--set runtime.backend=cpu) may help."
+            "Decoding could limit, with few frames wasted: smaller frames (`cmpl prepare --short-side`) may help, and "
+            "so will the workers, as far as there are cores: a trial at the start of training gives them a share."
         )

@@ -27,7 +27,7 @@ def backends(suite: Suite) -> Found:
     num_labeled, num_unlabeled = (1, 2) if suite.cpu else (8, 40)
     for kind, paths in suite.videos().items():
         planner = suite.workload(paths, num_samples=num_unlabeled).planner
-        for share, num_threads in ARMS:
+        for share, num_threads in ARMS[: 3 if suite.cpu else None]:
             engine = suite.engine() if suite.cpu else engine_on("cuda", workers=None)
             engine = dataclasses.replace(engine, num_threads=num_threads or engine.num_threads)
             changes = {"media": Media.FRAMES} if share == 1 else {"cpu_share": share}

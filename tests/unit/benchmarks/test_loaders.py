@@ -15,7 +15,6 @@ from benchmarks.gpu import decoding as gpu_decoding
 from benchmarks.gpu import sections as gpu_sections
 from benchmarks.gpu import setup as gpu_setup
 from benchmarks.gpu import suite as gpu_suite
-from benchmarks.gpu.backends import ARMS
 from benchmarks.loaders import augment, workload
 from benchmarks.loaders import on_cpu as loaders
 from benchmarks.loaders.decoders import LIBRARIES, OURS, Setup, reference_frames, setups
@@ -213,7 +212,7 @@ def test_sections_run_in_small_without_a_gpu(suite, name, monkeypatch):
         assert found["VP9, decoded on the cpu"]["videos_per_second"] > 0
         assert 0 <= found["VP9, decoded on the cpu"]["wait_share"] <= 1
     if name == "backends":
-        assert len(found) == len(ARMS)
+        assert len(found) == 3
         assert all(row["videos_per_second"] > 0 and row["problems"] == [] for row in found.values())
     if name == "corrupt":
         assert list(found) == list(gpu_sections.DAMAGES)
