@@ -78,6 +78,19 @@ def test_nvdec_gives_the_views_that_pyav_gives(tmp_path, kind, cpu_share, caplog
     assert ours.problems == {}
 
 
+def test_a_trial_decides_who_decodes(tmp_path, caplog):
+    pool = pool_of_kind(tmp_path, **KINDS["h264"])
+    ours = loader(pool, Engine(media="cuts", device_index=0, num_workers=2, cpu_share=None))
+    decoded = loader(pool, Engine(media="frames"))
+    with ours, decoded:
+        for _ in range(2):
+            a, b = next(ours), next(decoded)
+            assert a.unlabeled.weak.primary.is_cuda
+            assert close(a.unlabeled.weak.primary, b.unlabeled.weak.primary)
+    assert caplog.text.count("videos/s by the workers") == 1
+    assert "failed" not in caplog.text
+
+
 def test_the_optical_flow_unit_sees_a_picture_move(pool):
     geometry = Geometry(primary=ClipShape(2, 8), auxiliary=ClipShape(4, 8, pairs=True), flow=True)
     with loader(pool, Engine(media="frames", device_index=0), geometry) as made:
