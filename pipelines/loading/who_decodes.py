@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pipelines.catalog.pool import Pool
 from pipelines.loading.engine import Engine
 from pipelines.loading.nvdec import on_cpu
 from pipelines.loading.sample import CutMedia, Media, Sample
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", TrainSource, EvaluationSource)
 NUM_BY_WORKERS, NUM_BY_NVDEC, NUM_ROUNDS = 4, 16, 3
 """Videos that a trial decodes here, as a worker would, and on NVDEC at once; how often NVDEC does."""
+MOST_BYTES = 1 << 30
+"""Of the frames that NVDEC decodes at once in a trial: whole videos of an evaluation are large."""
 LEAST_SHARE, MOST_SHARE = 0.1, 0.8
 """A smaller share is not worth having two at it: sharing costs an eighth of the sum of both (on the H100)."""
 
@@ -90,10 +93,10 @@ def measured(source: TrainSource | EvaluationSource, engine: Engine) -> Rates:
         return Rates(workers=math.inf, nvdec=None, problem="it takes none of the first videos")
     workers = engine.num_workers * num_decoded / (time.perf_counter() - begin)
     samples = _first_samples(dataclasses.replace(source, media=Media.CUTS, broken={}), engine)
-    cuts = [CutMedia(*made.media) for made in itertools.islice(samples, NUM_BY_NVDEC)]
+    cuts = list(_that_fit(samples, source.pool))
     try:
         return Rates(workers=workers, nvdec=len(cuts) / _seconds_on_nvdec(cuts, engine))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:  # DALI tells a full card by either
         said = [line for line in str(error).strip().splitlines() if "no longer valid" not in line]
         return Rates(workers=workers, nvdec=None, problem=(said or ["no reason"])[-1][:200])
 
@@ -106,16 +109,28 @@ def _first_samples(source: TrainSource | EvaluationSource, engine: Engine) -> It
     return (made for made in samples if not others.must(source.pool, made.ids.video))
 
 
+def _that_fit(samples: Iterator[Sample], pool: Pool) -> Iterator[CutMedia]:
+    """As many cuts as a trial wants and memory allows; one at least."""
+    num_bytes = 0
+    for made in itertools.islice(samples, NUM_BY_NVDEC):
+        cut, picture = CutMedia(*made.media), pool.picture(made.ids.video)
+        more = len(cut.indices) * picture.stored_width * picture.stored_height * 3
+        if num_bytes and num_bytes + more > MOST_BYTES:
+            return
+        num_bytes += more
+        yield cut
+
+
 def _seconds_on_nvdec(cuts: Sequence[CutMedia], engine: Engine) -> float:
     """Seconds in which the graph's decoder decodes all of these, once it runs. Raises RuntimeError where it fails."""
     import torch
 
     from pipelines.loading.graph import decoding_graph, end
 
-    pipeline = decoding_graph(cuts, engine=engine)
+    pipeline = decoding_graph(cuts, engine=dataclasses.replace(engine, prefetch_batches=1))
     try:
-        for number in range(NUM_ROUNDS + engine.prefetch_batches + 1):
-            if number == engine.prefetch_batches + 1:
+        for number in range(2 + NUM_ROUNDS):
+            if number == 2:  # NVDEC's decoders are made by now
                 begin = time.perf_counter()
             pipeline.run()
         if engine.device_index is not None:

@@ -119,6 +119,23 @@ def test_without_workers_or_with_a_share_nothing_is_tried(pool, monkeypatch):
         assert (source.media, chosen.media, chosen.cpu_share) == (Media.CUTS, Media.CUTS, share)
 
 
+@pytest.mark.parametrize(("most_bytes", "number"), [(1 << 30, 16), (0, 1)])
+def test_a_trial_takes_no_more_frames_at_once_than_fit(pool, monkeypatch, most_bytes, number):
+    sizes = []
+    monkeypatch.setattr(who_decodes, "MOST_BYTES", most_bytes)
+    monkeypatch.setattr(who_decodes, "_seconds_on_nvdec", lambda cuts, engine: sizes.append(len(cuts)) or 1.0)
+    assert measured(source_of(pool), OPEN).nvdec == number
+    assert sizes == [number]
+
+
+def test_a_full_card_leaves_all_to_the_workers(pool, monkeypatch):
+    def full(cuts, engine):
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(who_decodes, "_seconds_on_nvdec", full)
+    assert "NVDEC failed in a trial: out of memory" in measured(source_of(pool), OPEN).line()
+
+
 def test_a_decoder_that_fails_leaves_all_to_the_workers(tmp_path):
     """H.264 that says it is VP9: the software decoder refuses it."""
     paths = [make_video(tmp_path / f"{k}.mp4", num_frames=80, seed=k) for k in range(2)]
