@@ -10,10 +10,8 @@ from cmpl.training.course import Schedule
 from cmpl.training.plan import PAPER_BATCH, peak_learning_rate, videos_per_step
 from cmpl.training.ranks import Ranks
 from cmpl.training.reporter import Reporter
-from cmpl.training.runtime import Runtime
 from pipelines.catalog.dataset import Dataset
 from pipelines.catalog.pool import Pool
-from pipelines.loading.nvdec import on_cpu
 from pipelines.plan.planner import Planner
 from pipelines.problems import set_aside
 
@@ -25,7 +23,6 @@ def introduce(
     *,
     schedule: Schedule,
     unusable: dict[str, str],
-    runtime: Runtime,
     ranks: Ranks,
     reporter: Reporter,
 ) -> None:
@@ -51,10 +48,6 @@ def introduce(
             f"continues a finished run with a fresh schedule: from step {schedule.first_step} the learning rate falls "
             f"once more from {rate:g} to 0, by step {schedule.last_step}"
         )
-    if runtime.backend != "cpu":
-        for pool in (plans[1].pool, data.evaluation_pool()):
-            for line in on_cpu(pool).lines(pool):
-                reporter.note(line)
     if unusable:
         path, reason = next(iter(unusable.items()))
         reporter.note(

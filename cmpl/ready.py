@@ -72,7 +72,6 @@ class Ready:
             self.plans,
             schedule=self.schedule,
             unusable=unusable,
-            runtime=self.runtime,
             ranks=self.ranks,
             reporter=self.reporter,
         )
