@@ -25,6 +25,7 @@ from benchmarks.training.held_frames import HeldFrames
 from cmpl.config import to_json
 from cmpl.subsets import spread
 from pipelines.errors import InputError
+from pipelines.loading.source import end_with_parent
 
 Row = dict[str, Any]  # ready for JSON
 HELD = HeldFrames()
@@ -157,7 +158,8 @@ def main(
     if done:
         jobs = [(arm, subset) for arm, subset in jobs if (Path(folder) / f"{arm}-{subset}" / "result.json").exists()]
     rows, begin = [], time.monotonic()
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool:
         futures = [
             pool.submit(run_one, arm, subset, labeled, settings, folder, decode_anew=decode_anew)
             for arm, subset in jobs
