@@ -26,7 +26,7 @@ S = TypeVar("S", TrainSource, EvaluationSource)
 NUM_BY_WORKERS, NUM_BY_NVDEC, NUM_ROUNDS = 4, 16, 3
 """Videos that a trial decodes here, as a worker would, and on NVDEC at once; how often NVDEC does."""
 MOST_BYTES = 1 << 30
-"""Of the frames that NVDEC decodes at once in a trial: whole videos of an evaluation are large."""
+"""Most bytes of frames that NVDEC decodes at once in a trial: whole videos of an evaluation are large."""
 LEAST_SHARE, MOST_SHARE = 0.1, 0.8
 """A smaller share is not worth having two at it: sharing costs an eighth of the sum of both (on the H100)."""
 
