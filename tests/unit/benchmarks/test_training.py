@@ -3,11 +3,12 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.training import convolution, method_check, method_table, step, switches
+from benchmarks.training import convolution, gray_demo, method_check, method_table, step, switches
 from benchmarks.training.arms import Arm, config_of, further_arms, main_arms, training_cost
 from benchmarks.training.elsewhere import Elsewhere
 from benchmarks.training.method_check import summary
@@ -20,6 +21,7 @@ from pipelines.datasets.demo import DemoSize, ensure_demo
 from pipelines.errors import InputError
 from tests.support.runs import weights
 from tests.support.tiny import Linear, batch
+from tests.support.videos import decode_plainly, make_video
 
 CPU = torch.device("cpu")
 TINY_CASE = replace(step.cases(on_gpu=False)[0], num_labeled=2, num_unlabeled=2)
@@ -224,3 +226,12 @@ def test_the_record_is_printed_as_tables(tmp_path):
     assert "b@1 - a@1" not in called.output, "a difference over one subset has no error"
     assert "| `a@1` | .500 | .800 | .250 |\n| `b@1` | - | - | .125 |" in called.output
     assert method_table.shown(-0.05, sign=True) == "-.050"
+
+
+def test_a_gray_copy_has_the_frames_without_their_colors(tmp_path):
+    source = make_video(tmp_path / "a.mp4", num_frames=12, width=64, height=48)
+    gray_demo.gray_copy(source, tmp_path / "out" / "a.mp4")
+    colored, gray = decode_plainly(source).astype(float), decode_plainly(tmp_path / "out" / "a.mp4").astype(float)
+    assert np.ptp(colored, axis=3).max() > 50
+    assert np.ptp(gray, axis=3).max() <= 3
+    assert np.abs(gray.mean(axis=3) - colored.mean(axis=3)).mean() <= 4
