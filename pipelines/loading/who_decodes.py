@@ -2,15 +2,18 @@
 
 DALI's decoder made 77 to 90 videos a second on an H100, whatever the threads and the files, and 15 workers there 139
 of originals and 444 of intra files (benchmarks/results/gpu_suite_h100.json). With few cores or large pictures it is
-the other way round. So a loader tries both, for a second or two, on the videos that it will show first.
+the other way round. So a loader tries both, for a few seconds, on the videos that it will show first.
 """
 
 import dataclasses
 import itertools
 import logging
 import math
+import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,13 +21,16 @@ from pipelines.catalog.pool import Pool
 from pipelines.loading.engine import Engine
 from pipelines.loading.nvdec import on_cpu
 from pipelines.loading.sample import CutMedia, Media, Sample
-from pipelines.loading.source import EvaluationSource, TrainSource
+from pipelines.loading.source import EvaluationSource, TrainSource, end_with_parent
+from pipelines.loading.workers import interrupts_ignored
 
 log = logging.getLogger(__name__)
 
 S = TypeVar("S", TrainSource, EvaluationSource)
 NUM_BY_WORKERS, NUM_BY_NVDEC, NUM_ROUNDS = 4, 16, 3
 """Videos that a trial decodes here, as a worker would, and on NVDEC at once; how often NVDEC does."""
+LEAST_EVALUATED = 32
+"""Fewest videos of an evaluation, a rank, that are worth a trial."""
 MOST_BYTES = 1 << 30
 """Most bytes of frames that NVDEC decodes at once in a trial: whole videos of an evaluation are large."""
 LEAST_SHARE, MOST_SHARE = 0.1, 0.8
@@ -44,11 +50,13 @@ class Rates:
         """Share of the videos that the workers decode: 0, 1, or one with which both end together."""
         if self.nvdec is None:
             return 1.0
-        share = self.workers / (self.workers + self.nvdec)
+        share = self.workers / (self.workers + self.nvdec) if self.workers else 0.0
         return 0.0 if share < LEAST_SHARE else 1.0 if share > MOST_SHARE else share
 
     def line(self) -> str:
         """In words."""
+        if self.workers == 0:
+            return f"decoding: by NVDEC, as {self.problem}"
         if self.nvdec is None:
             return f"decoding: by the workers, as NVDEC failed in a trial: {self.problem}"
         who = {0.0: "by NVDEC", 1.0: "by the workers"}.get(
@@ -66,7 +74,7 @@ def settled(source: S, engine: Engine) -> tuple[S, Engine]:
     if engine.cpu_share is not None:
         return source, engine
     share = 0.0
-    if engine.media is Media.CUTS and engine.num_workers:
+    if engine.media is Media.CUTS and engine.num_workers and _is_worth_it(source):
         paths = source.pool.paths
         key = (type(source), source.view_shapes, engine, len(paths), paths[0], paths[-1])
         if key not in _KNOWN:
@@ -79,21 +87,31 @@ def settled(source: S, engine: Engine) -> tuple[S, Engine]:
     return source, dataclasses.replace(engine, cpu_share=share)
 
 
+def _is_worth_it(source: TrainSource | EvaluationSource) -> bool:
+    """Whether a trial may be repaid: an evaluation of few videos is over before it."""
+    return isinstance(source, TrainSource) or len(source.pool) >= LEAST_EVALUATED * source.num_ranks
+
+
 _KNOWN: dict[tuple[object, ...], Rates] = {}
 """Trials of this process: every validation asks for the same."""
 
 
 def measured(source: TrainSource | EvaluationSource, engine: Engine) -> Rates:
-    """Decodes some of the source's first videos both ways. Those that NVDEC is known not to take are left out."""
-    decoded = _first_samples(dataclasses.replace(source, media=Media.FRAMES, broken={}), engine)
-    next(decoded, None)  # imports, and fills caches
-    begin = time.perf_counter()
-    num_decoded = sum(1 for _ in itertools.islice(decoded, NUM_BY_WORKERS))
-    if not num_decoded:
+    """Decodes some of the source's first videos both ways. Those that NVDEC is known not to take are left out.
+
+    What workers do is done in a process of its own, as a file may end one. Raises LoaderError where no video decodes.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as child:
+        try:
+            with interrupts_ignored():  # by the child
+                answer = child.submit(as_a_worker, source, engine.decoder)
+            by_worker, cuts = answer.result()
+        except BrokenProcessPool:
+            return Rates(workers=0.0, nvdec=math.inf, problem="a worker ended at one of the first videos")
+    if by_worker is None:
         return Rates(workers=math.inf, nvdec=None, problem="it takes none of the first videos")
-    workers = engine.num_workers * num_decoded / (time.perf_counter() - begin)
-    samples = _first_samples(dataclasses.replace(source, media=Media.CUTS, broken={}), engine)
-    cuts = list(_that_fit(samples, source.pool))
+    workers = engine.num_workers * by_worker
     try:
         return Rates(workers=workers, nvdec=len(cuts) / _seconds_on_nvdec(cuts, engine))
     except (RuntimeError, MemoryError) as error:  # DALI tells a full card by either
@@ -101,9 +119,23 @@ def measured(source: TrainSource | EvaluationSource, engine: Engine) -> Rates:
         return Rates(workers=workers, nvdec=None, problem=(said or ["no reason"])[-1][:200])
 
 
-def _first_samples(source: TrainSource | EvaluationSource, engine: Engine) -> Iterator[Sample]:
+def as_a_worker(source: TrainSource | EvaluationSource, decoder: str) -> tuple[float | None, list[CutMedia]]:
+    """What one worker does in a trial: (videos a second that it decodes; None where NVDEC takes none of the first
+    ones, cuts for NVDEC)."""
+    decoded = _first_samples(dataclasses.replace(source, media=Media.FRAMES, broken={}), decoder)
+    next(decoded, None)  # imports, and fills caches
+    begin = time.perf_counter()
+    num_decoded = sum(1 for _ in itertools.islice(decoded, NUM_BY_WORKERS))
+    seconds = time.perf_counter() - begin
+    if not num_decoded:
+        return None, []
+    cuts = _first_samples(dataclasses.replace(source, media=Media.CUTS, broken={}), decoder)
+    return num_decoded / seconds, list(_that_fit(cuts, source.pool))
+
+
+def _first_samples(source: TrainSource | EvaluationSource, decoder: str) -> Iterator[Sample]:
     """The samples of the first batches, as many as a trial may look at, of videos that the graph's decoder takes."""
-    others = on_cpu(source.pool, decoder=engine.decoder)
+    others = on_cpu(source.pool, decoder=decoder)
     batches = range(-(-2 * NUM_BY_NVDEC // source.batch_size))
     samples = itertools.chain.from_iterable(map(source.samples, batches))
     return (made for made in samples if not others.must(source.pool, made.ids.video))

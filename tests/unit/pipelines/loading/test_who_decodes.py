@@ -1,6 +1,7 @@
 """The trial of who decodes, with DALI's software decoder in NVDEC's place, and what follows from its rates."""
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipelines.loading.loader import EvaluationLoader, SemiLoader
 from pipelines.loading.nvdec import OnCpu
 from pipelines.loading.sample import Media
 from pipelines.loading.source import EvaluationSource, TrainSource
-from pipelines.loading.who_decodes import Rates, measured, settled
+from pipelines.loading.who_decodes import Rates, as_a_worker, measured, settled
 from pipelines.plan.geometry import ClipShape, Geometry
 from pipelines.plan.planner import Planner, Stream
 from tests.support.nvdec import vp9, vp9_pool
@@ -35,6 +36,10 @@ def pool(tmp_path_factory) -> Pool:
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch):
     monkeypatch.setattr(who_decodes, "_KNOWN", {})
+
+
+def ends_its_process(*_):
+    os._exit(11)
 
 
 def planner(pool: Pool, stream: Stream = Stream.UNLABELED) -> Planner:
@@ -60,6 +65,7 @@ def evaluation_of(pool: Pool, media: Media = Media.CUTS) -> EvaluationSource:
         (444.0, 90.0, 1.0, "decoding: by the workers (a trial: 444 videos/s by the workers, 90 by NVDEC)"),
         (4.0, 80.0, 0.0, "decoding: by NVDEC (a trial: 4 videos/s by the workers, 80 by NVDEC)"),
         (math.inf, None, 1.0, "decoding: by the workers, as NVDEC failed in a trial: it broke"),
+        (0.0, math.inf, 0.0, "decoding: by NVDEC, as it broke"),
     ],
 )
 def test_both_end_together_or_one_of_them_does_it_all(workers, nvdec, share, said):
@@ -106,6 +112,9 @@ def test_a_loader_goes_by_the_trial_and_shows_the_same_videos(pool, monkeypatch,
                 assert by_cpu == [share == 1] * 4
     assert len(calls) == 1, "both streams by one trial"
     with EvaluationLoader(evaluation_of(pool), engine=OPEN) as loader:
+        assert len(calls) == 1, "three videos are not worth a trial"
+    monkeypatch.setattr(who_decodes, "LEAST_EVALUATED", 3)
+    with EvaluationLoader(evaluation_of(pool), engine=OPEN) as loader:
         assert [video for batch in loader for video in batch.videos] == [0, 1, 2]
     with EvaluationLoader(evaluation_of(pool), engine=OPEN):
         assert len(calls) == 2, "the same videos are not tried again"
@@ -121,11 +130,16 @@ def test_without_workers_or_with_a_share_nothing_is_tried(pool, monkeypatch):
 
 @pytest.mark.parametrize(("most_bytes", "number"), [(1 << 30, 16), (0, 1)])
 def test_a_trial_takes_no_more_frames_at_once_than_fit(pool, monkeypatch, most_bytes, number):
-    sizes = []
     monkeypatch.setattr(who_decodes, "MOST_BYTES", most_bytes)
-    monkeypatch.setattr(who_decodes, "_seconds_on_nvdec", lambda cuts, engine: sizes.append(len(cuts)) or 1.0)
-    assert measured(source_of(pool), OPEN).nvdec == number
-    assert sizes == [number]
+    _, cuts = as_a_worker(source_of(pool), "cpu")
+    assert len(cuts) == number
+
+
+def test_a_file_that_ends_a_worker_ends_no_trainer(pool, monkeypatch):
+    monkeypatch.setattr(who_decodes, "as_a_worker", ends_its_process)
+    rates = measured(source_of(pool), OPEN)
+    assert rates.cpu_share == 0
+    assert rates.line() == "decoding: by NVDEC, as a worker ended at one of the first videos"
 
 
 def test_a_full_card_leaves_all_to_the_workers(pool, monkeypatch):
