@@ -52,7 +52,7 @@ def kernels(suite: Suite) -> Found:
     with profile(activities=[activity]) as found:
         step()
         synchronize(device)
-    name = f"self_{device.type}_time_total" if suite.cpu else "self_device_time_total"
+    name = "self_cpu_time_total" if suite.cpu else "self_device_time_total"
     spent = sorted(((getattr(event, name), event) for event in found.key_averages()), key=lambda pair: -pair[0])
     whole = sum(microseconds for microseconds, _ in spent)
     yield f"{case.name}: milliseconds", whole / 1e3

@@ -12,11 +12,9 @@ from cmpl.session import train
 from cmpl.training.reporter import Reporter, StepReport
 from pipelines.catalog.pool import Pool
 from pipelines.loading.engine import Engine
-from pipelines.loading.loader import SemiLoader
 from pipelines.loading.nvdec import nvdec_problem
 from pipelines.plan.geometry import ClipShape, Geometry
-from pipelines.plan.planner import Planner, Stream
-from tests.support.nvdec import vp9_pool
+from tests.support.nvdec import close, loader, vp9_pool
 from tests.support.runs import NUM_STEPS, config_of
 from tests.support.videos import make_video
 
@@ -24,9 +22,6 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(nvdec_problem() is not None, reason=f"no NVDEC: {nvdec_problem()}"),
 ]
-GEOMETRY = Geometry(
-    primary=ClipShape(4, 16), auxiliary=ClipShape(8, 8), crop_size=28, short_side=32, short_side_jitter=(32, 40)
-)
 KINDS = {
     "h264": {"width": 320, "height": 240, "gop": 30},
     "h264, cropped": {"width": 340, "height": 180, "gop": 30},
@@ -36,29 +31,11 @@ KINDS = {
 }
 
 
-def loader(pool: Pool, engine: Engine, geometry: Geometry = GEOMETRY) -> SemiLoader:
-    def planner(stream: Stream) -> Planner:
-        return Planner(pool=pool, seed=0, stream=stream, geometry=geometry)
-
-    return SemiLoader(
-        labeled=planner(Stream.LABELED),
-        unlabeled=planner(Stream.UNLABELED),
-        num_labeled=2,
-        num_unlabeled=4,
-        engine=engine,
-    )
-
-
 def pool_of_kind(folder: Path, **form) -> Pool:
     paths = [make_video(folder / f"{k}.mp4", num_frames=80, seed=k, **form) for k in range(3)]
     codec = "hevc" if "codec" in form else "h264"
     sizes = {"width": np.full(3, form["width"]), "height": np.full(3, form["height"])}
     return Pool(**vars(vp9_pool(paths, num_frames=80)) | {"codings": (f"{codec} yuv420p",), **sizes})
-
-
-def close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Decoders convert colors with other rounding: at most 3 of 255 apart in the mean."""
-    return (a.cpu().float() - b.float()).abs().mean().item() <= 3
 
 
 @pytest.mark.parametrize("cpu_share", [0.0, 0.5])

@@ -11,39 +11,14 @@ import torch
 
 from pipelines.catalog.pool import Pool
 from pipelines.loading.engine import Engine
-from pipelines.loading.loader import EvaluationLoader, SemiLoader
+from pipelines.loading.loader import EvaluationLoader
 from pipelines.loading.nvdec import OnCpu, after_refusal
 from pipelines.loading.sample import Media
 from pipelines.loading.source import EvaluationSource
-from pipelines.plan.geometry import ClipShape, Geometry
-from pipelines.plan.planner import Planner, Stream
-from tests.support.nvdec import vp9, vp9_pool
+from tests.support.nvdec import GEOMETRY, close, loader, vp9, vp9_pool
 from tests.support.videos import make_video
 
-GEOMETRY = Geometry(
-    primary=ClipShape(4, 16), auxiliary=ClipShape(8, 8), crop_size=28, short_side=32, short_side_jitter=(32, 40)
-)
-
-
-def loader(pool: Pool, engine: Engine) -> SemiLoader:
-    def planner(stream: Stream) -> Planner:
-        return Planner(pool=pool, seed=0, stream=stream, geometry=GEOMETRY)
-
-    return SemiLoader(
-        labeled=planner(Stream.LABELED),
-        unlabeled=planner(Stream.UNLABELED),
-        num_labeled=2,
-        num_unlabeled=4,
-        engine=engine,
-    )
-
-
 SOFTWARE = Engine(media=Media.CUTS, decoder="cpu")
-
-
-def close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Decoders convert colors with other rounding: at most 3 of 255 apart in the mean."""
-    return (a.cpu().float() - b.float()).abs().mean().item() <= 3
 
 
 @pytest.mark.parametrize("exact_seek", [False, True])

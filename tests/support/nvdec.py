@@ -1,4 +1,4 @@
-"""Videos that DALI's software decoder and NVDEC take, the order in which DALI shows NVDEC's pictures, and marks.
+"""Videos that DALI's software decoder and NVDEC take, loaders of them, and the order in which DALI shows its pictures.
 
 There is no stand-in for NVDEC that decodes. DALI has no place where one could be put: its decoder on a GPU is a class
 of its own beside the software one. What both inherit, sorting and seeking among frames, runs in the tests with the
@@ -13,8 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pipelines.catalog.pool import Pool
+from pipelines.loading.engine import Engine
+from pipelines.loading.loader import SemiLoader
+from pipelines.plan.geometry import ClipShape, Geometry
+from pipelines.plan.planner import Planner, Stream
 from tests.support.pools import pool_like
 from tests.support.videos import make_video
 
@@ -48,3 +53,27 @@ def vp9_pool(paths: list[Path], *, num_frames: int, exact_seek: bool = True) -> 
         exact_seek=exact_seek,
         codings=("vp9 yuv420p",),
     )
+
+
+GEOMETRY = Geometry(
+    primary=ClipShape(4, 16), auxiliary=ClipShape(8, 8), crop_size=28, short_side=32, short_side_jitter=(32, 40)
+)
+"""Small clips of both networks."""
+
+
+def loader(pool: Pool, engine: Engine, geometry: Geometry = GEOMETRY) -> SemiLoader:
+    def planner(stream: Stream) -> Planner:
+        return Planner(pool=pool, seed=0, stream=stream, geometry=geometry)
+
+    return SemiLoader(
+        labeled=planner(Stream.LABELED),
+        unlabeled=planner(Stream.UNLABELED),
+        num_labeled=2,
+        num_unlabeled=4,
+        engine=engine,
+    )
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Decoders convert colors with other rounding: at most 3 of 255 apart in the mean."""
+    return (a.cpu().float() - b.float()).abs().mean().item() <= 3
