@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmpl.models.gradients import Products, pays
 from pipelines.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -88,16 +89,29 @@ class Convolution(nn.Conv3d):
         taps, form = self._taps_in_reach(clips), self.form(clips)
         if form == "matmul":
             return self._as_matmul(clips)
+        weight: Tensor = self.weight
+        padding: tuple[int, ...] = self.padding_sides
         if taps and clips.device.type == "cpu":
-            weight = self.weight[(slice(None), slice(None), *taps)]
-            output = F.conv3d(clips, weight, None, self.stride, self._padding_of(taps))
-        elif form == "2d":
-            output = self._as_temporal_2d(clips) if self.kind == "temporal" else self._as_spatial_2d(clips)
+            weight, padding, form = weight[(slice(None), slice(None), *taps)], self._padding_of(taps), "conv3d"
+        convolve = functools.partial(self._convolved, form=form, padding=padding)
+        if self._has_own_gradients(clips, weight):
+            output = Products.apply(clips, weight, convolve, self.stride[1], padding)
         else:
-            weight = self._matrix()[:, :, None, None, None] if self.kind == "pointwise" else self.weight
-            output = F.conv3d(clips, weight, None, self.stride, self.padding)
+            output = convolve(clips, weight)
         # Free, but for the CPU's small batches that leave the layout: there every later layer would pay.
         return output.contiguous(memory_format=torch.channels_last_3d) if is_channels_last(clips) else output
+
+    def _has_own_gradients(self, clips: Tensor, weight: Tensor) -> bool:
+        """Whether gradients are asked for that are faster as products than torch's (`cmpl.models.gradients`)."""
+        wanted = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        return wanted and is_channels_last(clips) and pays(clips, kernel=tuple(weight.shape[2:]), stride=self.stride[1])
+
+    def _convolved(self, clips: Tensor, weight: Tensor, *, form: str, padding: tuple[int, ...]) -> Tensor:
+        if form == "2d":
+            return self._as_temporal_2d(clips) if self.kind == "temporal" else self._as_spatial_2d(clips)
+        if self.kind == "pointwise":
+            weight = self._matrix()[:, :, None, None, None]
+        return F.conv3d(clips, weight, None, self.stride, padding)
 
     def _taps_in_reach(self, clips: Tensor) -> tuple[slice, ...]:
         """The part of the kernel, as slices in time, height and width, that meets any pixel of clips so small that the
