@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cmpl.models.batch_norm import statistics_apart, takes_parts
+
 PIXEL_MEAN, PIXEL_STD = 0.45 * 255, 0.225 * 255
 """Mean and standard deviation of the field's RGB clips, here in uint8's range."""
 _LOWEST = torch.tensor(-PIXEL_MEAN / PIXEL_STD)
@@ -68,7 +70,12 @@ def forward_views(
         return Logits(z_labeled, z_weak.detach(), z_strong)
     with torch.no_grad():
         z_weak = network(normalized(weak))
+    learned = [sizes[0], sizes[2]]
     if batch_norm == "weak-no-grad":
-        z_labeled, z_strong = network(normalized(torch.cat([labeled, strong]))).split([sizes[0], sizes[2]])
+        z_labeled, z_strong = network(normalized(torch.cat([labeled, strong]))).split(learned)
+        return Logits(z_labeled, z_weak, z_strong)
+    if labeled.device.type == "cpu" and takes_parts(network):  # the same numbers, but for the rounding of gradients
+        with statistics_apart(learned):
+            z_labeled, z_strong = network(normalized(torch.cat([labeled, strong]))).split(learned)
         return Logits(z_labeled, z_weak, z_strong)
     return Logits(network(normalized(labeled)), z_weak, network(normalized(strong)))

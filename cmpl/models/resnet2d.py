@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from cmpl.models.batch_norm import BatchNorm2d
 from pipelines.errors import InputError
 
 _NUM_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -22,9 +23,9 @@ class _Basic(nn.Module):
     def __init__(self, in_channels: int, channels: int, *, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = BatchNorm2d(channels)
         self.downsample = _downsample(in_channels, channels, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,11 +39,11 @@ class _Bottleneck(nn.Module):
     def __init__(self, in_channels: int, channels: int, *, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, 4 * channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * channels)
+        self.bn3 = BatchNorm2d(4 * channels)
         self.downsample = _downsample(in_channels, 4 * channels, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ class ResNet2D(nn.Module):
             raise InputError(f"depth: received {depth!r}; accepted: {', '.join(map(str, _NUM_BLOCKS))}")
         block = _Bottleneck if depth == 50 else _Basic
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm2d(64)
         in_channels = 64
         for stage, num_blocks in enumerate(_NUM_BLOCKS[depth]):
             blocks = []
@@ -96,7 +97,5 @@ def depth_of(tensors: dict[str, Tensor]) -> int | None:
 def _downsample(in_channels: int, channels: int, *, stride: int) -> nn.Sequential | None:
     if in_channels == channels and stride == 1:
         return None
-    parts = OrderedDict(
-        [("0", nn.Conv2d(in_channels, channels, 1, stride, bias=False)), ("1", nn.BatchNorm2d(channels))]
-    )
+    parts = OrderedDict([("0", nn.Conv2d(in_channels, channels, 1, stride, bias=False)), ("1", BatchNorm2d(channels))])
     return nn.Sequential(parts)

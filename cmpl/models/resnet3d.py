@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmpl.config import NetworkConfig
+from cmpl.models.batch_norm import BatchNorm3d
 from cmpl.models.convolution import Convolution, max_pool_spatial
 from pipelines.errors import InputError
 
@@ -35,7 +36,7 @@ class Stem(nn.Module):
     def __init__(self, num_channels: int, *, kernel: Sequence[int], convolution: str) -> None:
         super().__init__()
         self.conv = Convolution(3, num_channels, kernel=kernel, spatial_stride=2, convolution=convolution)
-        self.bn = nn.BatchNorm3d(num_channels)
+        self.bn = BatchNorm3d(num_channels)
 
     def forward(self, clips: Tensor) -> Tensor:
         # relu(max(x)) = max(relu(x)), gradients included, and after the pool a quarter of the pixels is left.
@@ -51,9 +52,9 @@ class BasicBlock(nn.Module):
         super().__init__()
         conv = functools.partial(Convolution, convolution=convolution)
         self.conv1 = conv(in_channels, num_channels, kernel=(3, 3, 3), spatial_stride=spatial_stride)
-        self.bn1 = nn.BatchNorm3d(num_channels)
+        self.bn1 = BatchNorm3d(num_channels)
         self.conv2 = conv(num_channels, num_channels, kernel=(1, 3, 3))
-        self.bn2 = nn.BatchNorm3d(num_channels)
+        self.bn2 = BatchNorm3d(num_channels)
         self.shortcut = _shortcut(in_channels, num_channels, spatial_stride=spatial_stride, conv=conv)
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -72,11 +73,11 @@ class Bottleneck(nn.Module):
         out_channels = num_channels * self.expansion
         conv = functools.partial(Convolution, convolution=convolution)
         self.conv1 = conv(in_channels, num_channels, kernel=(3, 1, 1))
-        self.bn1 = nn.BatchNorm3d(num_channels)
+        self.bn1 = BatchNorm3d(num_channels)
         self.conv2 = conv(num_channels, num_channels, kernel=(1, 3, 3), spatial_stride=spatial_stride)
-        self.bn2 = nn.BatchNorm3d(num_channels)
+        self.bn2 = BatchNorm3d(num_channels)
         self.conv3 = conv(num_channels, out_channels, kernel=(1, 1, 1))
-        self.bn3 = nn.BatchNorm3d(out_channels)
+        self.bn3 = BatchNorm3d(out_channels)
         self.shortcut = _shortcut(in_channels, out_channels, spatial_stride=spatial_stride, conv=conv)
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -161,7 +162,7 @@ def _shortcut(
     if in_channels == out_channels and spatial_stride == 1:
         return nn.Identity()
     projection = conv(in_channels, out_channels, kernel=(1, 1, 1), spatial_stride=spatial_stride)
-    return nn.Sequential(OrderedDict(conv=projection, bn=nn.BatchNorm3d(out_channels)))
+    return nn.Sequential(OrderedDict(conv=projection, bn=BatchNorm3d(out_channels)))
 
 
 def _checked_num_channels(width: float) -> int:

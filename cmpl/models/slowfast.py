@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cmpl.config import NetworkConfig
+from cmpl.models.batch_norm import BatchNorm3d
 from cmpl.models.convolution import Convolution
 from cmpl.models.resnet3d import Bottleneck, Stem
 from pipelines.errors import InputError
@@ -105,7 +106,7 @@ class Fusion(nn.Module):
         super().__init__()
         kernel, padding = (FUSION_KERNEL, 1, 1), (FUSION_KERNEL // 2, 0, 0)
         self.conv = nn.Conv3d(num_channels, FUSION_RATIO * num_channels, kernel, (alpha, 1, 1), padding, bias=False)
-        self.bn = nn.BatchNorm3d(FUSION_RATIO * num_channels)
+        self.bn = BatchNorm3d(FUSION_RATIO * num_channels)
         self.conv.weight.data = self.conv.weight.data.contiguous(memory_format=torch.channels_last_3d)
 
     def forward(self, fast: Tensor) -> Tensor:
