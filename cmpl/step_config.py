@@ -24,7 +24,7 @@ class StepConfig:
     cudnn_benchmark: str = "auto"
     """Whether cuDNN tries its algorithms on the first steps. auto: on a GPU."""
     fused_sgd: str = "auto"
-    """Whether the update of all weights is one kernel. auto: on a GPU."""
+    """Whether the update of all weights is one kernel. auto: on."""
     narrow_clips: str = "auto"
     """Whether clips are normalized straight into autocast's type, in one kernel. auto: on a GPU with autocast."""
     bucket_views: str = "auto"

@@ -55,7 +55,7 @@ def settle_switches(config: Config, *, runtime: Runtime, ranks: Ranks, method: t
         compile=compile == "on",
         cuda_graphs=graphs == "on",
         cudnn_benchmark=_is_on(wanted.cudnn_benchmark, auto=is_cuda),
-        fused_sgd=_is_on(wanted.fused_sgd, auto=is_cuda),
+        fused_sgd=_is_on(wanted.fused_sgd, auto=True),
         narrow_clips=_is_on(wanted.narrow_clips, auto=is_cuda and runtime.amp),
         bucket_views=several and _is_on(wanted.bucket_views, auto=True),
         static_graph=several and _is_on(wanted.static_graph, auto=False),

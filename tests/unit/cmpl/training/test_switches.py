@@ -29,8 +29,8 @@ def on(switches: Switches) -> set[str]:
     return {name for name in SWITCHES if getattr(switches, name)}
 
 
-def test_on_a_cpu_nothing_changes_a_bit():
-    assert settled() == Switches()
+def test_on_a_cpu_all_but_the_update_stays_as_it_is():
+    assert settled() == Switches(fused_sgd=True)
 
 
 def test_on_a_gpu_a_trial_decides_what_takes_minutes_to_compile():
@@ -41,9 +41,9 @@ def test_on_a_gpu_a_trial_decides_what_takes_minutes_to_compile():
 
 
 def test_several_ranks_exchange_gradients_in_place():
-    assert on(settled(ranks=TWO)) == {"bucket_views"}
-    assert on(settled(ranks=TWO, bucket_views="off", static_graph="on")) == {"static_graph"}
-    assert on(settled(bucket_views="on", static_graph="on")) == set(), "alone there is nobody to exchange with"
+    assert on(settled(ranks=TWO)) == {"bucket_views", "fused_sgd"}
+    assert on(settled(ranks=TWO, bucket_views="off", static_graph="on")) == {"static_graph", "fused_sgd"}
+    assert on(settled(bucket_views="on", static_graph="on")) == {"fused_sgd"}, "alone there is nobody to exchange with"
 
 
 @pytest.mark.parametrize("name", [name for name in SWITCHES if name != "static_graph"])
