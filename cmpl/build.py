@@ -135,6 +135,7 @@ def engine_of(config: Config, runtime: Runtime) -> Engine:
         num_workers=runtime.num_workers,
         num_threads=runtime.loader_threads,
         prefetch_batches=config.runtime.prefetch,
+        held_mib=config.runtime.held_mib,
     )
 
 

@@ -158,6 +158,9 @@ class RuntimeConfig(StepConfig):
     torch_threads: Annotated[int, Within(1, 1024)] | None = None
     prefetch: Annotated[int, Within(1, 1024)] = 2
     """Batches made ahead."""
+    held_mib: Annotated[int, Within(0, 1 << 20)] = 256
+    """Memory of a worker, in MiB, for decoded pictures: where those of all videos of a stream fit, none is decoded
+    twice. On a CPU alone; 0: none."""
     blocking_sync: str = "auto"
     """Whether threads sleep, and do not spin, while they wait for the GPU. auto: where NVDEC decodes; on; off."""
     amp: str = "auto"
@@ -216,6 +219,7 @@ FREE_TO_CHANGE = (
     "runtime.loader_threads",
     "runtime.torch_threads",
     "runtime.prefetch",
+    "runtime.held_mib",
     "runtime.blocking_sync",
     *(f"runtime.{name}" for name in SWITCHES),
     "runtime.log_every_steps",

@@ -105,7 +105,9 @@ def growth_of(samples: Sequence[Sample], *, warm_up_share: float = WARM_UP_SHARE
 
 def configuration(dataset: str, *, workers: int | None) -> Config:
     """Makes the recipe of a data set's name, or of a folder's path."""
-    settings = {} if workers is None else {"runtime.workers": str(workers)}
+    settings = {"runtime.held_mib": "0"}  # every video is decoded again, as in a large set
+    if workers is not None:
+        settings["runtime.workers"] = str(workers)
     if os.path.isdir(dataset):
         return with_settings(recipe_for("folder")(), settings | {"data.root": os.path.abspath(dataset)})
     return with_settings(recipe_for(dataset)(), settings)

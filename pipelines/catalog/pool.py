@@ -65,6 +65,12 @@ class Pool:
         """Returns width and height (N,) of the pictures as they are coded, before they are turned and made square."""
         return (self.stored[:, 0], self.stored[:, 1]) if len(self.stored) else (self.width, self.height)
 
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of all pictures of all videos, as RGB."""
+        width, height = self.stored_sizes()
+        return int((3 * self.num_frames * width * height).sum())
+
     def coding_of(self, video: int) -> str:
         """Returns codec and pixel format of a video, such as "h264 yuv420p", and if it is interlaced."""
         return self.codings[self.coding[video]]

@@ -20,6 +20,8 @@ class Engine:
     num_threads: int = 1
     """DALI's own threads."""
     prefetch_batches: int = 2
+    held_mib: int = 256
+    """Memory of a worker for decoded pictures, with views as media: kept where those of all videos fit."""
     cpu_share: float | None = 0.0
     """Share of the videos, with cuts as media, that the workers decode although the graph's decoder could. None: a
     loader decides it by a trial (`loading.who_decodes`)."""
@@ -44,6 +46,6 @@ class Engine:
             raise InputError(
                 f"cpu_share: received {self.cpu_share}; accepted: 0 up to 1, without 1, which is media=frames"
             )
-        for name, least in (("num_workers", 0), ("num_threads", 1), ("prefetch_batches", 1)):
+        for name, least in (("num_workers", 0), ("num_threads", 1), ("prefetch_batches", 1), ("held_mib", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}: received {getattr(self, name)}; accepted: {least} or more")

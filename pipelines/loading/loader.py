@@ -226,6 +226,7 @@ class SemiLoader(Closing):
                 first_micro_step=first,
                 rank=self.rank,
                 num_ranks=self.num_ranks,
+                held_bytes=engine.held_mib << 20,
             )
             # A video is one thread's work: a stream has no use for more threads than videos.
             engine = dataclasses.replace(engine, num_threads=min(engine.num_threads, size))

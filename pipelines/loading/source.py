@@ -30,7 +30,8 @@ from pipelines.ranges import range_of
 from pipelines.video.cut import cut
 from pipelines.video.frames import DecodingNotes, check_size, decode_frames
 from pipelines.views.flow import flow_view, require_opencv
-from pipelines.views.make import View, make_views
+from pipelines.views.held import HeldPictures
+from pipelines.views.make import View, make_views, views_of_planes
 
 MAX_ATTEMPTS = 32
 """Replacements tried for one broken video before giving up: more broken ones in a row are no accident."""
@@ -81,7 +82,8 @@ class TrainSource(_EndsWithTrainer):
 
     `first_micro_step` is where training stands. `on_cpu` counts with mixed media alone. `broken` is this process's
     memory of the files (pool indices) that cannot be used at all, with reasons: it grows. A video some of whose frames
-    do not decode is not in it: whether a clip of it decodes must not depend on the clips before.
+    do not decode is not in it: whether a clip of it decodes must not depend on the clips before. Where the pictures of
+    all videos fit into `held_bytes`, `held` keeps those that were decoded, for finished views.
     """
 
     planner: Planner
@@ -91,10 +93,14 @@ class TrainSource(_EndsWithTrainer):
     rank: int = 0
     num_ranks: int = 1
     on_cpu: OnCpu = field(default_factory=OnCpu)
+    held_bytes: int = 0
     broken: dict[int, str] = field(default_factory=dict)
+    held: HeldPictures = field(default_factory=HeldPictures)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "media", Media(self.media))
+        if self.pool.decoded_bytes > self.held_bytes:  # a part of them would seldom be of use
+            object.__setattr__(self, "held_bytes", 0)
         if self.media is Media.VIEWS and self.planner.geometry.flow:
             require_opencv(self.planner.geometry.crop_size)
 
@@ -344,8 +350,13 @@ def fetch_views(
     if video in source.broken:
         raise FileError(source.broken[video])
     pool = source.pool
-    exact_seek, size = bool(pool.exact_seek[video]), picture_size(pool, video)
-    return tuple(make_views(pool.paths[video], views, exact_seek=exact_seek, picture_size=size, notes=notes))
+    path, exact_seek, size = pool.paths[video], bool(pool.exact_seek[video]), picture_size(pool, video)
+    if isinstance(source, TrainSource) and source.held_bytes:
+        num_frames = int(pool.num_frames[video])
+        planes = source.held.planes(path, num_frames=num_frames, picture_size=size, exact_seek=exact_seek)
+        if planes is not None:
+            return tuple(views_of_planes(planes, views))
+    return tuple(make_views(path, views, exact_seek=exact_seek, picture_size=size, notes=notes))
 
 
 def with_flow(views: tuple[np.ndarray, ...], geometry: Geometry) -> tuple[np.ndarray, ...]:

@@ -7,7 +7,7 @@ do), numpy does the rest. Legend: F frames, S crop side, H x W picture.
 import functools
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -69,12 +69,27 @@ def views_of(
     picture_size: tuple[int, int],
 ) -> list[np.ndarray]:
     """The views, of (k, picture of frame `wanted[k]`) pairs in any order."""
-    makers = [ViewMaker(view, wanted, number=number) for number, view in enumerate(views)]
     planar = Planar(*picture_size)
-    with video_errors():
+
+    def checked() -> Iterator[tuple[int, av.VideoFrame]]:
         for slot, frame in same_size(pictures):
             check_size(frame.width, frame.height, picture_size)
-            picture = planar.of(frame)
+            yield slot, planar.of(planar.planes(frame))
+
+    return _made(checked(), views, wanted)
+
+
+def views_of_planes(planes: np.ndarray, views: Sequence[View]) -> list[np.ndarray]:
+    """The views, of all pictures of a video as planes (frames, 3, H, W) uint8."""
+    wanted = wanted_frames(views)
+    planar = Planar(planes.shape[3], planes.shape[2])
+    return _made(((slot, planar.of(planes[index])) for slot, index in enumerate(wanted.tolist())), views, wanted)
+
+
+def _made(pictures: Iterable[tuple[int, av.VideoFrame]], views: Sequence[View], wanted: np.ndarray) -> list[np.ndarray]:
+    makers = [ViewMaker(view, wanted, number=number) for number, view in enumerate(views)]
+    with video_errors():
+        for slot, picture in pictures:
             for maker in makers:
                 maker.put(slot, picture)
     return [maker.finished() for maker in makers]
@@ -92,15 +107,17 @@ class Planar:
         self._planes = planes_of(self._frame)
         self._reformatter = VideoReformatter()
 
-    def of(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """The planes of a decoded frame; overwritten by the next call."""
+    def planes(self, frame: av.VideoFrame) -> Sequence[np.ndarray]:
+        """Red, green and blue (H, W) of a decoded frame."""
         # Straight to planar RGB, FFmpeg's scaler leaves the last columns of widths like 340 unwritten.
         if frame.format.name == "yuv420p" and frame.width % 8 == 0:
             green, blue, red = planes_of(to_rgb(frame, self._reformatter, layout="gbrp"))
-            planes = red, green, blue
-        else:
-            packed = to_rgb(frame, self._reformatter).to_ndarray()
-            planes = packed[..., 0], packed[..., 1], packed[..., 2]
+            return red, green, blue
+        packed = to_rgb(frame, self._reformatter).to_ndarray()
+        return packed[..., 0], packed[..., 1], packed[..., 2]
+
+    def of(self, planes: Iterable[np.ndarray]) -> av.VideoFrame:
+        """The frame of these planes; overwritten by the next call."""
         for own, plane in zip(self._planes, planes, strict=True):
             own[...] = plane
         return self._frame

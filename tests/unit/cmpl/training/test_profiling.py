@@ -29,7 +29,7 @@ def test_a_trace_has_the_step_s_parts_and_the_loader_s_stages(folder, tmp_path):
         def note(self, text: str) -> None:
             said.append(text)
 
-    config = config_of(folder, **{"optim.steps": "6"})
+    config = config_of(folder, **{"optim.steps": "6", "runtime.held_mib": "0"})
     train(config, path=tmp_path / "run", reporter=Listening(), profile=True)
     with gzip.open(tmp_path / "run" / TRACE) as file:
         events = json.load(file)["traceEvents"]
