@@ -14,6 +14,8 @@ from pipelines.errors import FileError, InputError, VideoError
 MAX_PIXELS = 1 << 25
 """Most pixels of a picture: 8K video just fits. More come from broken headers; refusing them saves gigabytes."""
 
+DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+
 MAX_PACKETS = 1 << 23
 """Most packets of a stream, 38 hours at 60 a second: a table of them still fits the memory."""
 
@@ -95,7 +97,7 @@ def open_video(
         if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
             raise FileError(f"absurd size {stream.codec_context.width}x{stream.codec_context.height}")
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        stream.codec_context.options = DECODER_OPTIONS
         yield container, stream
 
 
@@ -122,7 +124,7 @@ def demux(
 ) -> Iterator[av.Packet]:
     """Yields the stream's packets in file order, one frame each; with `last_frame`, those that frames up to it need."""
     to_read = -1 if last_frame is None else last_frame + 1 + MAX_REORDER_FRAMES
-    allowance = Allowance(stream)
+    allowance = Allowance.of(stream)
     with closing(_all_packets(container, stream)) as plain:
         packets: Iterable[av.Packet] = plain
         if container.format.name == "avi" and stream.codec_context.name == "mpeg4":
@@ -148,7 +150,7 @@ def decode_all(container: av.container.InputContainer, stream: av.VideoStream) -
     Raises FileError where the file takes more time than `Allowance` allows.
     """
     # Not `container.decode`: that keeps a generator of packets of its own, which leaks where it is left midway.
-    allowance = Allowance(stream)
+    allowance = Allowance.of(stream)
     with closing(_all_packets(container, stream)) as packets:
         for packet in packets:
             allowance.spend()
@@ -168,11 +170,15 @@ class Allowance:
     A disk that does not answer is waited for: that is no fault of the file.
     """
 
-    def __init__(self, stream: av.VideoStream) -> None:
+    def __init__(self, *, num_pixels: int) -> None:
         self._begin = time.thread_time()
-        context = stream.codec_context
-        self._seconds_each = SECONDS_PER_MEGAPIXEL * max(1.0, context.width * context.height / 1e6)
+        self._seconds_each = SECONDS_PER_MEGAPIXEL * max(1.0, num_pixels / 1e6)
         self._num_packets = 0
+
+    @classmethod
+    def of(cls, stream: av.VideoStream) -> "Allowance":
+        """By the size of the stream's pictures."""
+        return cls(num_pixels=stream.codec_context.width * stream.codec_context.height)
 
     def spend(self) -> None:
         """Counts one packet. Raises FileError where there are too many, or they took too long."""

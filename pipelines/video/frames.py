@@ -3,6 +3,7 @@
 Legend: F frames asked for, H x W pixels.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from pipelines.errors import FileError, VideoError
+from pipelines.video import bare
 from pipelines.video.container import decode_all, open_video, video_errors
-from pipelines.video.cut import cut_short
+from pipelines.video.cut import Piece, needed
 from pipelines.video.packets import checked_frames
 
 _AS_BT601 = (0, 2, 5, 6)
@@ -57,11 +59,38 @@ def decode_each(
     """
     # The video is cut before FFmpeg decodes it, as it is for NVDEC: the cut holds only the GOPs that are needed, and
     # in them only the packets that are needed, fewer than seeking could leave out. Both decoders then decode the same
-    # file in the same way, from its start.
-    made = cut_short(source, wanted) if exact_seek else None
+    # packets in the same way, from the first one.
+    made = needed(source, wanted) if exact_seek else None
     if made is None:
         return decode_from_start(source, wanted, notes=notes)
+    if isinstance(made, Piece):
+        if bare.can_decode(made):
+            return _decode_piece(made, notes=notes)
+        made = made.as_cut()
     return decode_from_start(made.content, made.frames, headers_only=made.all_keyframes, notes=notes)
+
+
+def _decode_piece(piece: Piece, *, notes: DecodingNotes | None) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Yields (k, decoded frame `piece.frames[k]`) for every k. Raises VideoError as `decode_from_start` does."""
+    slots = {rank: slot for slot, rank in enumerate(piece.frames.tolist())}
+    found = DecodingNotes()
+    with contextlib.suppress(VideoError), video_errors():
+        for frame in bare.frames_of(piece):
+            found.num_damaged += frame.is_corrupt
+            slot = slots.pop(frame.pts, None) if frame.pts is not None else None
+            if slot is not None:
+                yield slot, frame
+                if not slots:
+                    break
+    if not slots:
+        if notes is not None:
+            notes.num_damaged += found.num_damaged
+        return
+    # Something is wrong with it: what, and what else can be decoded, is said of a whole file.
+    made, missing = piece.as_cut(), set(slots.values())
+    for slot, frame in decode_from_start(made.content, made.frames, headers_only=made.all_keyframes, notes=notes):
+        if slot in missing:
+            yield slot, frame
 
 
 def decode_from_start(

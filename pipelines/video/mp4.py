@@ -48,6 +48,22 @@ class Mp4:
     offsets: np.ndarray  # (N,) int64, from the start of the file
     sizes: np.ndarray  # (N,) int64, bytes
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels."""
+        width, height = struct.unpack_from(">HH", self.description, SIZE_AT)
+        return width, height
+
+    @property
+    def configuration(self) -> bytes:
+        """What a decoder is told before the first packet."""
+        return bytes(_boxes(_of_entry(self.description))[CONFIGURATIONS[self.codec][0]][0])
+
+    @property
+    def says_colors(self) -> bool:
+        """Whether the file says colors beside the stream itself."""
+        return b"colr" in _boxes(_of_entry(self.description))
+
     def read(self, first: int, num_bytes: int) -> bytes:
         """Reads `num_bytes` bytes of the file from `first` on; fewer at its end."""
         self.file.seek(first)
@@ -161,13 +177,19 @@ def _is_video(track: _Boxes) -> bool:
     return bytes(_boxes(track[b"mdia"][0])[b"hdlr"][0][8:12]) == b"vide"
 
 
+def _of_entry(description: bytes | memoryview) -> memoryview:
+    """Returns the boxes in the one sample entry."""
+    (size,) = struct.unpack_from(">8xI", description)
+    return memoryview(description)[BOXES_AT : ENTRY_AT + size]
+
+
 def _coding(description: memoryview) -> tuple[str, int]:
     """Returns (codec, bytes of a NAL unit's length) of the one sample entry."""
-    number, size, kind = struct.unpack_from(">4xII4s", description)
+    number, kind = struct.unpack_from(">4xI4x4s", description)
     _demand(number == 1 and kind in _CODECS)
     codec = _CODECS[kind]
     box, length_at = CONFIGURATIONS[codec]
-    configuration = _boxes(description[BOXES_AT : ENTRY_AT + size])[box][0]
+    configuration = _boxes(_of_entry(description))[box][0]
     _demand(configuration[0] == 1)
     return codec, (configuration[length_at] & 3) + 1
 
@@ -242,7 +264,7 @@ def write_mp4(mp4: Mp4, packets: Sequence[bytes | memoryview], *, ranks: np.ndar
     delay = max(0, int((times - ranks).max()))  # nothing is shown before it is decoded
     waits = np.stack([np.ones_like(ranks), ranks + delay - times], axis=1)
     head = _box(b"ftyp", b"isom", bytes(4), b"isom", b"iso2", b"mp41")
-    width, height = struct.unpack_from(">HH", mp4.description, SIZE_AT)
+    width, height = mp4.size
     table = _box(
         b"stbl",
         _box(b"stsd", mp4.description),
