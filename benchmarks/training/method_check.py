@@ -4,11 +4,9 @@
 
 Each run is the trainer itself (`cmpl.session.train`) in a process of one thread, and is kept: the same command goes on
 where it was stopped, and the JSON holds what is done so far. Differences are paired by subset: the same labeled videos,
-the same seed, the same order and views of the primary network. Videos are decoded once a process and kept in memory
-(`held_frames`), which changes no weight; `--decode-anew` does without.
+the same seed, the same order and views of the primary network.
 """
 
-import contextlib
 import json
 import multiprocessing
 import time
@@ -21,30 +19,24 @@ import click
 
 from benchmarks.environment import environment, save_json
 from benchmarks.training.arms import Arm, config_of, further_arms, main_arms
-from benchmarks.training.held_frames import HeldFrames
 from cmpl.config import to_json
 from cmpl.subsets import spread
 from pipelines.errors import InputError
 from pipelines.loading.source import end_with_parent
 
 Row = dict[str, Any]  # ready for JSON
-HELD = HeldFrames()
-"""This process's decoded videos."""
 END_SHARE = 0.2
 """The last share of training over which pseudo-labels are averaged."""
 
 
-def run_one(
-    arm: Arm, subset: int, labeled: str, settings: Mapping[str, str], folder: str, *, decode_anew: bool = False
-) -> Row:
+def run_one(arm: Arm, subset: int, labeled: str, settings: Mapping[str, str], folder: str) -> Row:
     """Trains and evaluates one run in this process, or reads what an earlier call kept of it."""
     from cmpl.session import train
     from cmpl.training.reporter import Reporter
 
     config = config_of(arm, subset=subset, labeled=labeled, settings=settings)
     path = Path(folder) / f"{arm}-{subset}"
-    with contextlib.nullcontext() if decode_anew else HELD.in_use():
-        outcome = train(config, path=path, reporter=Reporter())
+    outcome = train(config, path=path, reporter=Reporter())
     if outcome.result is None:
         raise KeyboardInterrupt
     result = outcome.result
@@ -131,7 +123,6 @@ def lines(result: dict[str, dict[str, Row]]) -> list[str]:
 @click.option("--folder", default="runs/method_check", show_default=True, help="Where the runs are kept.")
 @click.option("--done", is_flag=True, help="Report the finished runs in the folder; train nothing.")
 @click.option("--processes", default=2, show_default=True, help="Runs at a time, of one thread each.")
-@click.option("--decode-anew", is_flag=True, help="Decode each clip from its file: slower, the same result.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here after each run.")
 def main(
     subsets: str,
@@ -143,7 +134,6 @@ def main(
     folder: str,
     done: bool,
     processes: int,
-    decode_anew: bool,
     json_path: Path | None,
 ) -> None:
     """Measure top-1 of supervised, FixMatch, CMPL and controls on the demo, with paired differences."""
@@ -160,10 +150,7 @@ def main(
     rows, begin = [], time.monotonic()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool:
-        futures = [
-            pool.submit(run_one, arm, subset, labeled, settings, folder, decode_anew=decode_anew)
-            for arm, subset in jobs
-        ]
+        futures = [pool.submit(run_one, arm, subset, labeled, settings, folder) for arm, subset in jobs]
         for future in as_completed(futures):
             row = future.result()
             rows.append(row)

@@ -2,13 +2,10 @@
 
 import json
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import pipelines.views.make
 from benchmarks.training import real_clips
-from benchmarks.training.held_frames import HeldFrames
 from benchmarks.training.real_clip_sets import by_person, ready
 from benchmarks.training.real_clip_table import paired
 from benchmarks.training.real_clips import Arm, config_of, labels_alone
@@ -16,10 +13,7 @@ from cmpl.config import differences
 from cmpl.recipes.folder import folder as folder_recipe
 from cmpl.recipes.presets import with_preset
 from pipelines.datasets.folder import read_folder
-from pipelines.errors import InputError, VideoError
-from pipelines.loading.source import TrainSource
-from pipelines.video.frames import decode_each
-from tests.support.views import planners
+from pipelines.errors import InputError
 
 PERSONS = ("ann", "bob", "cem", "dan", "eve")
 
@@ -56,25 +50,6 @@ def test_what_cannot_be_a_set_is_named(tmp_path):
     (tmp_path / "few" / "run" / "ann_run.mp4").write_bytes(b"")
     with pytest.raises(InputError, match="received clips of 1 persons; accepted: 3 or more"):
         by_person(tmp_path / "few", tmp_path / "out", left_out=0)
-
-
-def test_held_pictures_make_the_same_views(pool):
-    source = TrainSource(planner=planners(pool)["unlabeled"], media="views", batch_size=4)
-    expected = [source.sample(position) for position in range(8)]
-    held = HeldFrames()
-    with held.in_use():
-        assert pipelines.views.make.decode_each == held.decode_each
-        again = [source.sample(position) for position in (*range(8), *range(8))]
-    assert pipelines.views.make.decode_each is decode_each
-    for made, wanted in zip(again, expected * 2, strict=True):
-        assert made.ids == wanted.ids
-        assert all(np.array_equal(a, b) for a, b in zip(made.media, wanted.media, strict=True))
-
-
-def test_held_pictures_end_where_the_video_does(videos):
-    held = HeldFrames()
-    with pytest.raises(VideoError, match="frames readable, asked for frame 5000"):
-        list(held.decode_each(videos[0], np.array([3, 5000]), exact_seek=True))
 
 
 def row(method: str, top1: float, *, subset: int = 0, dataset: str = "a", recipe: str = "none") -> dict:

@@ -128,7 +128,7 @@ def test_a_run_of_the_method_check_is_kept_and_ends_as_the_trainer_ends(tmp_path
     assert (row["arm"], row["subset"], row["auxiliary_top1"]) == ("elsewhere@2", 1, None)
     assert 0 <= row["worst_class_top1"] <= row["top1"] <= 1
     assert method_check.run_one(arm, 1, "1", settings, str(tmp_path / "kept")) == row, "a done run is not run again"
-    method_check.run_one(arm, 1, "1", settings, str(tmp_path / "anew"), decode_anew=True)
+    method_check.run_one(arm, 1, "1", settings | {"runtime.held_mib": "0"}, str(tmp_path / "anew"))
     assert weights(tmp_path / "kept" / f"{arm}-1") == weights(tmp_path / "anew" / f"{arm}-1")
 
 
