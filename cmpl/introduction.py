@@ -56,6 +56,18 @@ def introduce(
         )
 
 
+def held_line(config: Config, plans: tuple[Planner, Planner]) -> str | None:
+    """The line that says that workers keep the pictures of the stream they mostly read; None where they don't."""
+    pool = plans[1 if method_class(config.method.name).uses_unlabeled else 0].pool
+    most = config.runtime.held_mib
+    if pool.decoded_bytes > most << 20:
+        return None
+    return (
+        f"each worker decodes a video once and keeps its pictures: {pool.decoded_bytes / 2**20:.0f} MiB, within "
+        f"runtime.held_mib={most}"
+    )
+
+
 def _remarks(config: Config, data: Dataset, *, num_videos_per_step: int) -> list[str]:
     """What was chosen for the user and may not be what he wants."""
     lines = []

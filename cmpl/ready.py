@@ -10,7 +10,7 @@ import torch
 
 from cmpl import build
 from cmpl.config import Config, flattened
-from cmpl.introduction import introduce
+from cmpl.introduction import held_line, introduce
 from cmpl.loggers.logger import Loggers
 from cmpl.methods.method import Method
 from cmpl.start import Start, fit_into_memory, start_of
@@ -75,6 +75,8 @@ class Ready:
             ranks=self.ranks,
             reporter=self.reporter,
         )
+        if self.runtime.device_index is None and (line := held_line(self.config, self.plans)):
+            self.reporter.note(line)
 
     def steps_done(self) -> int:
         """The step of the newest checkpoint; 0 without one."""
