@@ -6,10 +6,12 @@ Times forward + backward of every kind of layer of Table A4 and of whole network
 turns in one run. On a GPU under bf16 autocast at the paper's sizes, else in fp32 at sizes for one thread.
 Where torch's conv3d leaves channels_last_3d (under 16 clips on one thread, 1 x 1 in space),
 the way back is part of its time; 'conv3d, not channels-last' is the network that never was in that layout.
+On a CPU "torch's gradients" is 'auto' without gradients by matrix products (`cmpl.models.gradients`).
 
 Shapes: B clips, C channels, T frames, H x W pixels.
 """
 
+import copy
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +30,7 @@ from cmpl.models.resnet3d import ResNet3D
 from cmpl.training.autotune import synchronize
 
 NUM_WARMUPS = 3
+TORCHS_GRADIENTS = "torch's gradients"
 
 Row = dict[str, Any]  # ready for JSON
 
@@ -117,12 +120,13 @@ def layer_steps(case: LayerCase, *, device: torch.device) -> dict[str, Callable[
             convolution=convolution,
         ).to(device)
         if layer.kind == "volume":  # every form is conv3d; its rival is the sum over time
-            return {
-                "conv3d": _step(layer, clips),
-                "sum of 2d": _step(layer, clips, function=functools.partial(_sum_of_2d, layer)),
-            }
+            steps["conv3d"] = _step(layer, clips)
+            steps["sum of 2d"] = _step(layer, clips, function=functools.partial(_sum_of_2d, layer))
+            break
         name = f"auto ({layer.form(clips)})" if convolution == "auto" else convolution
         steps[name] = _step(layer, clips)
+    if device.type == "cpu":
+        steps[TORCHS_GRADIENTS] = _step(_with_torchs_gradients(layer), clips)
     return steps
 
 
@@ -146,7 +150,17 @@ def net_steps(case: NetCase, *, device: torch.device) -> dict[str, Callable[[], 
     steps["conv3d, not channels-last"] = _step(plain, clips.contiguous())
     if device.type == "cpu":
         steps["auto, bf16 autocast"] = _step(nets["auto"], clips, bf16=True)
+        steps[TORCHS_GRADIENTS] = _step(_with_torchs_gradients(nets["auto"]), clips)
     return steps
+
+
+def _with_torchs_gradients(module: nn.Module) -> nn.Module:
+    """Copies a module, with its gradients left to torch."""
+    made = copy.deepcopy(module)
+    for layer in made.modules():
+        if isinstance(layer, Convolution):
+            layer.own_gradients = False
+    return made
 
 
 def measure(steps: Mapping[str, Callable[[], object]], *, num_repeats: int, device: torch.device) -> dict[str, Row]:

@@ -59,6 +59,7 @@ class Convolution(nn.Conv3d):
         if convolution not in CONVOLUTIONS:
             raise InputError(f"convolution: received {convolution!r}; accepted: {', '.join(CONVOLUTIONS)}")
         self.convolution = convolution
+        self.own_gradients = True  # off: torch's, to compare
         self.padding_sides = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         # Weights in the layout of the activations. A pointwise weight is one matrix in either layout: left as
         # it is, its gradient has the same strides in every form, as DDP's buckets want.
@@ -103,7 +104,7 @@ class Convolution(nn.Conv3d):
 
     def _has_own_gradients(self, clips: Tensor, weight: Tensor) -> bool:
         """Whether gradients are asked for that are faster as products than torch's (`cmpl.models.gradients`)."""
-        wanted = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        wanted = self.own_gradients and torch.is_grad_enabled() and not torch.compiler.is_compiling()
         return wanted and is_channels_last(clips) and pays(clips, kernel=tuple(weight.shape[2:]), stride=self.stride[1])
 
     def _convolved(self, clips: Tensor, weight: Tensor, *, form: str, padding: tuple[int, ...]) -> Tensor:

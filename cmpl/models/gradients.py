@@ -21,7 +21,7 @@ Kernel = tuple[int, ...]
 
 
 def pays(clips: Tensor, *, kernel: Kernel, stride: int) -> bool:
-    """Whether these gradients are faster than oneDNN's, as benchmarks/results/convolution_cpu.json has it.
+    """Whether these gradients are faster than oneDNN's, as `python -m benchmarks.training.convolution` finds.
 
     For float32 on a CPU alone; never for a pointwise kernel, which is one product anyway.
     """
