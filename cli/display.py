@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from cli.outputs import let_go
 from cmpl.training.reporter import OutputClosedError, Reporter, StepReport
 from pipelines.printable import printable
 
@@ -32,11 +33,9 @@ class PipedConsole(Console):
     """A console that says when nobody reads it any more, where Rich would end the program without a word."""
 
     def on_broken_pipe(self) -> None:
-        """Raises OutputClosedError; what Python still holds for the pipe goes nowhere."""
+        """Raises OutputClosedError."""
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.file.fileno())
-        os.close(nowhere)
+        let_go(self.file)
         raise OutputClosedError("output: its reader is gone (a closed pipe)")
 
 
@@ -142,6 +141,7 @@ def say(console: Console, text: str) -> None:
     try:
         console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
     except OSError as error:
+        let_go(console.file)
         raise OutputClosedError(f"output: cannot be written ({error.strerror})") from error
 
 

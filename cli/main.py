@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cli.outputs import cannot_be_written, settle_stdout
 from pipelines.errors import InputError, nearest
 from pipelines.printable import PrintableFormatter, printable
 
@@ -47,6 +48,17 @@ class UserError(click.ClickException):
 
 class LazyGroup(click.Group):
     """Lists its commands without importing them, and turns a user's errors into messages."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Ends with exit code 2 also where the last lines cannot be written."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:  # of --help: a command's own are heard in `invoke`
+            if error.errno not in OF_THE_MACHINE:
+                raise
+            cannot_be_written(error)
+        finally:
+            settle_stdout()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

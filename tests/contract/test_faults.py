@@ -41,15 +41,38 @@ def test_a_reader_that_leaves_ends_the_run_with_a_checkpoint_and_a_line(folder, 
     assert checkpoints(run / "checkpoints")
 
 
-def test_a_full_disk_under_the_log_is_one_line_and_leaves_no_folder(folder, tmp_path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_under_the_log_is_one_line_and_leaves_no_folder(folder, tmp_path, unbuffered):
     with open("/dev/full", "w") as full:
         process = subprocess.run(
-            command(folder, tmp_path / "run"), cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, env=os.environ
+            command(folder, tmp_path / "run"),
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         )
     assert process.returncode == 2
     assert "Error: output: cannot be written (No space left on device)" in process.stderr
     assert "Traceback" not in process.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["doctor"], ["recipes"]])
+def test_a_full_disk_under_any_output_is_one_line(words):
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "cli.main", *words],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
+        )
+    assert process.returncode == 2
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "No space left on device" in line
 
 
 def full_disk(first: object, mode: object = "r", *rest: object, **more: object) -> object:

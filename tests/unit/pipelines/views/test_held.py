@@ -25,7 +25,7 @@ GEOMETRY = Geometry(
     max_offset_seconds=1.0,
 )
 BYTES = 3 * 64 * 48
-"""Of a decoded picture of `make_video`."""
+"""Size of a decoded picture of `make_video`."""
 
 
 @pytest.fixture
