@@ -70,12 +70,10 @@ def forward_views(
         return Logits(z_labeled, z_weak.detach(), z_strong)
     with torch.no_grad():
         z_weak = network(normalized(weak))
-    learned = [sizes[0], sizes[2]]
-    if batch_norm == "weak-no-grad":
+    apart, learned = batch_norm == "separate", [sizes[0], sizes[2]]
+    if apart and not (labeled.device.type == "cpu" and takes_parts(network)):
+        return Logits(network(normalized(labeled)), z_weak, network(normalized(strong)))
+    # Apart, too, these are the numbers of two forward passes, but for the rounding of gradients.
+    with statistics_apart(learned) if apart else contextlib.nullcontext():
         z_labeled, z_strong = network(normalized(torch.cat([labeled, strong]))).split(learned)
-        return Logits(z_labeled, z_weak, z_strong)
-    if labeled.device.type == "cpu" and takes_parts(network):  # the same numbers, but for the rounding of gradients
-        with statistics_apart(learned):
-            z_labeled, z_strong = network(normalized(torch.cat([labeled, strong]))).split(learned)
-        return Logits(z_labeled, z_weak, z_strong)
-    return Logits(network(normalized(labeled)), z_weak, network(normalized(strong)))
+    return Logits(z_labeled, z_weak, z_strong)

@@ -33,29 +33,21 @@ def takes_parts(network: object) -> bool:
     if not isinstance(network, nn.Module) or network._compiled_call_impl is not None:
         return False
     layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    return bool(layers) and all(isinstance(layer, BatchNorm2d | BatchNorm3d) for layer in layers)
+    return bool(layers) and all(isinstance(layer, _InParts) for layer in layers)
 
 
-class BatchNorm2d(nn.BatchNorm2d):
+class _InParts(_BatchNorm):
+    def forward(self, input: Tensor) -> Tensor:
+        normalize = super().forward
+        if not self.training or torch.compiler.is_compiling() or not (sizes := _SIZES.get()):
+            return normalize(input)
+        images_a_clip = len(input) // sum(sizes)
+        return torch.cat([normalize(part) for part in input.split([images_a_clip * size for size in sizes])])
+
+
+class BatchNorm2d(_InParts, nn.BatchNorm2d):
     """torch's, but for `statistics_apart`."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        parts = _parts(input, is_training=self.training)
-        normalize = super().forward
-        return normalize(input) if parts is None else torch.cat([normalize(part) for part in parts])
 
-
-class BatchNorm3d(nn.BatchNorm3d):
+class BatchNorm3d(_InParts, nn.BatchNorm3d):
     """torch's, but for `statistics_apart`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        parts = _parts(input, is_training=self.training)
-        normalize = super().forward
-        return normalize(input) if parts is None else torch.cat([normalize(part) for part in parts])
-
-
-def _parts(batch: Tensor, *, is_training: bool) -> Sequence[Tensor] | None:
-    if not is_training or torch.compiler.is_compiling() or not (sizes := _SIZES.get()):
-        return None
-    images_a_clip = len(batch) // sum(sizes)
-    return batch.split([images_a_clip * size for size in sizes])

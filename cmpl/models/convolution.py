@@ -109,9 +109,10 @@ class Convolution(nn.Conv3d):
 
     def _convolved(self, clips: Tensor, weight: Tensor, *, form: str, padding: tuple[int, ...]) -> Tensor:
         if form == "2d":
-            return self._as_temporal_2d(clips) if self.kind == "temporal" else self._as_spatial_2d(clips)
+            as_2d = self._as_temporal_2d if self.kind == "temporal" else self._as_spatial_2d
+            return as_2d(clips, weight)
         if self.kind == "pointwise":
-            weight = self._matrix()[:, :, None, None, None]
+            weight = weight.flatten(1)[:, :, None, None, None]
         return F.conv3d(clips, weight, None, self.stride, padding)
 
     def _taps_in_reach(self, clips: Tensor) -> tuple[slice, ...]:
@@ -137,24 +138,21 @@ class Convolution(nn.Conv3d):
         """The padding of a part of the kernel."""
         return tuple(padding - tap.start for padding, tap in zip(self.padding_sides, taps, strict=True))
 
-    def _as_spatial_2d(self, clips: Tensor) -> Tensor:
-        weight = self._matrix()[:, :, None, None] if self.kind == "pointwise" else self.weight.squeeze(2)
+    def _as_spatial_2d(self, clips: Tensor, weight: Tensor) -> Tensor:
+        weight = weight.flatten(1)[:, :, None, None] if self.kind == "pointwise" else weight.squeeze(2)
         images = F.conv2d(frames_as_images(clips), weight, None, self.stride[1:], self.padding[1:])
         return images_as_frames(images, num_frames=clips.shape[2])
 
-    def _as_temporal_2d(self, clips: Tensor) -> Tensor:
+    def _as_temporal_2d(self, clips: Tensor, weight: Tensor) -> Tensor:
         b, c, t, h, w = clips.shape
         images = clips.view(b, c, t, h * w)
-        images = F.conv2d(images, self.weight.squeeze(3), None, 1, (self.kernel_size[0] // 2, 0))
+        images = F.conv2d(images, weight.squeeze(3), None, 1, (self.kernel_size[0] // 2, 0))
         return images.view(b, self.out_channels, t, h, w)
 
     def _as_matmul(self, clips: Tensor) -> Tensor:
         # At spatial stride s the product copies the pixels it keeps, one of s*s.
         kept = clips[..., :: self.stride[1], :: self.stride[2]]
-        return F.linear(kept.permute(0, 2, 3, 4, 1), self._matrix()).permute(0, 4, 1, 2, 3)
-
-    def _matrix(self) -> Tensor:
-        return self.weight.flatten(1)
+        return F.linear(kept.permute(0, 2, 3, 4, 1), self.weight.flatten(1)).permute(0, 4, 1, 2, 3)
 
 
 def is_channels_last(clips: Tensor) -> bool:

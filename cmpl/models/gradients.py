@@ -58,7 +58,7 @@ class Products(torch.autograd.Function):
         of_clips = of_weight = None
         if weight.shape[3:] == (1, 1) and ctx.stride == 1:
             if wants_clips:
-                of_clips = _of_clips_in_time(gradient, weight, num_frames=clips.shape[2])
+                of_clips = _of_clips_in_time(gradient, weight)
             if wants_weight:
                 of_weight = _of_weight_in_time(gradient, clips, num_taps=weight.shape[2])
         else:
@@ -84,13 +84,13 @@ def _taps(num_taps: int, num_frames: int) -> Iterator[tuple[int, slice, slice]]:
             yield tap, slice(first, end), slice(first + step, end + step)
 
 
-def _of_clips_in_time(gradient: Tensor, weight: Tensor, *, num_frames: int) -> Tensor:
+def _of_clips_in_time(gradient: Tensor, weight: Tensor) -> Tensor:
     """The clips' gradient under a k x 1 x 1 kernel, which keeps the number of frames."""
     given, taps = _pixels(gradient), weight[..., 0, 0].unbind(2)  # (N, C) each
     made = given.new_empty(*given.shape[:-1], weight.shape[1])
     middle = len(taps) // 2
     torch.matmul(given, taps[middle], out=made)
-    for tap, written, read in _taps(len(taps), num_frames):
+    for tap, written, read in _taps(len(taps), gradient.shape[2]):
         if tap != middle:
             part = made[:, read].flatten(1, 3)
             part.baddbmm_(given[:, written].flatten(1, 3), taps[tap].expand(len(given), -1, -1))
@@ -121,8 +121,8 @@ def _of_weight(gradient: Tensor, clips: Tensor, *, kernel: Kernel, stride: int, 
     num_columns = num_channels * kernel[0] * kernel[1] * kernel[2]
     num_clips = max(1, _GATHERED_ELEMENTS // (num_columns * given[0, ..., 0].numel()))
     made = given.new_zeros(num_outputs, num_columns)
+    in_time, in_height, in_width = padding
     for part, own in zip(shown.split(num_clips), given.split(num_clips), strict=True):
-        in_time, in_height, in_width = padding
         padded = F.pad(part, (0, 0, in_width, in_width, in_height, in_height, in_time, in_time))
         steps = padded.stride()
         under = padded.as_strided(

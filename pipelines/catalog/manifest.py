@@ -202,23 +202,11 @@ def _stat_all(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray,
     """
     found = np.full((len(paths), 4), -1, dtype=np.int64)
     refused: dict[int, str] = {}
-
     prefix = f"{root}/"
 
     def stat_some(first: int) -> None:
-        part = paths[first : first + _STATS_A_TASK]
-        try:  # nearly always all are there
-            statuses, indices = [os.stat(prefix + path) for path in part], list(range(first, first + len(part)))
-        except (OSError, ValueError):
-            statuses, indices = stat_each(first, part)
-        found[indices, 0] = [status.st_size for status in statuses]
-        found[indices, 1] = [status.st_mtime_ns for status in statuses]
-        file_ids = np.array([(status.st_dev, status.st_ino) for status in statuses], dtype=np.uint64)
-        found[indices, 2:] = file_ids.astype(np.int64).reshape(-1, 2)  # some exceed 2**63
-
-    def stat_each(first: int, part: Sequence[str]) -> tuple[list[os.stat_result], list[int]]:
         statuses, indices = [], []
-        for index, path in enumerate(part, first):
+        for index, path in enumerate(paths[first : first + _STATS_A_TASK], first):
             try:
                 statuses.append(os.stat(prefix + path))
             except (FileNotFoundError, NotADirectoryError):
@@ -227,7 +215,10 @@ def _stat_all(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray,
                 refused[index] = f"unreadable: {getattr(error, 'strerror', None) or error}"
             else:
                 indices.append(index)
-        return statuses, indices
+        found[indices, 0] = [status.st_size for status in statuses]
+        found[indices, 1] = [status.st_mtime_ns for status in statuses]
+        file_ids = np.array([(status.st_dev, status.st_ino) for status in statuses], dtype=np.uint64)
+        found[indices, 2:] = file_ids.astype(np.int64).reshape(-1, 2)  # some exceed 2**63
 
     slept_before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     stat_some(0)

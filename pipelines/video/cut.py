@@ -93,7 +93,22 @@ def cut_short(
     Raises VideoError as `cut` does.
     """
     with video_errors():
-        return _cut(source, wanted, droppable=droppable, for_nvdec=for_nvdec)
+        made = needed(source, wanted, droppable=droppable, for_nvdec=for_nvdec)
+        return made.as_cut() if isinstance(made, Piece) else made
+
+
+def needed(
+    source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool = True, for_nvdec: bool = False
+) -> Piece | Cut | None:
+    """What `cut_short` makes, as packets where the file is a plain MP4: those are read without FFmpeg, in a third of
+    its time."""
+    with video_errors():
+        with open_mp4(source) as mp4:
+            piece = None if mp4 is None else _piece_of(mp4, wanted, droppable=droppable, for_nvdec=for_nvdec)
+        if piece is not None:
+            return piece
+        with open_video(source, headers_only=True) as (container, stream):
+            return _cut_any(container, stream, wanted, droppable=droppable)
 
 
 def _whole(source: Path | str | bytes) -> bytes:
@@ -104,30 +119,6 @@ def _whole(source: Path | str | bytes) -> bytes:
     if not content:
         raise FileError("empty file")
     return content
-
-
-def needed(source: Path | str | bytes, wanted: np.ndarray) -> Piece | Cut | None:
-    """What a CPU decodes for ascending, distinct indices (F,): packets where the file is a plain MP4, else as
-    `cut_short`."""
-    with video_errors():
-        piece = _piece(source, wanted, droppable=True)
-        return _cut_by_ffmpeg(source, wanted, droppable=True) if piece is None else piece
-
-
-def _cut(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool, for_nvdec: bool) -> Cut | None:
-    piece = _piece(source, wanted, droppable=droppable, for_nvdec=for_nvdec)
-    return _cut_by_ffmpeg(source, wanted, droppable=droppable) if piece is None else piece.as_cut()
-
-
-def _piece(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool, for_nvdec: bool = False) -> Piece | None:
-    """Reads plain MP4 files without FFmpeg, in a third of its time."""
-    with open_mp4(source) as mp4:
-        return None if mp4 is None else _piece_of(mp4, wanted, droppable=droppable, for_nvdec=for_nvdec)
-
-
-def _cut_by_ffmpeg(source: Path | str | bytes, wanted: np.ndarray, *, droppable: bool) -> Cut | None:
-    with open_video(source, headers_only=True) as (container, stream):
-        return _cut_any(container, stream, wanted, droppable=droppable)
 
 
 def _piece_of(mp4: Mp4, wanted: np.ndarray, *, droppable: bool, for_nvdec: bool) -> Piece | None:

@@ -16,7 +16,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from pipelines.errors import FileError, VideoError
 from pipelines.video import bare
 from pipelines.video.container import decode_all, open_video, video_errors
-from pipelines.video.cut import Piece, needed
+from pipelines.video.cut import Cut, Piece, needed
 from pipelines.video.packets import checked_frames
 
 _AS_BT601 = (0, 2, 5, 6)
@@ -67,6 +67,10 @@ def decode_each(
         if bare.can_decode(made):
             return _decode_piece(made, notes=notes)
         made = made.as_cut()
+    return _decode_cut(made, notes=notes)
+
+
+def _decode_cut(made: Cut, *, notes: DecodingNotes | None) -> Iterator[tuple[int, av.VideoFrame]]:
     return decode_from_start(made.content, made.frames, headers_only=made.all_keyframes, notes=notes)
 
 
@@ -87,10 +91,8 @@ def _decode_piece(piece: Piece, *, notes: DecodingNotes | None) -> Iterator[tupl
             notes.num_damaged += found.num_damaged
         return
     # Something is wrong with it: what, and what else can be decoded, is said of a whole file.
-    made, missing = piece.as_cut(), set(slots.values())
-    for slot, frame in decode_from_start(made.content, made.frames, headers_only=made.all_keyframes, notes=notes):
-        if slot in missing:
-            yield slot, frame
+    missing = set(slots.values())
+    yield from ((slot, frame) for slot, frame in _decode_cut(piece.as_cut(), notes=notes) if slot in missing)
 
 
 def decode_from_start(

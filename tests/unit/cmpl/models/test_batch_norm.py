@@ -10,11 +10,12 @@ from cmpl.config import NetworkConfig
 from cmpl.methods.views import forward_views
 from cmpl.models.batch_norm import BatchNorm3d, statistics_apart, takes_parts
 from cmpl.registries import BACKBONES
+from tests.support.layouts import outputs_not_channels_last
 
 CHANNELS_LAST = torch.channels_last_3d
 
 
-def network_of(architecture: str, **changes) -> nn.Module:
+def network_of(architecture: str) -> nn.Module:
     config = NetworkConfig(architecture=architecture, depth=50 if architecture != "resnet3d" else 10, width=1 / 8)
     torch.manual_seed(0)
     return BACKBONES.get(architecture, field="architecture")(config, num_classes=5)
@@ -52,17 +53,8 @@ def test_parts_have_the_numbers_that_they_have_alone(architecture):
 
 
 def test_activations_of_parts_stay_channels_last():
-    network, left = network_of("resnet3d").train(), []
-    for name, module in network.named_modules():
-
-        def check(_module, _inputs, output, name=name):
-            if output.dim() == 5 and not output.is_contiguous(memory_format=CHANNELS_LAST):
-                left.append(name)
-
-        module.register_forward_hook(check)
     with statistics_apart([1, 4]):
-        network(clips_of(5, seed=0))
-    assert left == []
+        assert outputs_not_channels_last(network_of("resnet3d").train(), clips_of(5, seed=0)) == []
 
 
 def test_without_parts_and_in_evaluation_it_is_torchs():

@@ -13,6 +13,7 @@ from cmpl.models.convolution import Convolution
 from cmpl.models.counting import count_multiply_adds, count_parameters
 from cmpl.models.resnet3d import ResNet3D
 from pipelines.errors import InputError
+from tests.support.layouts import outputs_not_channels_last
 
 CHANNELS_LAST = torch.channels_last_3d
 
@@ -38,19 +39,6 @@ def clips_of(*shape: int, seed: int = 0) -> torch.Tensor:
 def small_net(**changes) -> ResNet3D:
     torch.manual_seed(0)
     return ResNet3D(**{"depth": 10, "width": 1 / 8, "num_classes": 5, "stem_kernel": (3, 5, 5), **changes})
-
-
-def outputs_not_channels_last(net: nn.Module, clips: torch.Tensor) -> list[str]:
-    found = []
-    for name, module in net.named_modules():
-
-        def check(_module, _inputs, output, name=name):
-            if output.dim() == 5 and not output.is_contiguous(memory_format=CHANNELS_LAST):
-                found.append(name)
-
-        module.register_forward_hook(check)
-    net(clips)
-    return found
 
 
 @pytest.mark.parametrize(("depth", "width"), SIZES)
