@@ -2,7 +2,7 @@
 
     python -m benchmarks.loaders.growth [--videos 2000 --videos 240000] [--json FILE]
 
-A folder holds as many videos as are asked for: links to a few real files, in folders of a thousand, probed before.
+A folder holds as many videos as are asked for: hard links to a few real files, in folders of a thousand, probed before.
 For each size a new process opens the manifest, starts the loader and takes batches, so that nothing is warm but the
 page cache. Measured: seconds to open, seconds to the first batch, milliseconds to plan and to cut a sample, and the
 memory of a worker that it shares with nobody.
@@ -36,6 +36,8 @@ from pipelines.video.cut import cut
 
 SIZES = (2_000, 10_000, 100_000, 240_000)
 FOLDER_VIDEOS, BATCH_VIDEOS, NUM_BATCHES, NUM_TIMED = 1000, 4, 4, 200
+NUM_FILES = 8
+"""A file takes at most 65,000 hard links (ext4)."""
 REACH = {"open_seconds": 1.0, "first_batch_seconds": 5.0, "plan_us": 35.0, "cut_ms": 0.7}
 Row = dict[str, Any]
 
@@ -53,9 +55,9 @@ def make_many(root: Path, videos: Sequence[Path], *, num_videos: int, cache_dir:
     paths = paths_of(num_videos)
     for k, path in enumerate(paths):
         source, target = videos[k % len(videos)], root / path
-        if not target.exists() or not target.samefile(source):
+        if target.is_symlink() or not target.exists() or not target.samefile(source):
             target.unlink(missing_ok=True)
-            target.symlink_to(source.resolve())  # a file takes at most 65,000 hard links
+            target.hardlink_to(source)
     facts = known.facts[np.arange(num_videos) % len(videos)]
     table = FactTable(paths=tuple(paths), facts=facts.astype(FACTS), codings=known.codings, problems={})
     save_table(manifest_file(root, cache_dir=cache_dir), table)
@@ -143,7 +145,7 @@ def main(
         click.echo(json.dumps(measure(root, cache_dir=cache_dir, **words)))
         return
     folder = folder or cache_root() / "benchmarks"
-    videos, cache_dir = make_videos(folder, num_videos=4, kinds=(INTRA,))[INTRA], folder / "manifests"
+    videos, cache_dir = make_videos(folder, num_videos=NUM_FILES, kinds=(INTRA,))[INTRA], folder / "manifests"
     cores = workers or tuple(range(1, len(os.sched_getaffinity(0)) + 1))
     rows: list[Row] = []
     for num_videos in sizes:

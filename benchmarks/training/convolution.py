@@ -6,7 +6,7 @@ Times forward + backward of every kind of layer of Table A4 and of whole network
 turns in one run. On a GPU under bf16 autocast at the paper's sizes, else in fp32 at sizes for one thread.
 Where torch's conv3d leaves channels_last_3d (under 16 clips on one thread, 1 x 1 in space),
 the way back is part of its time; 'conv3d, not channels-last' is the network that never was in that layout.
-On a CPU "torch's gradients" is 'auto' without gradients by matrix products (`cmpl.models.gradients`).
+On a CPU "torch's gradients" is 'auto' without those of `cmpl.models.gradients`.
 
 Shapes: B clips, C channels, T frames, H x W pixels.
 """

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmpl.models.gradients import Products, pays
+from cmpl.models.gradients import OwnGradients, Shape, Way, way_of
 from pipelines.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -87,25 +87,29 @@ class Convolution(nn.Conv3d):
         return _AUTO_FORMS.get(clips.device.type, _AUTO_FORMS["cuda"])[self.kind]
 
     def forward(self, clips: Tensor) -> Tensor:
-        taps, form = self._taps_in_reach(clips), self.form(clips)
+        form = self.form(clips)
         if form == "matmul":
-            return self._as_matmul(clips)
-        weight: Tensor = self.weight
-        padding: tuple[int, ...] = self.padding_sides
+            return _as_matmul(clips, self.weight, stride=self.stride[1])
+        shape = Shape(stride=self.stride[1], padding=self.padding_sides)
+        taps = self._taps_in_reach(clips)
         if taps and clips.device.type == "cpu":
-            weight, padding, form = weight[(slice(None), slice(None), *taps)], self._padding_of(taps), "conv3d"
-        convolve = functools.partial(self._convolved, form=form, padding=padding)
-        if self._has_own_gradients(clips, weight):
-            output = Products.apply(clips, weight, convolve, self.stride[1], padding)
+            shape, form = Shape(stride=shape.stride, padding=self._padding_of(taps), taps=taps), "conv3d"
+        convolve = functools.partial(self._convolved, form=form, padding=shape.padding)
+        way = self._way_to_gradients(clips, shape)
+        if way is None:
+            output = convolve(clips, shape.part(self.weight))
         else:
-            output = convolve(clips, weight)
+            output = OwnGradients.apply(clips, self.weight, convolve, shape, way)
         # Free, but for the CPU's small batches that leave the layout: there every later layer would pay.
         return output.contiguous(memory_format=torch.channels_last_3d) if is_channels_last(clips) else output
 
-    def _has_own_gradients(self, clips: Tensor, weight: Tensor) -> bool:
-        """Whether gradients are asked for that are faster as products than torch's (`cmpl.models.gradients`)."""
+    def _way_to_gradients(self, clips: Tensor, shape: Shape) -> Way | None:
+        """How to make gradients faster than torch does (`cmpl.models.gradients`); None where torch's are asked for."""
         wanted = self.own_gradients and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        return wanted and is_channels_last(clips) and pays(clips, kernel=tuple(weight.shape[2:]), stride=self.stride[1])
+        if not wanted or self.kind == "pointwise" or not is_channels_last(clips):
+            return None
+        kernel = tuple(shape.part(self.weight).shape[2:])
+        return way_of(clips, kernel=kernel, stride=shape.stride, num_outputs=self.out_channels)
 
     def _convolved(self, clips: Tensor, weight: Tensor, *, form: str, padding: tuple[int, ...]) -> Tensor:
         if form == "2d":
@@ -113,6 +117,8 @@ class Convolution(nn.Conv3d):
             return as_2d(clips, weight)
         if self.kind == "pointwise":
             weight = weight.flatten(1)[:, :, None, None, None]
+        elif weight.shape[2:] == (1, 1, 1) and is_channels_last(clips):  # the part of a kernel that meets a pixel
+            return _as_matmul(clips, weight, stride=self.stride[1])
         return F.conv3d(clips, weight, None, self.stride, padding)
 
     def _taps_in_reach(self, clips: Tensor) -> tuple[slice, ...]:
@@ -149,10 +155,11 @@ class Convolution(nn.Conv3d):
         images = F.conv2d(images, weight.squeeze(3), None, 1, (self.kernel_size[0] // 2, 0))
         return images.view(b, self.out_channels, t, h, w)
 
-    def _as_matmul(self, clips: Tensor) -> Tensor:
-        # At spatial stride s the product copies the pixels it keeps, one of s*s.
-        kept = clips[..., :: self.stride[1], :: self.stride[2]]
-        return F.linear(kept.permute(0, 2, 3, 4, 1), self.weight.flatten(1)).permute(0, 4, 1, 2, 3)
+
+def _as_matmul(clips: Tensor, weight: Tensor, *, stride: int) -> Tensor:
+    """A 1 x 1 x 1 kernel. At a spatial stride the product copies the pixels it keeps, one of stride * stride."""
+    kept = clips[..., ::stride, ::stride]
+    return F.linear(kept.permute(0, 2, 3, 4, 1), weight.flatten(1)).permute(0, 4, 1, 2, 3)
 
 
 def is_channels_last(clips: Tensor) -> bool:

@@ -1,12 +1,15 @@
-"""Gradients of a convolution on a CPU as matrix products: oneDNN's own take several times as long for small pictures.
+"""Gradients of a convolution on a CPU, where oneDNN's own take several times as long: kernels in time, small pictures.
 
-oneDNN computes the gradient of a weight picture by picture, one small product each. Here it is one large product over
-all positions of a part of the batch. Only rounding differs: the same sums in another order.
+oneDNN computes the gradient of a 3D weight picture by picture, one small product each. Here it is one large product
+over all positions of a part of the batch, or that of a 2D convolution for each tap in time. Only rounding differs: the
+same sums in another order.
 
 Shapes: B clips, C and N channels, T frames, H x W pixels; activations lie in memory as (B, T, H, W, C).
 """
 
-from collections.abc import Callable, Iterator
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,28 +17,57 @@ from torch import Tensor
 
 _GATHERED_ELEMENTS = 1 << 19
 """Most numbers of pixels under a kernel that are gathered at a time: 2 MB, which the cache holds."""
-_FEW_CHANNELS, _MANY_CHANNELS = 8, 64
-_FEW_PIXELS, _SOME_PIXELS = 4, 64
+_FEW_CHANNELS, _SOME_CHANNELS, _MANY_CHANNELS = 8, 32, 64
+_FEW_PIXELS, _SOME_PIXELS = 9, 64
 
 Kernel = tuple[int, ...]
+Taps = tuple[slice, ...]
 
 
-def pays(clips: Tensor, *, kernel: Kernel, stride: int) -> bool:
-    """Whether these gradients are faster than oneDNN's, as `python -m benchmarks.training.convolution` finds.
+class Way(enum.Enum):
+    """How gradients are computed; each takes the kernels that it names."""
 
-    For float32 on a CPU alone; never for a pointwise kernel, which is one product anyway.
+    IN_TIME = "k x 1 x 1 at stride 1: the weight's by products, the clips' by a 2D convolution over (T, H*W) images"
+    GATHERED = "any: the pixels under the kernel gathered at each position, then one product"
+    IN_IMAGES = "any: for each tap in time a 2D convolution over all frames"
+
+
+def way_of(clips: Tensor, *, kernel: Kernel, stride: int, num_outputs: int) -> Way | None:
+    """The way that is faster than oneDNN's, as `python -m benchmarks.training.convolution` finds; None where none is.
+
+    For float32 on a CPU alone.
     """
     if clips.device.type != "cpu" or clips.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-        return False
-    channels, (time, height, width) = clips.shape[1], kernel
-    if channels < _FEW_CHANNELS or time == height == width == 1:
-        return False
-    num_pixels = (clips.shape[3] // stride) * (clips.shape[4] // stride)
-    return time > 1 or num_pixels <= _FEW_PIXELS or (channels >= _MANY_CHANNELS and num_pixels <= _SOME_PIXELS)
+        return None
+    channels, time, is_volume = clips.shape[1], kernel[0], kernel[1:] != (1, 1)
+    if channels < _FEW_CHANNELS:
+        return Way.IN_IMAGES if is_volume and time > 1 and num_outputs <= _SOME_CHANNELS else None
+    if not is_volume and stride == 1:
+        return Way.IN_TIME
+    num_pixels = -(-clips.shape[3] // stride) * -(-clips.shape[4] // stride)
+    if num_pixels <= (_SOME_PIXELS if channels >= _MANY_CHANNELS else _FEW_PIXELS):
+        return Way.GATHERED
+    return Way.IN_IMAGES if time > 1 or channels >= _SOME_CHANNELS else None
 
 
-class Products(torch.autograd.Function):
-    """A convolution `forward(clips, weight)`, at a stride in height and width alone, with gradients by products."""
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a convolution does: a stride in height and width alone, padding in time, height and width.
+
+    taps: the part of the weight that takes part; () where all does. The rest has a gradient of 0.
+    """
+
+    stride: int
+    padding: Kernel
+    taps: Taps = ()
+
+    def part(self, weight: Tensor) -> Tensor:
+        """A view of the part of a weight (N, C, time, height, width) that takes part."""
+        return weight[(slice(None), slice(None), *self.taps)] if self.taps else weight
+
+
+class OwnGradients(torch.autograd.Function):
+    """A convolution `forward(clips, part of the weight)`, with gradients made in a `Way`."""
 
     @staticmethod
     def forward(
@@ -43,30 +75,27 @@ class Products(torch.autograd.Function):
         clips: Tensor,
         weight: Tensor,
         forward: Callable[[Tensor, Tensor], Tensor],
-        stride: int,
-        padding: Kernel,
+        shape: Shape,
+        way: Way,
     ) -> Tensor:
         ctx.save_for_backward(clips, weight)
-        ctx.stride, ctx.padding = stride, padding  # type: ignore[attr-defined]  # as torch has it
-        return forward(clips, weight)
+        ctx.shape, ctx.way = shape, way  # type: ignore[attr-defined]  # as torch has it
+        return forward(clips, shape.part(weight))
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:  # type: ignore[no-untyped-def]
         clips, weight = ctx.saved_tensors
         wants_clips, wants_weight = ctx.needs_input_grad[:2]
-        gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
-        of_clips = of_weight = None
-        if weight.shape[3:] == (1, 1) and ctx.stride == 1:
-            if wants_clips:
-                of_clips = _of_clips_in_time(gradient, weight)
-            if wants_weight:
-                of_weight = _of_weight_in_time(gradient, clips, num_taps=weight.shape[2])
-        else:
-            if wants_clips:
-                of_clips = _of_clips(gradient, clips, weight, stride=ctx.stride, padding=ctx.padding)
-            if wants_weight:
-                kernel = tuple(weight.shape[2:])
-                of_weight = _of_weight(gradient, clips, kernel=kernel, stride=ctx.stride, padding=ctx.padding)
+        shape, way, of_clips, of_weight = ctx.shape, ctx.way, None, None
+        part, gradient = shape.part(weight), gradient.contiguous(memory_format=torch.channels_last_3d)
+        if wants_clips:
+            of_clips = (_of_clips_in_time if way is Way.IN_TIME else _of_clips)(gradient, clips, part, shape)
+        if wants_weight:
+            of_weight = _OF_WEIGHT[way](gradient, clips, part, shape)
+            if shape.taps:
+                whole = torch.zeros_like(weight)
+                shape.part(whole).copy_(of_weight)
+                of_weight = whole
         return of_clips, of_weight, None, None, None
 
 
@@ -75,53 +104,49 @@ def _pixels(clips: Tensor) -> Tensor:
     return clips.permute(0, 2, 3, 4, 1)
 
 
-def _taps(num_taps: int, num_frames: int) -> Iterator[tuple[int, slice, slice]]:
-    """Each tap of a kernel in time, with the frames of the result that it takes part in and those that it reads."""
+def _put_at_frames_read(gradient: Tensor, *, tap: int, num_taps: int, out: Tensor) -> None:
+    """Puts a gradient (B, T, H, W, N) into `out` of the same shape: each frame of it where this tap of a kernel in time
+    reads, 0 where it reads for none."""
+    num_frames, step = gradient.shape[1], tap - num_taps // 2
+    first, end = min(max(0, step), num_frames), max(min(num_frames, num_frames + step), 0)
+    out[:, :first].zero_()
+    out[:, end:].zero_()
+    if first < end:
+        out[:, first:end] = gradient[:, first - step : end - step]
+
+
+def _of_clips_in_time(gradient: Tensor, clips: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    if weight.shape[2] == 1:
+        return F.linear(_pixels(gradient), weight.flatten(1).t()).permute(0, 4, 1, 2, 3)
+    made = _backward(
+        gradient.flatten(3), clips.flatten(3), weight.squeeze(4), (1, 1), (shape.padding[0], 0), of="clips"
+    )
+    return made.view(clips.shape)
+
+
+def _of_weight_in_time(gradient: Tensor, clips: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    given, num_taps = _pixels(gradient), weight.shape[2]
+    placed = given.new_empty(*given.shape[:-1], num_taps, given.shape[-1])
     for tap in range(num_taps):
-        step = tap - num_taps // 2
-        first, end = max(0, -step), min(num_frames, num_frames - step)
-        if first < end:
-            yield tap, slice(first, end), slice(first + step, end + step)
+        _put_at_frames_read(given, tap=tap, num_taps=num_taps, out=placed[..., tap, :])
+    made = placed.view(-1, num_taps * len(weight)).t() @ _pixels(clips).flatten(0, 3)
+    return made.view(num_taps, len(weight), -1, 1, 1).permute(1, 2, 0, 3, 4)
 
 
-def _of_clips_in_time(gradient: Tensor, weight: Tensor) -> Tensor:
-    """The clips' gradient under a k x 1 x 1 kernel, which keeps the number of frames."""
-    given, taps = _pixels(gradient), weight[..., 0, 0].unbind(2)  # (N, C) each
-    made = given.new_empty(*given.shape[:-1], weight.shape[1])
-    middle = len(taps) // 2
-    torch.matmul(given, taps[middle], out=made)
-    for tap, written, read in _taps(len(taps), gradient.shape[2]):
-        if tap != middle:
-            part = made[:, read].flatten(1, 3)
-            part.baddbmm_(given[:, written].flatten(1, 3), taps[tap].expand(len(given), -1, -1))
-    return made.permute(0, 4, 1, 2, 3)
+def _of_clips(gradient: Tensor, clips: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    """By oneDNN, which is fast there."""
+    return _backward(gradient, clips, weight, (1, shape.stride, shape.stride), shape.padding, of="clips")
 
 
-def _of_weight_in_time(gradient: Tensor, clips: Tensor, *, num_taps: int) -> Tensor:
-    """The gradient of a k x 1 x 1 kernel."""
-    given, shown = _pixels(gradient), _pixels(clips)
-    made = given.new_zeros(given.shape[-1], num_taps, shown.shape[-1])
-    for tap, written, read in _taps(num_taps, clips.shape[2]):
-        products = torch.bmm(given[:, written].flatten(1, 3).transpose(1, 2), shown[:, read].flatten(1, 3))
-        torch.sum(products, 0, out=made[:, tap])
-    return made[:, :, None, None].permute(0, 4, 1, 2, 3)
-
-
-def _of_clips(gradient: Tensor, clips: Tensor, weight: Tensor, *, stride: int, padding: Kernel) -> Tensor:
-    """The clips' gradient by oneDNN, which is fast there."""
-    arguments = gradient, clips, weight, None, (1, stride, stride), padding, (1, 1, 1), False, (0, 0, 0), 1
-    made: Tensor = torch.ops.aten.convolution_backward(*arguments, (True, False, False))[0]
-    return made
-
-
-def _of_weight(gradient: Tensor, clips: Tensor, *, kernel: Kernel, stride: int, padding: Kernel) -> Tensor:
-    """The gradient of any kernel: gathers the pixels under it at each position, then one product."""
-    given, shown = _pixels(gradient), _pixels(clips)
+def _of_weight_gathered(gradient: Tensor, clips: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    given, shown, kernel, stride = _pixels(gradient), _pixels(clips), tuple(weight.shape[2:]), shape.stride
     num_outputs, num_channels = given.shape[-1], shown.shape[-1]
     num_columns = num_channels * kernel[0] * kernel[1] * kernel[2]
-    num_clips = max(1, _GATHERED_ELEMENTS // (num_columns * given[0, ..., 0].numel()))
+    num_positions = given[0, ..., 0].numel()
+    num_clips = min(len(clips), max(1, _GATHERED_ELEMENTS // (num_columns * num_positions)))
+    gathered = given.new_empty(num_clips * num_positions, num_columns)  # one for all parts: it stays in the cache
     made = given.new_zeros(num_outputs, num_columns)
-    in_time, in_height, in_width = padding
+    in_time, in_height, in_width = shape.padding
     for part, own in zip(shown.split(num_clips), given.split(num_clips), strict=True):
         padded = F.pad(part, (0, 0, in_width, in_width, in_height, in_height, in_time, in_time))
         steps = padded.stride()
@@ -129,5 +154,36 @@ def _of_weight(gradient: Tensor, clips: Tensor, *, kernel: Kernel, stride: int, 
             (*own.shape[:-1], *kernel, num_channels),
             (steps[0], steps[1], stride * steps[2], stride * steps[3], *steps[1:]),
         )
-        made.addmm_(own.reshape(-1, num_outputs).t(), under.reshape(-1, num_columns))
+        rows = gathered[: len(part) * num_positions]
+        rows.view(under.shape).copy_(under)
+        made.addmm_(own.reshape(-1, num_outputs).t(), rows)
     return made.view(num_outputs, *kernel, num_channels).permute(0, 4, 1, 2, 3)
+
+
+def _of_weight_in_images(gradient: Tensor, clips: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    given, num_taps = _pixels(gradient), weight.shape[2]
+    images = _pixels(clips).flatten(0, 1).permute(0, 3, 1, 2)
+    placed = given.new_empty(given.shape)  # one for all taps: it stays in the cache
+    of_images = placed.flatten(0, 1).permute(0, 3, 1, 2)
+    made = torch.empty_like(weight)
+    for tap in range(num_taps):
+        _put_at_frames_read(given, tap=tap, num_taps=num_taps, out=placed)
+        stride = shape.stride, shape.stride
+        made[:, :, tap] = _backward(of_images, images, weight[:, :, tap], stride, shape.padding[1:], of="weight")
+    return made
+
+
+_OF_WEIGHT = {
+    Way.IN_TIME: _of_weight_in_time,
+    Way.GATHERED: _of_weight_gathered,
+    Way.IN_IMAGES: _of_weight_in_images,
+}
+
+
+def _backward(gradient: Tensor, clips: Tensor, weight: Tensor, stride: Kernel, padding: Kernel, *, of: str) -> Tensor:
+    """torch's own gradient of "clips" or "weight", in 2D or 3D."""
+    no_dilation, no_output_padding = (1,) * len(padding), (0,) * len(padding)
+    mask = of == "clips", of == "weight", False
+    arguments = gradient, clips, weight, None, stride, padding, no_dilation, False, no_output_padding, 1, mask
+    made: Tensor = torch.ops.aten.convolution_backward(*arguments)[0 if of == "clips" else 1]
+    return made

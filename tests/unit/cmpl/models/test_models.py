@@ -116,12 +116,12 @@ def test_every_form_equals_a_double_precision_conv3d(kernel, stride, shape, conv
 def test_a_kernel_is_cut_to_the_taps_that_meet_a_pixel(kernel, stride, size, kept, monkeypatch):
     seen = []
 
-    def spy(clips, weight, *arguments):
+    def spy(layer, clips, weight, **arguments):
         seen.append(tuple(weight.shape[2:]))
-        return conv3d(clips, weight, *arguments)
+        return convolved(layer, clips, weight, **arguments)
 
-    conv3d = F.conv3d
-    monkeypatch.setattr(convolutions.F, "conv3d", spy)
+    convolved = Convolution._convolved
+    monkeypatch.setattr(Convolution, "_convolved", spy)
     Convolution(4, 4, kernel=kernel, spatial_stride=stride)(clips_of(2, 4, *size))
     assert seen == [kept]
 
