@@ -31,6 +31,7 @@ SAVE_EVERY_SECONDS = 60.0
 
 _PROBED_AT_ONCE = 1024
 _STATS_A_TASK, _STAT_THREADS = 4096, 16
+_NOT_THERE = -1, -1, -1, -1
 _SLOW_SHARE = 0.1
 """Where this process sleeps for more of the first answers, the disk is worth threads."""
 
@@ -200,25 +201,30 @@ def _stat_all(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray,
 
     Threads wait for a slow disk side by side. Where answers come at once, threads would only wait for each other.
     """
-    found = np.full((len(paths), 4), -1, dtype=np.int64)
+    found = np.empty((len(paths), 4), dtype=np.int64)
     refused: dict[int, str] = {}
     prefix = f"{root}/"
 
-    def stat_some(first: int) -> None:
-        statuses, indices = [], []
+    def numbers(first: int) -> Iterator[int]:
+        """Size, time, device and inode of some files, one after another: lists of them take half as long again."""
         for index, path in enumerate(paths[first : first + _STATS_A_TASK], first):
             try:
-                statuses.append(os.stat(prefix + path))
+                status = os.stat(prefix + path)
             except (FileNotFoundError, NotADirectoryError):
                 refused[index] = "missing"
+                yield from _NOT_THERE
             except (OSError, ValueError) as error:
                 refused[index] = f"unreadable: {getattr(error, 'strerror', None) or error}"
+                yield from _NOT_THERE
             else:
-                indices.append(index)
-        found[indices, 0] = [status.st_size for status in statuses]
-        found[indices, 1] = [status.st_mtime_ns for status in statuses]
-        file_ids = np.array([(status.st_dev, status.st_ino) for status in statuses], dtype=np.uint64)
-        found[indices, 2:] = file_ids.astype(np.int64).reshape(-1, 2)  # some exceed 2**63
+                yield status.st_size
+                yield status.st_mtime_ns
+                yield status.st_dev
+                yield status.st_ino if status.st_ino < 1 << 63 else status.st_ino - (1 << 64)
+
+    def stat_some(first: int) -> None:
+        part = found[first : first + _STATS_A_TASK]
+        part.reshape(-1)[:] = np.fromiter(numbers(first), np.int64, part.size)
 
     slept_before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
     stat_some(0)

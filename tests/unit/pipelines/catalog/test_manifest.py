@@ -207,3 +207,15 @@ def test_a_file_from_before_1970_is_taken(root):
     os.utime(root / "a b/1.mp4", ns=(0, -(10**18)))
     assert opened(root).usable.tolist() == [0, 1, 4]
     assert opened(root).usable.tolist() == [0, 1, 4]
+
+
+def test_an_inode_may_take_all_64_bits(root, monkeypatch):
+    def stat(path, **options):
+        status = asked(path, **options)
+        if not str(path).endswith("2.avi"):
+            return status
+        return os.stat_result(status[:1] + (2**64 - 5,) + status[2:], {"st_mtime_ns": status.st_mtime_ns})
+
+    asked = os.stat
+    monkeypatch.setattr(os, "stat", stat)
+    assert opened(root).file_ids[:2, 1].tolist() == [asked(root / PATHS[0]).st_ino, -5]
