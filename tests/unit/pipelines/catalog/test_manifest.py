@@ -214,7 +214,7 @@ def test_an_inode_may_take_all_64_bits(root, monkeypatch):
         status = asked(path, **options)
         if not str(path).endswith("2.avi"):
             return status
-        return os.stat_result(status[:1] + (2**64 - 5,) + status[2:], {"st_mtime_ns": status.st_mtime_ns})
+        return os.stat_result((status[0], 2**64 - 5, *status[2:]), {"st_mtime_ns": status.st_mtime_ns})
 
     asked = os.stat
     monkeypatch.setattr(os, "stat", stat)
