@@ -60,10 +60,11 @@ def held_line(config: Config, plans: tuple[Planner, Planner]) -> str | None:
     """The line that says that workers keep the pictures of the stream they mostly read; None where they don't."""
     pool = plans[1 if method_class(config.method.name).uses_unlabeled else 0].pool
     most = config.runtime.held_mib
-    if pool.decoded_bytes > most << 20:
+    held = pool.bytes_held(most=most << 20)
+    if not held:
         return None
     return (
-        f"each worker decodes a video once and keeps its pictures: {pool.decoded_bytes / 2**20:.0f} MiB, within "
+        f"each worker decodes a video once and keeps its pictures: {held / 2**20:.0f} MiB, within "
         f"runtime.held_mib={most}"
     )
 

@@ -159,5 +159,26 @@ def fitting_split(config: Config, *, num_classes: int, runtime: Runtime, ranks: 
     return factor, f"a pass takes about {_gib(need.of(config.batch))} whole, and {_gib(free)} are free"
 
 
+def no_room_for_pictures(
+    config: Config, bytes_a_worker: int, *, num_classes: int, runtime: Runtime, ranks: Ranks
+) -> str:
+    """Why workers are not to keep so many bytes of decoded pictures: they would take memory that the step needs.
+
+    "" where they may, on every rank, or have none to keep.
+    """
+    pictures = max(1, runtime.num_workers) * bytes_a_worker
+    if runtime.device_index is not None or not pictures:
+        return ""
+    try:
+        need = need_of(config, num_classes=num_classes, runtime=runtime).of(config.batch)
+    except (RuntimeError, NotImplementedError):  # a plug-in's network that cannot be tried without numbers
+        need = 0.0
+    free = min(gather(free_bytes(runtime, num_local_ranks=ranks.num_local_ranks)))
+    if need + pictures <= free:
+        return ""
+    taken = f"{_gib(pictures)} besides {_gib(need)}"
+    return f"memory: pictures that workers keep would take {taken}, and {_gib(free)} are free"
+
+
 def _gib(num_bytes: float) -> str:
     return f"{num_bytes / 2**30:.1f} GiB"

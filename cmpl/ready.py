@@ -12,6 +12,7 @@ from cmpl import build
 from cmpl.config import Config, flattened
 from cmpl.introduction import held_line, introduce
 from cmpl.loggers.logger import Loggers
+from cmpl.memory import no_room_for_pictures
 from cmpl.methods.method import Method
 from cmpl.start import Start, fit_into_memory, start_of
 from cmpl.training.checkpoint import checkpoints, step_of
@@ -58,6 +59,15 @@ class Ready:
     def fitted(self) -> "Ready":
         """The same with forward passes that fit the memory. Raises InputError as `fit_into_memory` does."""
         start = fit_into_memory(self.start, self.data, runtime=self.runtime, ranks=self.ranks, reporter=self.reporter)
+        most = start.config.runtime.held_mib << 20
+        held = max(plan.pool.bytes_held(most=most) for plan in self.plans)
+        why = no_room_for_pictures(
+            start.config, held, num_classes=self.num_classes, runtime=self.runtime, ranks=self.ranks
+        )
+        if why:
+            self.reporter.note(f"{why}: each clip is decoded anew")
+            runtime = replace(start.config.runtime, held_mib=0)
+            start = replace(start, config=replace(start.config, runtime=runtime))
         return replace(self, start=start)
 
     def tuned(self, config: Config, runtime: Runtime) -> "Ready":

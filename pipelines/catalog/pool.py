@@ -71,6 +71,11 @@ class Pool:
         width, height = self.stored_sizes()
         return int((3 * self.num_frames * width * height).sum())
 
+    def bytes_held(self, *, most: int) -> int:
+        """Bytes that a process takes that keeps all these pictures; 0 where that is more than `most`, since keeping a
+        part of them would seldom be of use."""
+        return self.decoded_bytes if self.decoded_bytes <= most else 0
+
     def coding_of(self, video: int) -> str:
         """Returns codec and pixel format of a video, such as "h264 yuv420p", and if it is interlaced."""
         return self.codings[self.coding[video]]

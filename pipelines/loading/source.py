@@ -99,8 +99,7 @@ class TrainSource(_EndsWithTrainer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "media", Media(self.media))
-        if self.held_bytes and self.pool.decoded_bytes > self.held_bytes:  # a part of them would seldom be of use
-            object.__setattr__(self, "held_bytes", 0)
+        object.__setattr__(self, "held_bytes", self.pool.bytes_held(most=self.held_bytes))
         if self.media is Media.VIEWS and self.planner.geometry.flow:
             require_opencv(self.planner.geometry.crop_size)
 

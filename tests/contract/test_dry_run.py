@@ -11,7 +11,7 @@ from cmpl.config import flattened, with_settings
 from cmpl.dry_run import DryRun, dry_run
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError
-from tests.support.runs import NUM_STEPS, config_of
+from tests.support.runs import NUM_STEPS, Heard, config_of
 
 
 def files_below(folder: Path) -> set[Path]:
@@ -101,3 +101,13 @@ def test_its_json_is_whole(tried):
     from dataclasses import asdict
 
     assert json.loads(json.dumps(asdict(tried[0])))["steps"]["total"] == NUM_STEPS
+
+
+@pytest.mark.parametrize("why", ["", "memory: short"])
+def test_pictures_are_kept_where_memory_is_left_for_them(folder, tmp_path, monkeypatch, why):
+    monkeypatch.setattr("cmpl.ready.no_room_for_pictures", lambda *_, **__: why)
+    heard = Heard()
+    found = dry_run(config_of(folder), path=tmp_path / "run", reporter=heard, with_trial=False)
+    kept = [note for note in heard.notes if note.startswith("each worker decodes a video once")]
+    assert (len(kept), f"{why}: each clip is decoded anew" in heard.notes) == ((0, True) if why else (1, False))
+    assert found.config["runtime.held_mib"] == 256  # as it was asked for: another machine may have the room

@@ -11,17 +11,7 @@ from cmpl.session import train
 from cmpl.training.checkpoint import checkpoints
 from cmpl.training.reporter import Reporter
 from pipelines.errors import InputError
-from tests.support.runs import NUM_STEPS, config_of, weights
-
-
-class Heard(Reporter):
-    """Remembers what is said."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+from tests.support.runs import NUM_STEPS, Heard, config_of, weights
 
 
 @pytest.fixture

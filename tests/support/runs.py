@@ -5,6 +5,7 @@ from pathlib import Path
 from cmpl.config import Config, with_settings
 from cmpl.recipes.demo import demo
 from cmpl.training.checkpoint import checkpoints
+from cmpl.training.reporter import Reporter
 
 ROOT = Path(__file__).parents[2]
 NUM_STEPS = 14
@@ -23,6 +24,16 @@ SMALL = {
     "runtime.log_every_steps": "2",
     "runtime.checkpoint_every_steps": "3",
 }
+
+
+class Heard(Reporter):
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def config_of(folder: Path, **more: str) -> Config:

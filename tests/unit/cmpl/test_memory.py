@@ -5,7 +5,7 @@ import torch
 
 from cmpl.build import network_of
 from cmpl.config import BatchConfig, Config, with_settings
-from cmpl.memory import Need, _left_of_group, fitting_split, kept_bytes, need_of, split_of
+from cmpl.memory import Need, _left_of_group, fitting_split, kept_bytes, need_of, no_room_for_pictures, split_of
 from cmpl.recipes.demo import demo
 from cmpl.recipes.presets import PRESETS, with_preset
 from cmpl.registries import METHODS
@@ -82,6 +82,23 @@ def test_the_reason_of_a_split_names_both_sizes(monkeypatch):
     assert why.endswith("20.0 GiB are free")
     monkeypatch.setattr("cmpl.memory.free_bytes", lambda *_, **__: 99 * GIB)
     assert fitting_split(config, num_classes=400, runtime=runtime, ranks=Ranks()) == (1, "")
+
+
+def test_pictures_are_kept_where_they_fit_beside_the_step(monkeypatch):
+    config = with_settings(demo(), {"runtime.device": "cpu", "runtime.workers": "4"})
+    runtime = settle(config.runtime)
+    need = need_of(config, num_classes=10, runtime=runtime).of(config.batch)
+
+    def why(free: float, bytes_a_worker: int) -> str:
+        monkeypatch.setattr("cmpl.memory.free_bytes", lambda *_, **__: free)
+        return no_room_for_pictures(config, bytes_a_worker, num_classes=10, runtime=runtime, ranks=Ranks())
+
+    assert why(need + 4 * GIB, GIB) == ""
+    assert why(need + 4 * GIB - 1, GIB) == (
+        f"memory: pictures that workers keep would take 4.0 GiB besides {need / GIB:.1f} GiB, and "
+        f"{(need + 4 * GIB) / GIB:.1f} GiB are free"
+    )
+    assert why(0.0, 0) == ""
 
 
 def test_a_containers_limit_is_read(tmp_path):
