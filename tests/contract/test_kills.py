@@ -14,13 +14,14 @@ from tests.support.processes import descendants
 from tests.support.runs import ROOT, RUN_IT, weights
 
 NUM_KILLS = 24
+NUM_STEPS = 400
 VICTIMS = ("trainer", "worker", "all")
 
 
 @pytest.mark.slow
 def test_killed_two_dozen_times_it_ends_in_the_same_weights(folder, tmp_path):
     """Moments and victims are random by a fixed seed: start-up, steps, checkpoints, evaluation."""
-    settings = {"optim.steps": "120", "runtime.workers": "2"}
+    settings = {"optim.steps": str(NUM_STEPS), "runtime.workers": "2"}
     script = tmp_path / "run_it.py"
     script.write_text(RUN_IT)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -49,6 +50,6 @@ def test_killed_two_dozen_times_it_ends_in_the_same_weights(folder, tmp_path):
         process.wait()
         kills += 1
     assert start("killed").wait() == 0
-    assert checkpoints(tmp_path / "killed" / "checkpoints")[-1].name == "step-00000120"
+    assert checkpoints(tmp_path / "killed" / "checkpoints")[-1].name == f"step-{NUM_STEPS:08}"
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
     assert kills >= NUM_KILLS // 2, "the run ended before it was killed often: make it longer"
