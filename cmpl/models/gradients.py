@@ -39,10 +39,10 @@ def way_of(clips: Tensor, *, kernel: Kernel, stride: int, num_outputs: int) -> W
     """
     if clips.device.type != "cpu" or clips.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return None
-    channels, time, is_volume = clips.shape[1], kernel[0], kernel[1:] != (1, 1)
+    channels, time, has_space = clips.shape[1], kernel[0], kernel[1:] != (1, 1)
     if channels < _FEW_CHANNELS:
-        return Way.IN_IMAGES if is_volume and time > 1 and num_outputs <= _SOME_CHANNELS else None
-    if not is_volume and stride == 1:
+        return Way.IN_IMAGES if has_space and time > 1 and num_outputs <= _SOME_CHANNELS else None
+    if not has_space and stride == 1:
         return Way.IN_TIME
     num_pixels = -(-clips.shape[3] // stride) * -(-clips.shape[4] // stride)
     if num_pixels <= (_SOME_PIXELS if channels >= _MANY_CHANNELS else _FEW_PIXELS):
@@ -105,8 +105,8 @@ def _pixels(clips: Tensor) -> Tensor:
 
 
 def _put_at_frames_read(gradient: Tensor, *, tap: int, num_taps: int, out: Tensor) -> None:
-    """Puts a gradient (B, T, H, W, N) into `out` of the same shape: each frame of it where this tap of a kernel in time
-    reads, 0 where it reads for none."""
+    """Fills `out`, of the gradient's shape (B, T, H, W, N): beside each frame of the clips lies the gradient's frame
+    for which this tap of a kernel in time reads it, 0 where there is none."""
     num_frames, step = gradient.shape[1], tap - num_taps // 2
     first, end = min(max(0, step), num_frames), max(min(num_frames, num_frames + step), 0)
     out[:, :first].zero_()
