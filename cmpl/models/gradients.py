@@ -8,6 +8,7 @@ Shapes: B clips, C and N channels, T frames, H x W pixels; activations lie in me
 """
 
 import enum
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ _GATHERED_ELEMENTS = 1 << 19
 """Most numbers of pixels under a kernel that are gathered at a time: 2 MB, which the cache holds."""
 _FEW_CHANNELS, _SOME_CHANNELS, _MANY_CHANNELS = 8, 32, 64
 _FEW_PIXELS, _SOME_PIXELS = 9, 64
+
+MEASURED_CAPABILITY = "AVX2"
+"""With AVX-512 oneDNN has other kernels, beside which these ways were not measured."""
 
 Kernel = tuple[int, ...]
 Taps = tuple[slice, ...]
@@ -32,12 +36,20 @@ class Way(enum.Enum):
     IN_IMAGES = "any: for each tap in time a 2D convolution over all frames"
 
 
+@functools.cache
+def cpu_capability() -> str:
+    """The widest instructions that torch uses here: "AVX2", "AVX512" or others."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
 def way_of(clips: Tensor, *, kernel: Kernel, stride: int, num_outputs: int) -> Way | None:
     """The way that is faster than oneDNN's, as `python -m benchmarks.training.convolution` finds; None where none is.
 
-    For float32 on a CPU alone.
+    For float32 on a CPU alone, of the instructions that this was measured with.
     """
     if clips.device.type != "cpu" or clips.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return None
+    if cpu_capability() != MEASURED_CAPABILITY:
         return None
     channels, time, has_space = clips.shape[1], kernel[0], kernel[1:] != (1, 1)
     if channels < _FEW_CHANNELS:

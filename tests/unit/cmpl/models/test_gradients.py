@@ -34,6 +34,12 @@ def clips_of(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype, memory_format=torch.channels_last_3d)
 
 
+@pytest.fixture(autouse=True)
+def measured_cpu(monkeypatch):
+    """The kind of CPU that the ways are for, wherever this runs."""
+    monkeypatch.setattr(gradients, "cpu_capability", lambda: gradients.MEASURED_CAPABILITY)
+
+
 @pytest.fixture(params=[1 << 19, 1], ids=["at once", "clip by clip"])
 def gathered(request, monkeypatch):
     monkeypatch.setattr(gradients, "_GATHERED_ELEMENTS", request.param)
@@ -112,7 +118,7 @@ def test_a_way_is_taken_where_it_was_measured_to_be_faster(shape, kernel, stride
     assert way is expected
 
 
-def test_own_gradients_are_for_float32_on_a_cpu():
+def test_own_gradients_are_for_float32_on_a_cpu_that_was_measured(monkeypatch):
     def way_of(clips):
         return gradients.way_of(clips, kernel=(3, 1, 1), stride=1, num_outputs=8)
 
@@ -121,3 +127,5 @@ def test_own_gradients_are_for_float32_on_a_cpu():
     assert way_of(torch.empty(2, 8, 4, 6, 6, device="meta")) is None
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert way_of(torch.empty(2, 8, 4, 6, 6)) is None
+    monkeypatch.setattr(gradients, "cpu_capability", lambda: "AVX512")
+    assert way_of(torch.empty(2, 8, 4, 6, 6)) is None
