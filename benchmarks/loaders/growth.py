@@ -123,9 +123,16 @@ def in_new_process(**arguments: Any) -> Row:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
+_NUMBER = click.IntRange(1)
+
+
 @click.command()
-@click.option("--videos", "sizes", type=int, multiple=True, default=SIZES, show_default=True, help="Lengths of lists.")
-@click.option("--workers", "workers", type=int, multiple=True, help="Numbers of workers (default: 1 to one a core).")
+@click.option(
+    "--videos", "sizes", type=_NUMBER, multiple=True, default=SIZES, show_default=True, help="Lengths of lists."
+)
+@click.option(
+    "--workers", "workers", type=_NUMBER, multiple=True, help="Numbers of workers (default: 1 to one a core)."
+)
 @click.option("--rounds", "num_rounds", default=3, show_default=True, help="New processes for each row; medians count.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the files are kept (default: the cache).")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
