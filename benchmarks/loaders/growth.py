@@ -133,7 +133,14 @@ _NUMBER = click.IntRange(1)
 @click.option(
     "--workers", "workers", type=_NUMBER, multiple=True, help="Numbers of workers (default: 1 to one a core)."
 )
-@click.option("--rounds", "num_rounds", default=3, show_default=True, help="New processes for each row; medians count.")
+@click.option(
+    "--rounds",
+    "num_rounds",
+    type=_NUMBER,
+    default=3,
+    show_default=True,
+    help="New processes for each row; medians count.",
+)
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the files are kept (default: the cache).")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result here.")
 @click.option("--child", hidden=True, help="What one process measures.")

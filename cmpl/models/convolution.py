@@ -90,10 +90,9 @@ class Convolution(nn.Conv3d):
         form = self.form(clips)
         if form == "matmul":
             return _as_matmul(clips, self.weight, stride=self.stride[1])
-        shape = Shape(stride=self.stride[1], padding=self.padding_sides)
-        taps = self._taps_in_reach(clips)
-        if taps and clips.device.type == "cpu":
-            shape, form = Shape(stride=shape.stride, padding=self._padding_of(taps), taps=taps), "conv3d"
+        taps = self._taps_in_reach(clips) if clips.device.type == "cpu" else ()
+        padding = self._padding_of(taps) if taps else self.padding_sides
+        shape, form = Shape(stride=self.stride[1], padding=padding, taps=taps), "conv3d" if taps else form
         convolve = functools.partial(self._convolved, form=form, padding=shape.padding)
         way = self._way_to_gradients(clips, shape)
         if way is None:
